@@ -1,0 +1,237 @@
+/*
+ * amount.c
+ *		Exact decimal amounts as 128-bit integers.
+ *
+ * A fold adds millions of amounts, and numeric arithmetic would be most of
+ * its cost.  So a numeric is taken apart here, by its format on disk: base
+ * 10000 digits, so that four decimal places are exactly one digit after the
+ * point.  That format is fixed by pg_upgrade for all releases we support; it
+ * is private to numeric.c, so this is the one place that knows it.
+ * test/sql/amount.sql holds it against numeric's own arithmetic.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/builtins.h"
+
+#include "amount.h"
+
+#define HEADER_KIND			0xC000	/* positive, negative, short, special */
+#define HEADER_NEGATIVE		0x4000
+#define HEADER_SHORT		0x8000
+#define HEADER_SPECIAL		0xC000
+#define SHORT_NEGATIVE		0x2000
+#define SHORT_WEIGHT_SIGN	0x0040
+#define SHORT_WEIGHT		0x003F
+#define DIGIT_BASE			10000
+
+#define AMOUNT_LIMIT	((Amount) INT64CONST(1000000000000000) * DIGIT_BASE)
+
+/* The digit number i of an array that need not be aligned. */
+static inline int16
+digit_at(const char *digits, int i)
+{
+	int16		digit;
+
+	memcpy(&digit, digits + i * sizeof(int16), sizeof(int16));
+	return digit;
+}
+
+/*
+ * Take a numeric apart.  The argument may have a short varlena header, but
+ * must not be compressed or external.
+ */
+AmountFault
+AmountFromNumeric(Numeric number, Amount *amount)
+{
+	const char *data = VARDATA_ANY(number);
+	int			size = VARSIZE_ANY_EXHDR(number);
+	uint16		header;
+	bool		negative;
+	int			weight;
+	int			ndigits;
+	Amount		sum = 0;
+
+	memcpy(&header, data, sizeof(header));
+	if ((header & HEADER_KIND) == HEADER_SPECIAL)
+		return AMOUNT_NOT_FINITE;
+	if ((header & HEADER_KIND) == HEADER_SHORT)
+	{
+		negative = (header & SHORT_NEGATIVE) != 0;
+		weight = (header & SHORT_WEIGHT) -
+			((header & SHORT_WEIGHT_SIGN) ? SHORT_WEIGHT + 1 : 0);
+		data += sizeof(uint16);
+		size -= sizeof(uint16);
+	}
+	else
+	{
+		int16		long_weight;
+
+		negative = (header & HEADER_KIND) == HEADER_NEGATIVE;
+		memcpy(&long_weight, data + sizeof(uint16), sizeof(long_weight));
+		weight = long_weight;
+		data += 2 * sizeof(uint16);
+		size -= 2 * sizeof(uint16);
+	}
+	ndigits = size / (int) sizeof(int16);
+
+	if (ndigits > 0 && weight > 3)
+		return AMOUNT_TOO_LARGE;
+	/* weight + 1 digits stand before the point, one may stand after it */
+	for (int i = 0; i < ndigits; i++)
+	{
+		if (i > weight + 1)
+			return AMOUNT_TOO_FINE;
+		sum = sum * DIGIT_BASE + digit_at(data, i);
+	}
+	/* numeric drops trailing zeros */
+	for (int i = ndigits; ndigits > 0 && i <= weight + 1; i++)
+		sum *= DIGIT_BASE;
+	if (sum >= AMOUNT_LIMIT)
+		return AMOUNT_TOO_LARGE;
+	*amount = negative ? -sum : sum;
+	return AMOUNT_OK;
+}
+
+/*
+ * A plain decimal number in text: digits with at most one point between them,
+ * and a sign in front, perhaps.
+ */
+static AmountFault
+amount_from_text(const char *number, int length, Amount *amount)
+{
+	int			at = 0;
+	bool		negative = false;
+	bool		digits = false;
+	int			places = 0;
+	Amount		sum = 0;
+
+	if (at < length && (number[at] == '-' || number[at] == '+'))
+		negative = number[at++] == '-';
+	for (; at < length && number[at] >= '0' && number[at] <= '9'; at++)
+	{
+		digits = true;
+		if (sum < AMOUNT_LIMIT)
+			sum = sum * 10 + (number[at] - '0');
+	}
+	if (digits && at + 1 < length && number[at] == '.')
+	{
+		for (at++; at < length && number[at] >= '0' && number[at] <= '9'; at++)
+		{
+			if (places == AMOUNT_SCALE)
+			{
+				if (number[at] != '0')
+					return AMOUNT_TOO_FINE;
+				continue;
+			}
+			places++;
+			if (sum < AMOUNT_LIMIT)
+				sum = sum * 10 + (number[at] - '0');
+		}
+	}
+	if (!digits || at < length)
+		return AMOUNT_NOT_NUMBER;
+	for (; places < AMOUNT_SCALE; places++)
+	{
+		if (sum < AMOUNT_LIMIT)
+			sum *= 10;
+	}
+	if (sum >= AMOUNT_LIMIT)
+		return AMOUNT_TOO_LARGE;
+	*amount = negative ? -sum : sum;
+	return AMOUNT_OK;
+}
+
+/*
+ * The container of a jsonb value as stored, aligned and whole.  Good until
+ * the next call.
+ */
+static JsonbContainer *
+stored_container(Datum json)
+{
+	/* a short one is on the page unaligned; it has at most 126 bytes */
+	static int32 aligned[(VARATT_SHORT_MAX + sizeof(int32)) / sizeof(int32)];
+	struct varlena *stored = (struct varlena *) DatumGetPointer(json);
+
+	if (VARATT_IS_SHORT(stored))
+	{
+		memcpy(aligned, VARDATA_SHORT(stored),
+			   VARSIZE_SHORT(stored) - VARHDRSZ_SHORT);
+		return (JsonbContainer *) aligned;
+	}
+	return &DatumGetJsonbP(json)->root;
+}
+
+/*
+ * The amount under a key of a jsonb object as stored in a table: a JSON
+ * number, or a string that is a plain decimal number.  May leave a detoasted
+ * copy of a long value in the current memory context.
+ */
+AmountFault
+AmountFromObject(Datum json, const char *key, int length, Amount *amount)
+{
+	JsonbContainer *container = stored_container(json);
+	JsonbValue	buffer;
+	JsonbValue *value;
+
+	if (!JsonContainerIsObject(container))
+		return AMOUNT_NO_OBJECT;
+	value = getKeyJsonValueFromContainer(container, key, length, &buffer);
+	if (value == NULL)
+		return AMOUNT_MISSING;
+	if (value->type == jbvNumeric)
+		return AmountFromNumeric(value->val.numeric, amount);
+	if (value->type == jbvString)
+		return amount_from_text(value->val.string.val, value->val.string.len,
+								amount);
+	return AMOUNT_NOT_NUMBER;
+}
+
+/* Does a sum still fit into numeric(19,4)? */
+bool
+AmountFits(Amount amount)
+{
+	return amount < AMOUNT_LIMIT && amount > -AMOUNT_LIMIT;
+}
+
+/* The amount with 4 decimal places, in the current memory context. */
+Numeric
+AmountToNumeric(Amount amount)
+{
+	Numeric		whole;
+	Numeric		fraction;
+
+	if (amount <= PG_INT64_MAX && amount >= PG_INT64_MIN)
+		return int64_div_fast_to_numeric((int64) amount, AMOUNT_SCALE);
+
+	whole = int64_to_numeric((int64) (amount / DIGIT_BASE));
+	fraction = int64_div_fast_to_numeric((int64) (amount % DIGIT_BASE),
+										 AMOUNT_SCALE);
+	return DatumGetNumeric(DirectFunctionCall2(numeric_add,
+											   NumericGetDatum(whole),
+											   NumericGetDatum(fraction)));
+}
+
+/* What is wrong, as the end of a sentence that begins with the amount's name. */
+const char *
+AmountFaultReason(AmountFault fault)
+{
+	switch (fault)
+	{
+		case AMOUNT_OK:
+			break;
+		case AMOUNT_MISSING:
+			return "is missing";
+		case AMOUNT_NO_OBJECT:
+			return "is missing: the payload is not a JSON object";
+		case AMOUNT_NOT_NUMBER:
+			return "is not a decimal number";
+		case AMOUNT_NOT_FINITE:
+			return "is not finite";
+		case AMOUNT_TOO_FINE:
+			return "has more than 4 decimal places";
+		case AMOUNT_TOO_LARGE:
+			return "has more than 15 digits before the decimal point";
+	}
+	return "is all right";
+}

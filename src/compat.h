@@ -1,0 +1,139 @@
+/*
+ * compat.h
+ *		What differs between PostgreSQL 15, 16, 17 and 18, and nothing else.
+ *
+ * The only file that looks at PG_VERSION_NUM.  Include it after postgres.h
+ * and before the headers whose calls it smooths over.
+ */
+#ifndef WALLET_PROJECTION_COMPAT_H
+#define WALLET_PROJECTION_COMPAT_H
+
+#include "access/genam.h"
+#include "catalog/pg_namespace.h"
+#include "executor/executor.h"
+#include "fmgr.h"
+#include "nodes/makefuncs.h"
+#include "storage/lock.h"
+#include "storage/proc.h"
+#include "utils/rel.h"
+#if PG_VERSION_NUM >= 170000
+#include "storage/procarray.h"
+#else
+#include "storage/sinvaladt.h"
+#endif
+
+/* 15 does not export anything by itself once symbols are hidden. */
+#if PG_VERSION_NUM < 160000
+#undef PGDLLEXPORT
+#define PGDLLEXPORT __attribute__((visibility("default")))
+#endif
+
+/* A function that SQL calls. */
+#define SQL_FUNCTION(name) \
+	extern PGDLLEXPORT Datum name(PG_FUNCTION_ARGS); \
+	PG_FUNCTION_INFO_V1(name)
+
+#if PG_VERSION_NUM >= 180000
+#define compat_index_beginscan(heap, index, snapshot, nkeys) \
+	index_beginscan(heap, index, snapshot, NULL, nkeys, 0)
+#else
+#define compat_index_beginscan(heap, index, snapshot, nkeys) \
+	index_beginscan(heap, index, snapshot, nkeys, 0)
+#endif
+
+#if PG_VERSION_NUM >= 160000
+#define compat_ExecInsertIndexTuples(rri, slot, estate, update, summarizing) \
+	ExecInsertIndexTuples(rri, slot, estate, update, false, NULL, NIL, \
+						  summarizing)
+typedef TU_UpdateIndexes CompatUpdateIndexes;
+#define compat_wants_index_update(u) ((u) != TU_None)
+#define compat_only_summarizing(u) ((u) == TU_Summarizing)
+#else
+#define compat_ExecInsertIndexTuples(rri, slot, estate, update, summarizing) \
+	ExecInsertIndexTuples(rri, slot, estate, update, false, NULL, NIL)
+typedef bool CompatUpdateIndexes;
+#define compat_wants_index_update(u) (u)
+#define compat_only_summarizing(u) false
+#endif
+
+#if PG_VERSION_NUM >= 160000
+#define compat_EvalPlanQualInit(epqstate, estate) \
+	EvalPlanQualInit(epqstate, estate, NULL, NIL, -1, NIL)
+#else
+#define compat_EvalPlanQualInit(epqstate, estate) \
+	EvalPlanQualInit(epqstate, estate, NULL, NIL, -1)
+#endif
+
+/* The sequence of an identity column. */
+#if PG_VERSION_NUM >= 170000
+#define compat_getIdentitySequence(relation, column) \
+	getIdentitySequence(relation, column, false)
+#else
+#define compat_getIdentitySequence(relation, column) \
+	getIdentitySequence(RelationGetRelid(relation), column, false)
+#endif
+
+/* Is the current role the relation's owner, or a member of it? */
+#if PG_VERSION_NUM >= 160000
+#define compat_owns_relation(relid) \
+	object_ownercheck(RelationRelationId, relid, GetUserId())
+#else
+#define compat_owns_relation(relid) pg_class_ownercheck(relid, GetUserId())
+#endif
+
+/* May the current role create tables in this schema? */
+#if PG_VERSION_NUM >= 160000
+#define compat_may_create_in(schema) \
+	(object_aclcheck(NamespaceRelationId, schema, GetUserId(), \
+					 ACL_CREATE) == ACLCHECK_OK)
+#else
+#define compat_may_create_in(schema) \
+	(pg_namespace_aclcheck(schema, GetUserId(), ACL_CREATE) == ACLCHECK_OK)
+#endif
+
+/* A range of these bounds. */
+#if PG_VERSION_NUM >= 160000
+#define compat_make_range(type, lower, upper) \
+	make_range(type, lower, upper, false, NULL)
+#else
+#define compat_make_range(type, lower, upper) \
+	make_range(type, lower, upper, false)
+#endif
+
+/* The process behind a virtual transaction id, or NULL. */
+static inline PGPROC *
+compat_vxid_proc(const VirtualTransactionId *vxid)
+{
+#if PG_VERSION_NUM >= 170000
+	return ProcNumberGetProc(vxid->procNumber);
+#else
+	return BackendIdGetProc(vxid->backendId);
+#endif
+}
+
+/* Put one relation into the range table of an executor state. */
+static inline void
+compat_init_range_table(EState *estate, Relation rel)
+{
+	RangeTblEntry *rte = makeNode(RangeTblEntry);
+#if PG_VERSION_NUM >= 160000
+	List	   *perminfos = NIL;
+#endif
+
+	rte->rtekind = RTE_RELATION;
+	rte->relid = RelationGetRelid(rel);
+	rte->relkind = rel->rd_rel->relkind;
+	rte->rellockmode = RowExclusiveLock;
+#if PG_VERSION_NUM >= 180000
+	addRTEPermissionInfo(&perminfos, rte);
+	ExecInitRangeTable(estate, list_make1(rte), perminfos,
+					   bms_make_singleton(1));
+#elif PG_VERSION_NUM >= 160000
+	addRTEPermissionInfo(&perminfos, rte);
+	ExecInitRangeTable(estate, list_make1(rte), perminfos);
+#else
+	ExecInitRangeTable(estate, list_make1(rte));
+#endif
+}
+
+#endif							/* WALLET_PROJECTION_COMPAT_H */

@@ -1,0 +1,73 @@
+/*
+ * keylock.c
+ *		Heavyweight locks on names and keys.
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+
+#include "keylock.h"
+
+static LOCKTAG
+key_tag(KeyLockClass class, uint64 hash)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, (uint32) (hash >> 32),
+						 (uint32) hash, class);
+	return tag;
+}
+
+static LOCKTAG
+name_tag(KeyLockClass class, const char *name)
+{
+	return key_tag(class, hash_bytes_extended((const unsigned char *) name,
+											  strlen(name), 0));
+}
+
+/* Take the lock, waiting for it, until the transaction ends. */
+void
+KeyLock(KeyLockClass class, const char *name, LOCKMODE mode)
+{
+	LOCKTAG		tag = name_tag(class, name);
+
+	(void) LockAcquire(&tag, mode, false, false);
+}
+
+void
+KeyLockHash(KeyLockClass class, uint64 hash, LOCKMODE mode)
+{
+	LOCKTAG		tag = key_tag(class, hash);
+
+	(void) LockAcquire(&tag, mode, false, false);
+}
+
+/* Take the lock until KeyUnlockForSession(), over transactions and errors. */
+void
+KeyLockForSession(KeyLockClass class, const char *name, LOCKMODE mode)
+{
+	LOCKTAG		tag = name_tag(class, name);
+
+	(void) LockAcquire(&tag, mode, true, false);
+}
+
+void
+KeyUnlockForSession(KeyLockClass class, const char *name, LOCKMODE mode)
+{
+	LOCKTAG		tag = name_tag(class, name);
+
+	(void) LockRelease(&tag, mode, true);
+}
+
+/* How many other transactions hold the lock, in whatever mode? */
+int
+KeyLockOthers(KeyLockClass class, const char *name)
+{
+	LOCKTAG		tag = name_tag(class, name);
+	int			count;
+
+	pfree(GetLockConflicts(&tag, AccessExclusiveLock, &count));
+	return count;
+}

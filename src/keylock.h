@@ -1,0 +1,37 @@
+/*
+ * keylock.h
+ *		Heavyweight locks on things that are not relations.
+ *
+ * They stand in the server's lock table as advisory locks of classes of their
+ * own, apart from those of pg_advisory_lock, so deadlocks are detected and a
+ * lock dies with its holder.
+ *
+ * Lock order: KEYLOCK_PROJECTION, KEYLOCK_STREAM, relations,
+ * KEYLOCK_PRESENCE, rows of wallet_projection.partition, KEYLOCK_ERROR; for
+ * appends: the stream's relation, KEYLOCK_AGGREGATE.
+ */
+#ifndef WALLET_PROJECTION_KEYLOCK_H
+#define WALLET_PROJECTION_KEYLOCK_H
+
+#include "storage/lock.h"
+
+typedef enum KeyLockClass
+{
+	KEYLOCK_STREAM = 71,		/* exclusive: creating a stream of this name */
+	KEYLOCK_PROJECTION,			/* shared: running a batch; exclusive: init,
+								 * delete, reset, set */
+	KEYLOCK_PRESENCE,			/* shared: present as a consumer; never waited
+								 * for, only counted */
+	KEYLOCK_ERROR,				/* exclusive: writing down a failure */
+	KEYLOCK_AGGREGATE			/* exclusive: appending to an aggregate */
+} KeyLockClass;
+
+extern void KeyLock(KeyLockClass class, const char *name, LOCKMODE mode);
+extern void KeyLockHash(KeyLockClass class, uint64 hash, LOCKMODE mode);
+extern void KeyLockForSession(KeyLockClass class, const char *name,
+							  LOCKMODE mode);
+extern void KeyUnlockForSession(KeyLockClass class, const char *name,
+								LOCKMODE mode);
+extern int	KeyLockOthers(KeyLockClass class, const char *name);
+
+#endif							/* WALLET_PROJECTION_KEYLOCK_H */

@@ -1,0 +1,571 @@
+/*
+ * batch.c
+ *		One batch: claim, settle, read, fold, apply, save.
+ *
+ * A batch runs in whatever transaction it is given; projection_run calls it
+ * straight, the consume procedure wraps it in transactions of its own.  Its
+ * steps, in an order that exactness rests on:
+ *
+ *	open	the projection's lock (shared), the stream, the read model
+ *	claim	lock partitions that nobody else holds; read their positions
+ *	settle	the last number drawn, then who is writing (stream/settle.c)
+ *	read	under a snapshot taken now: the gaps, then all above the lowest
+ *			head, in order of number
+ *	fold	events of claimed partitions that are not applied yet, in memory
+ *	apply	a row per key
+ *	save	the new positions
+ *
+ * An event is seen whatever its partition or type is, so the numbers that are
+ * missing are known.  Those that are settled need not be remembered.
+ *
+ * Gaps are looked up again only when a transaction that may fill one has
+ * ended.  That is known from the batch before (GapWatch), if it came to the
+ * end of the stream, nobody has moved the positions since, and all of the
+ * gaps were drawn before the writers were listed.  Whether a writer has ended
+ * is asked after the snapshot is taken: asked before, it could commit in
+ * between, and a later event of the same aggregate be seen without it.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/xact.h"
+#include "compat.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "errors.h"
+#include "handler/apply.h"
+#include "keylock.h"
+#include "projection/batch.h"
+#include "projection/partition.h"
+#include "settings.h"
+#include "stream/settle.h"
+
+/* how often the memory of a fold is looked at, in events; a power of two */
+#define MEMORY_CHECK 256
+
+typedef struct Batch
+{
+	Projection *projection;
+	const BatchLimits *limits;
+	Stream	   *stream;
+	Relation	read_model;
+	OwnerScope	owner;
+	Claims		claims;
+	Claim	   *claim_of[PARTITIONS_MAX];	/* by partition; NULL: not ours */
+	Settlement	settlement;
+	Snapshot	snapshot;
+	int64		low;			/* the lowest head */
+	ReadReport	report;
+	NumberSet	seen;			/* numbers seen above settled */
+	Fold	   *fold;
+	int64		events;			/* folded */
+	int64		max_events;
+	Size		max_memory;
+	MemoryContext event_context;	/* reset after each event */
+} Batch;
+
+/* What a process remembers of a projection's gaps after a batch. */
+typedef struct GapWatch
+{
+	char		projection[NAMEDATALEN];	/* hash key */
+	MemoryContext context;		/* of what follows */
+	int64		last_number;	/* of the settlement before the look */
+	Writers		writers;
+	int			count;
+	Claim	   *claims;			/* positions as they were saved */
+} GapWatch;
+
+static HTAB *gap_watches = NULL;
+
+static GapWatch *
+find_watch(const char *projection, bool create)
+{
+	GapWatch   *watch;
+	bool		found;
+
+	if (gap_watches == NULL)
+	{
+		HASHCTL		control = {0};
+
+		control.keysize = NAMEDATALEN;
+		control.entrysize = sizeof(GapWatch);
+		control.hcxt = CacheMemoryContext;
+		gap_watches = hash_create("wallet_projection gaps", 16, &control,
+								  HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+	}
+	watch = hash_search(gap_watches, projection,
+						create ? HASH_ENTER : HASH_FIND, &found);
+	if (create && !found)
+	{
+		watch->context = NULL;
+		watch->count = 0;
+	}
+	return watch;
+}
+
+static void
+forget_watch(GapWatch *watch)
+{
+	if (watch->context != NULL)
+		MemoryContextDelete(watch->context);
+	watch->context = NULL;
+	watch->count = 0;
+}
+
+/* The position of this partition as this process saved it, or NULL. */
+static const Position *
+watched_position(const GapWatch *watch, int partition)
+{
+	for (int i = 0; i < watch->count; i++)
+	{
+		if (watch->claims[i].partition == partition)
+			return &watch->claims[i].position;
+	}
+	return NULL;
+}
+
+/*
+ * Is it certain that no gap of these positions has been filled since this
+ * process looked at them?
+ */
+static bool
+gaps_unchanged(const char *projection, const Claim *claims, int count)
+{
+	GapWatch   *watch = find_watch(projection, false);
+
+	if (watch == NULL || watch->context == NULL)
+		return false;
+	for (int i = 0; i < count; i++)
+	{
+		const Position *now = &claims[i].position;
+		const Position *then;
+
+		if (now->gaps.count == 0)
+			continue;
+		then = watched_position(watch, claims[i].partition);
+		if (then == NULL || then->head != now->head ||
+			!NumberSetEquals(&then->gaps, &now->gaps))
+			return false;
+		/* whoever drew a later number may not be among the writers */
+		if (now->gaps.ranges[now->gaps.count - 1].last > watch->last_number)
+			return false;
+	}
+	return !WritersEnded(&watch->writers, false);
+}
+
+static NumberSet
+copy_set(const NumberSet *set)
+{
+	NumberSet	nothing = {0};
+
+	return NumberSetUnion(set, &nothing);
+}
+
+/* Remember the positions that were saved, and who may still fill their gaps. */
+static void
+watch_gaps(Batch *batch)
+{
+	GapWatch   *watch = find_watch(batch->projection->name, true);
+	Writers    *writers = &batch->settlement.writers;
+	MemoryContext old;
+
+	forget_watch(watch);
+	if (!batch->report.whole)
+		return;
+	watch->context = AllocSetContextCreate(CacheMemoryContext,
+										   "wallet_projection gaps",
+										   ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(watch->context);
+	watch->last_number = batch->settlement.last_number;
+	watch->writers.count = writers->count;
+	watch->writers.ids = palloc_array(VirtualTransactionId, writers->count + 1);
+	memcpy(watch->writers.ids, writers->ids,
+		   writers->count * sizeof(VirtualTransactionId));
+	watch->count = batch->claims.count;
+	watch->claims = palloc_array(Claim, watch->count);
+	for (int i = 0; i < watch->count; i++)
+	{
+		watch->claims[i] = batch->claims.claims[i];
+		watch->claims[i].position.gaps =
+			copy_set(&batch->claims.claims[i].position.gaps);
+	}
+	MemoryContextSwitchTo(old);
+}
+
+/* open: locks, rights, relations; from here on we are the owner */
+static void
+batch_open(Batch *batch, const char *name)
+{
+	Projection *projection;
+
+	if (IsolationUsesXactSnapshot())
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("projections cannot run in a transaction of isolation level %s",
+						IsolationIsSerializable() ? "SERIALIZABLE" : "REPEATABLE READ"),
+				 errdetail("Its snapshot may be older than the events that are settled."),
+				 errhint("Use READ COMMITTED.")));
+	PreventCommandIfReadOnly("projection_run()");
+	KeyLock(KEYLOCK_PROJECTION, name, ShareLock);
+	projection = batch->projection = ProjectionFetch(name);
+	ProjectionCheckInitialized(projection);
+	ProjectionCheckOwner(projection);
+
+	batch->owner = OwnerEnter(projection);
+	batch->stream = StreamOpen(projection->stream, AccessShareLock, false);
+	StreamCheckRights(batch->stream, GetUserId(), ACL_SELECT);
+	batch->read_model = table_open(projection->read_model, RowExclusiveLock);
+}
+
+/* An error if the stream's numbers have begun again below the positions. */
+static void
+check_forwards(Batch *batch, const Claim *claims, int count,
+			   int64 last_number)
+{
+	for (int i = 0; i < count; i++)
+	{
+		if (claims[i].position.head <= last_number)
+			continue;
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the numbers of stream \"%s\" went backwards",
+						batch->stream->name),
+				 errdetail("The last number drawn is %lld, but projection \"%s\" has applied number %lld.",
+						   (long long) last_number, batch->projection->name,
+						   (long long) claims[i].position.head),
+				 errhint("If the stream was truncated or restored, start the projection again with projection_reset. Otherwise set its sequence forward.")));
+	}
+}
+
+/* Is there anything to look at?  Reads what is committed and locks nothing. */
+static bool
+batch_has_work(Batch *batch)
+{
+	int			count;
+	Claim	   *claims = PartitionsPeek(batch->projection, &count);
+	int64		last_number = StreamLastNumber(batch->stream->sequence);
+	bool		gaps = false;
+
+	check_forwards(batch, claims, count, last_number);
+	for (int i = 0; i < count; i++)
+	{
+		if (claims[i].position.head < last_number)
+			return true;
+		gaps = gaps || claims[i].position.gaps.count > 0;
+	}
+	return gaps &&
+		!gaps_unchanged(batch->projection->name, claims, count);
+}
+
+/* How many partitions to claim. */
+static int
+batch_share(Batch *batch)
+{
+	const char *name = batch->projection->name;
+	int			consumers;
+
+	if (batch->limits->partitions > 0)
+		return batch->limits->partitions;
+	consumers = KeyLockOthers(KEYLOCK_PRESENCE, name) + 1;
+	return (batch->projection->partitions + consumers - 1) / consumers;
+}
+
+/* claim: lock partitions; false if others hold them all */
+static bool
+batch_claim(Batch *batch)
+{
+	KeyLock(KEYLOCK_PRESENCE, batch->projection->name, ShareLock);
+	batch->claims = PartitionsClaim(batch->projection, batch_share(batch));
+	if (batch->claims.count == 0)
+		return false;
+	batch->low = batch->claims.claims[0].position.head;
+	for (int i = 0; i < batch->claims.count; i++)
+	{
+		Claim	   *claim = &batch->claims.claims[i];
+
+		batch->claim_of[claim->partition] = claim;
+	}
+	return true;
+}
+
+/* Raise the error that an event cannot be applied. */
+static void
+refuse_event(const Batch *batch, const char *events, const char *key,
+			 int key_length, int code, const char *reason)
+{
+	ereport(ERROR,
+			(errcode(code),
+			 errmsg("projection \"%s\" cannot apply %s of stream \"%s\" to %s \"%.*s\": %s",
+					batch->projection->name, events, batch->stream->name,
+					batch->projection->aggregate_type, key_length, key,
+					reason),
+			 errdetail("Nothing was changed; the projection stands before this event."),
+			 errhint("Correct the read model or the event, then run the projection again.")));
+}
+
+/* The event that failed, or the ones of which one did. */
+static char *
+name_events(const FoldEntry *entry, int64 no)
+{
+	if (no == 0 && entry->first_no == entry->last_no)
+		no = entry->first_no;
+	if (no != 0)
+		return psprintf("event %lld", (long long) no);
+	return psprintf("one of the events %lld to %lld",
+					(long long) entry->first_no, (long long) entry->last_no);
+}
+
+/* Has a limit been reached? */
+static bool
+batch_full(Batch *batch)
+{
+	if (batch->max_events > 0 && batch->events >= batch->max_events)
+		return true;
+	return batch->events % MEMORY_CHECK == 0 &&
+		FoldMemory(batch->fold) > batch->max_memory;
+}
+
+/* fold: one event of a claimed partition that is not applied yet */
+static bool
+batch_fold(Batch *batch, const Event *event, uint64 hash)
+{
+	const char *reason = NULL;
+	EventEffect effect = FoldEvent(batch->fold, event, hash, &reason);
+
+	if (effect == EVENT_BAD)
+		refuse_event(batch, psprintf("event %lld", (long long) event->no),
+					 event->key, event->key_length, ERRCODE_BAD_EVENT, reason);
+	if (effect == EVENT_IGNORED)
+		return true;
+	batch->events++;
+	return !batch_full(batch);
+}
+
+/* EventReceiver: any event of the stream, in order of number */
+static bool
+batch_receive(void *state, const Event *event)
+{
+	Batch	   *batch = state;
+	const char *type = batch->projection->aggregate_type;
+	MemoryContext old;
+	const Claim *claim;
+	uint64		hash;
+	bool		more = true;
+
+	batch->report.last = event->no;
+	if (event->no > batch->settlement.settled)
+		NumberSetAppend(&batch->seen, event->no, event->no);
+	if (strncmp(type, event->type, event->type_length) != 0 ||
+		type[event->type_length] != '\0')
+		return true;
+
+	old = MemoryContextSwitchTo(batch->event_context);
+	hash = PartitionHash(event->key, event->key_length);
+	claim = batch->claim_of[hash % batch->projection->partitions];
+	if (claim != NULL && !PositionApplied(&claim->position, event->no))
+		more = batch_fold(batch, event, hash);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(batch->event_context);
+	return more;
+}
+
+/* Read the gaps of all claims that lie at or below the lowest head. */
+static bool
+read_gaps(Batch *batch)
+{
+	NumberSet	gaps = {0};
+	bool		more = true;
+
+	for (int i = 0; i < batch->claims.count; i++)
+		gaps = NumberSetUnion(&gaps, &batch->claims.claims[i].position.gaps);
+	gaps = NumberSetBetween(&gaps, PG_INT64_MIN, batch->low);
+	for (int i = 0; i < gaps.count && more; i++)
+		more = ReadEvents(batch->stream, batch->snapshot,
+						  gaps.ranges[i].first, gaps.ranges[i].last,
+						  batch_receive, batch);
+	return more;
+}
+
+/* read: under a snapshot that is newer than the settlement */
+static void
+batch_read(Batch *batch)
+{
+	bool		more = true;
+
+	batch->snapshot = RegisterSnapshot(GetLatestSnapshot());
+	batch->fold = FoldBegin(batch->projection->handler);
+	batch->event_context = AllocSetContextCreate(CurrentMemoryContext,
+												 "wallet_projection event",
+												 ALLOCSET_SMALL_SIZES);
+	/* the first range is allocated here, where the batch lives */
+	batch->seen.capacity = 64;
+	batch->seen.ranges = palloc_array(NumberRange, batch->seen.capacity);
+	batch->report.seen = &batch->seen;
+	batch->report.settled = batch->settlement.settled;
+
+	if (gaps_unchanged(batch->projection->name, batch->claims.claims,
+					   batch->claims.count))
+		batch->report.from = batch->low + 1;
+	else
+	{
+		batch->report.from = PG_INT64_MIN;
+		more = read_gaps(batch);
+	}
+	if (more)
+		more = ReadEvents(batch->stream, batch->snapshot, batch->low + 1,
+						  PG_INT64_MAX, batch_receive, batch);
+	batch->report.whole = more;
+}
+
+/* Is an error the fault of the row that was being written? */
+static bool
+is_of_row(int sqlerrcode)
+{
+	switch (ERRCODE_TO_CATEGORY(sqlerrcode))
+	{
+		case MAKE_SQLSTATE('4', '0', '0', '0', '0'):	/* rollback */
+		case MAKE_SQLSTATE('5', '3', '0', '0', '0'):	/* no resources */
+		case MAKE_SQLSTATE('5', '5', '0', '0', '0'):	/* lock time-out */
+		case MAKE_SQLSTATE('5', '7', '0', '0', '0'):	/* cancel, shutdown */
+		case MAKE_SQLSTATE('5', '8', '0', '0', '0'):	/* I/O */
+		case MAKE_SQLSTATE('X', 'X', '0', '0', '0'):	/* internal */
+			return false;
+	}
+	return true;
+}
+
+/* Raise the read model's own error again, saying which event it came from. */
+static void
+rethrow_error(Batch *batch, Apply *apply, MemoryContext context)
+{
+	const FoldEntry *entry = ApplyCurrent(apply);
+	ErrorData  *error;
+
+	MemoryContextSwitchTo(context);
+	error = CopyErrorData();
+	if (entry != NULL && is_of_row(error->sqlerrcode))
+	{
+		FlushErrorState();
+		error->message =
+			psprintf("projection \"%s\" cannot apply %s of stream \"%s\" to %s \"%.*s\": %s",
+					 batch->projection->name, name_events(entry, 0),
+					 batch->stream->name, batch->projection->aggregate_type,
+					 entry->key_length, entry->key,
+					 error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION && entry->creates ?
+					 psprintf("it was created before (%s)", error->message) :
+					 error->message);
+		ReThrowError(error);
+	}
+	PG_RE_THROW();
+}
+
+/* apply: what was folded, a row per key */
+static void
+batch_apply(Batch *batch)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ApplyFailure failure = {0};
+	Apply	   *apply;
+
+	if (batch->events == 0)
+		return;
+	apply = ApplyBegin(batch->projection->handler, batch->read_model,
+					   batch->snapshot);
+	PG_TRY();
+	{
+		if (ApplyFold(apply, batch->fold, &failure))
+			ApplyEnd(apply);
+	}
+	PG_CATCH();
+	{
+		rethrow_error(batch, apply, context);
+	}
+	PG_END_TRY();
+	if (failure.entry != NULL)
+		refuse_event(batch, name_events(failure.entry, failure.no),
+					 failure.entry->key, failure.entry->key_length,
+					 ERRCODE_BAD_EVENT, failure.reason);
+}
+
+/* save: the new positions */
+static void
+batch_save(Batch *batch)
+{
+	for (int i = 0; i < batch->claims.count; i++)
+	{
+		Claim	   *claim = &batch->claims.claims[i];
+		Position	position = PositionAdvance(&claim->position,
+											   &batch->report);
+
+		PartitionSave(batch->projection, &batch->claims, claim, &position);
+	}
+	if (batch->projection->last_error != NULL)
+		ProjectionSaveError(batch->projection->name, NULL);
+	watch_gaps(batch);
+}
+
+/* Give back all but the locks, which last as long as the transaction. */
+static void
+batch_close(Batch *batch)
+{
+	if (batch->snapshot != NULL)
+		UnregisterSnapshot(batch->snapshot);
+	if (batch->claims.catalog != NULL)
+		PartitionsRelease(&batch->claims);
+	table_close(batch->read_model, NoLock);
+	StreamClose(batch->stream);
+	OwnerLeave(&batch->owner);
+}
+
+static BatchOutcome
+batch_work(Batch *batch)
+{
+	if (!batch_has_work(batch))
+		return BATCH_IDLE;
+	if (!batch_claim(batch))
+		return BATCH_BUSY;
+	batch->settlement = Settle(batch->stream);
+	check_forwards(batch, batch->claims.claims, batch->claims.count,
+				   batch->settlement.last_number);
+	batch_read(batch);
+	batch_apply(batch);
+	batch_save(batch);
+	return batch->report.whole ? BATCH_WHOLE : BATCH_CUT;
+}
+
+/*
+ * Run one batch of a projection in the current transaction.  An event that
+ * cannot be applied is an error (see errors.h), and so is all else that goes
+ * wrong: the transaction then takes everything back.
+ */
+BatchResult
+BatchRun(const char *projection, const BatchLimits *limits)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "wallet_projection batch",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	Batch	   *batch = palloc0(sizeof(Batch));
+	BatchResult result = {0};
+
+	batch->limits = limits;
+	batch->max_memory = (Size) BatchMemory * 1024;
+	PushActiveSnapshot(GetLatestSnapshot());
+	batch_open(batch, projection);
+	batch->max_events = limits->events == 0 ? batch->projection->batch_size :
+		Max(limits->events, 0);
+	result.outcome = batch_work(batch);
+	result.events = batch->events;
+	result.partial = batch->claims.count < batch->projection->partitions;
+	batch_close(batch);
+	PopActiveSnapshot();
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	return result;
+}

@@ -1,0 +1,217 @@
+/*
+ * catalog.c
+ *		Definitions of projections.
+ *
+ * A definition is a row of wallet_projection.projection, as declared.  What
+ * has changed since (options, the read model, the last error) is a row of
+ * wallet_projection.projection_state, so that a dump can bring it back where
+ * the definition comes with the extension itself.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/indexing.h"
+#include "utils/builtins.h"
+#include "utils/rel.h"
+
+#include "catalog.h"
+#include "keylock.h"
+#include "projection/projection.h"
+
+/* Row handlers that come with the extension. */
+static const RowHandler *const row_handlers[] = {
+	&WalletBalanceHandler,
+};
+
+static const RowHandler *
+find_handler(const char *name)
+{
+	for (int i = 0; i < lengthof(row_handlers); i++)
+	{
+		if (strcmp(row_handlers[i]->name, name) == 0)
+			return row_handlers[i];
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("handler \"%s\" does not exist", name)));
+}
+
+/* The row's columns, taken apart. */
+static void
+deform(Relation catalog, HeapTuple tuple, Datum *values, bool *nulls)
+{
+	heap_deform_tuple(tuple, RelationGetDescr(catalog), values, nulls);
+}
+
+static void
+read_definition(Projection *projection, Relation catalog, HeapTuple tuple)
+{
+	Datum		values[PROJECTION_CATALOG_NATTS];
+	bool		nulls[PROJECTION_CATALOG_NATTS];
+	char	   *handler;
+
+	deform(catalog, tuple, values, nulls);
+	projection->name = TextDatumGetCString(values[PROJECTION_CATALOG_NAME - 1]);
+	projection->stream = TextDatumGetCString(values[PROJECTION_CATALOG_STREAM - 1]);
+	projection->aggregate_type = TextDatumGetCString(values[PROJECTION_CATALOG_AGGREGATE_TYPE - 1]);
+	handler = TextDatumGetCString(values[PROJECTION_CATALOG_HANDLER - 1]);
+	projection->handler = find_handler(handler);
+	projection->channel = TextDatumGetCString(values[PROJECTION_CATALOG_CHANNEL - 1]);
+	projection->partitions = DatumGetInt32(values[PROJECTION_CATALOG_PARTITIONS - 1]);
+	projection->batch_size = DatumGetInt32(values[PROJECTION_CATALOG_BATCH_SIZE - 1]);
+}
+
+static void
+read_state(Projection *projection)
+{
+	Relation	catalog = CatalogOpen(STATE_CATALOG, AccessShareLock);
+	HeapTuple	tuple = CatalogFetch(catalog, projection->name);
+	Datum		values[STATE_CATALOG_NATTS];
+	bool		nulls[STATE_CATALOG_NATTS];
+
+	if (HeapTupleIsValid(tuple))
+	{
+		deform(catalog, tuple, values, nulls);
+		if (!nulls[STATE_CATALOG_CHANNEL - 1])
+			projection->channel = TextDatumGetCString(values[STATE_CATALOG_CHANNEL - 1]);
+		if (!nulls[STATE_CATALOG_PARTITIONS - 1])
+			projection->partitions = DatumGetInt32(values[STATE_CATALOG_PARTITIONS - 1]);
+		if (!nulls[STATE_CATALOG_BATCH_SIZE - 1])
+			projection->batch_size = DatumGetInt32(values[STATE_CATALOG_BATCH_SIZE - 1]);
+		if (!nulls[STATE_CATALOG_READ_MODEL - 1])
+			projection->read_model = DatumGetObjectId(values[STATE_CATALOG_READ_MODEL - 1]);
+		if (!nulls[STATE_CATALOG_LAST_ERROR - 1])
+			projection->last_error = TextDatumGetCString(values[STATE_CATALOG_LAST_ERROR - 1]);
+	}
+	table_close(catalog, AccessShareLock);
+}
+
+/* A projection by its name; an error if there is none. */
+Projection *
+ProjectionFetch(const char *name)
+{
+	Relation	catalog = CatalogOpen(PROJECTION_CATALOG, AccessShareLock);
+	HeapTuple	tuple = CatalogFetch(catalog, name);
+	Projection *projection = palloc0(sizeof(Projection));
+
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("projection \"%s\" does not exist", name),
+				 errhint("See the view projection_status for those that do.")));
+	read_definition(projection, catalog, tuple);
+	table_close(catalog, AccessShareLock);
+	read_state(projection);
+	return projection;
+}
+
+/* The projections of a channel, in order of their names. */
+List *
+ProjectionsOfChannel(const char *channel)
+{
+	Relation	catalog = CatalogOpen(PROJECTION_CATALOG, AccessShareLock);
+	SysScanDesc scan = CatalogScan(catalog, NULL);
+	List	   *result = NIL;
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Projection *projection = palloc0(sizeof(Projection));
+
+		read_definition(projection, catalog, tuple);
+		read_state(projection);
+		if (strcmp(projection->channel, channel) == 0)
+			result = lappend(result, projection);
+	}
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return result;
+}
+
+/*
+ * Write down the read model and the last error, and, with_options, the
+ * options as well, which are as declared until then.  The caller holds the
+ * projection's lock exclusively.
+ */
+void
+ProjectionSaveState(const Projection *projection, bool with_options)
+{
+	Relation	catalog = CatalogOpen(STATE_CATALOG, RowExclusiveLock);
+	HeapTuple	old = CatalogFetch(catalog, projection->name);
+	Datum		values[STATE_CATALOG_NATTS] = {0};
+	bool		nulls[STATE_CATALOG_NATTS];
+	HeapTuple	tuple;
+
+	memset(nulls, true, sizeof(nulls));
+	if (HeapTupleIsValid(old))
+		deform(catalog, old, values, nulls);
+	values[STATE_CATALOG_PROJECTION - 1] = CStringGetTextDatum(projection->name);
+	nulls[STATE_CATALOG_PROJECTION - 1] = false;
+	if (with_options)
+	{
+		values[STATE_CATALOG_CHANNEL - 1] = CStringGetTextDatum(projection->channel);
+		values[STATE_CATALOG_PARTITIONS - 1] = Int32GetDatum(projection->partitions);
+		values[STATE_CATALOG_BATCH_SIZE - 1] = Int32GetDatum(projection->batch_size);
+		nulls[STATE_CATALOG_CHANNEL - 1] = false;
+		nulls[STATE_CATALOG_PARTITIONS - 1] = false;
+		nulls[STATE_CATALOG_BATCH_SIZE - 1] = false;
+	}
+	values[STATE_CATALOG_READ_MODEL - 1] = ObjectIdGetDatum(projection->read_model);
+	nulls[STATE_CATALOG_READ_MODEL - 1] = !OidIsValid(projection->read_model);
+	nulls[STATE_CATALOG_LAST_ERROR - 1] = projection->last_error == NULL;
+	if (projection->last_error != NULL)
+		values[STATE_CATALOG_LAST_ERROR - 1] = CStringGetTextDatum(projection->last_error);
+
+	tuple = heap_form_tuple(RelationGetDescr(catalog), values, nulls);
+	if (HeapTupleIsValid(old))
+		CatalogTupleUpdate(catalog, &old->t_self, tuple);
+	else
+		CatalogTupleInsert(catalog, tuple);
+	table_close(catalog, RowExclusiveLock);
+	CommandCounterIncrement();
+}
+
+/*
+ * Write down that a projection has failed, or, with NULL, that it is well
+ * again.  The caller holds the projection's lock shared.  One that is not
+ * initialized has nowhere to write it to.
+ */
+void
+ProjectionSaveError(const char *name, const char *error)
+{
+	Relation	catalog;
+	HeapTuple	old;
+	Datum		values[STATE_CATALOG_NATTS];
+	bool		nulls[STATE_CATALOG_NATTS];
+
+	KeyLock(KEYLOCK_ERROR, name, ExclusiveLock);
+	catalog = CatalogOpen(STATE_CATALOG, RowExclusiveLock);
+	old = CatalogFetch(catalog, name);
+	if (HeapTupleIsValid(old))
+	{
+		deform(catalog, old, values, nulls);
+		nulls[STATE_CATALOG_LAST_ERROR - 1] = error == NULL;
+		if (error != NULL)
+			values[STATE_CATALOG_LAST_ERROR - 1] = CStringGetTextDatum(error);
+		CatalogTupleUpdate(catalog, &old->t_self,
+						   heap_form_tuple(RelationGetDescr(catalog), values,
+										   nulls));
+	}
+	table_close(catalog, RowExclusiveLock);
+	CommandCounterIncrement();
+}
+
+/* Back to what was declared. */
+void
+ProjectionDropState(const char *name)
+{
+	Relation	catalog = CatalogOpen(STATE_CATALOG, RowExclusiveLock);
+	HeapTuple	tuple = CatalogFetch(catalog, name);
+
+	if (HeapTupleIsValid(tuple))
+		CatalogTupleDelete(catalog, &tuple->t_self);
+	table_close(catalog, RowExclusiveLock);
+	CommandCounterIncrement();
+}

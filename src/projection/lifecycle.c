@@ -1,0 +1,207 @@
+/*
+ * lifecycle.c
+ *		Projections begin, begin again, and end.
+ *
+ * Each of these takes the projection's lock exclusively: it waits until
+ * running batches have ended, and no batch begins before it has committed.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "compat.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+
+#include "argument.h"
+#include "catalog.h"
+#include "keylock.h"
+#include "projection/partition.h"
+#include "projection/projection.h"
+
+#define BATCH_SIZE_MAX 10000000
+
+SQL_FUNCTION(projection_init);
+SQL_FUNCTION(projection_delete);
+SQL_FUNCTION(projection_reset);
+SQL_FUNCTION(projection_set);
+
+static void
+execute(const char *statement)
+{
+	SPI_connect();
+	if (SPI_execute(statement, false, 0) != SPI_OK_UTILITY)
+		elog(ERROR, "unexpected result of: %s", statement);
+	SPI_finish();
+}
+
+/* A table's name as SQL writes it. */
+static char *
+quoted_relation(Oid relid)
+{
+	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
+									  get_rel_name(relid));
+}
+
+/* Lock the projection against batches and look it up. */
+static Projection *
+lock_projection(FunctionCallInfo fcinfo, const char *function)
+{
+	char	   *name = ArgumentName(fcinfo, 0, "name");
+
+	PreventCommandIfReadOnly(function);
+	KeyLock(KEYLOCK_PROJECTION, name, ExclusiveLock);
+	return ProjectionFetch(name);
+}
+
+/* Make the read model as the handler wants it; returns its OID. */
+static Oid
+create_read_model(const Projection *projection)
+{
+	const RowHandler *handler = projection->handler;
+	Oid			schema = ExtensionSchema();
+	StringInfoData statement;
+
+	if (OidIsValid(get_relname_relid(handler->read_model, schema)))
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_TABLE),
+				 errmsg("relation \"%s\" exists already, and is not the read model of projection \"%s\"",
+						handler->read_model, projection->name),
+				 errdetail("Events would be applied to its rows a second time."),
+				 errhint("Drop or rename it; the projection makes its read model anew from the stream.")));
+	initStringInfo(&statement);
+	appendStringInfo(&statement, "CREATE TABLE %s (",
+					 quote_qualified_identifier(get_namespace_name(schema),
+												handler->read_model));
+	for (int i = 0; i < handler->ncolumns; i++)
+		appendStringInfo(&statement, "%s%s %s", i == 0 ? "" : ", ",
+						 quote_identifier(handler->columns[i].name),
+						 handler->columns[i].definition);
+	/* room for the next version of a row on its page */
+	appendStringInfoString(&statement, ") WITH (fillfactor = 80)");
+	execute(statement.data);
+	return get_relname_relid(handler->read_model, schema);
+}
+
+/* projection_init(name) */
+Datum
+projection_init(PG_FUNCTION_ARGS)
+{
+	Projection *projection = lock_projection(fcinfo, "projection_init()");
+
+	ProjectionCheckOwner(projection);
+	if (OidIsValid(projection->read_model))
+	{
+		ProjectionCheckInitialized(projection);
+		PG_RETURN_VOID();
+	}
+	StreamClose(StreamEnsure(projection->stream, AccessShareLock));
+	projection->read_model = create_read_model(projection);
+	ProjectionSaveState(projection, false);
+	PartitionsCreate(projection);
+	PG_RETURN_VOID();
+}
+
+/* projection_delete(name) */
+Datum
+projection_delete(PG_FUNCTION_ARGS)
+{
+	Projection *projection = lock_projection(fcinfo, "projection_delete()");
+
+	ProjectionCheckOwner(projection);
+	if (OidIsValid(projection->read_model) &&
+		get_rel_name(projection->read_model) != NULL)
+		execute(psprintf("DROP TABLE %s",
+						 quoted_relation(projection->read_model)));
+	PartitionsDrop(projection);
+	ProjectionDropState(projection->name);
+	PG_RETURN_VOID();
+}
+
+/* projection_reset(name) */
+Datum
+projection_reset(PG_FUNCTION_ARGS)
+{
+	Projection *projection = lock_projection(fcinfo, "projection_reset()");
+	OwnerScope	owner;
+
+	ProjectionCheckInitialized(projection);
+	ProjectionCheckOwner(projection);
+	owner = OwnerEnter(projection);
+	execute(psprintf("TRUNCATE TABLE ONLY %s",
+					 quoted_relation(projection->read_model)));
+	OwnerLeave(&owner);
+	PartitionsDrop(projection);
+	PartitionsCreate(projection);
+	projection->last_error = NULL;
+	ProjectionSaveState(projection, false);
+	PG_RETURN_VOID();
+}
+
+/* An option's value as an integer within bounds. */
+static int
+integer_option(const char *option, const char *value, int min, int max)
+{
+	char	   *end;
+	long		number;
+
+	errno = 0;
+	number = strtol(value, &end, 10);
+	if (end == value || *end != '\0' || errno != 0 ||
+		number < min || number > max)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for option \"%s\": \"%s\"",
+						option, value),
+				 errdetail("It must be a number from %d to %d.", min, max)));
+	return (int) number;
+}
+
+static void
+set_partitions(Projection *projection, const char *value)
+{
+	int			partitions = integer_option("partitions", value, 1,
+											PARTITIONS_MAX);
+
+	if (OidIsValid(projection->read_model) &&
+		partitions != projection->partitions)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the partitions of projection \"%s\" cannot be changed now",
+						projection->name),
+				 errdetail("Its positions belong to %d partitions.",
+						   projection->partitions),
+				 errhint("Set them after projection_delete and before projection_init.")));
+	projection->partitions = partitions;
+}
+
+/* projection_set(name, option, value) */
+Datum
+projection_set(PG_FUNCTION_ARGS)
+{
+	Projection *projection = lock_projection(fcinfo, "projection_set()");
+	char	   *option = ArgumentText(fcinfo, 1, "option", NAMEDATALEN);
+
+	ProjectionCheckOwner(projection);
+	if (strcmp(option, "channel") == 0)
+		projection->channel = ArgumentName(fcinfo, 2, "value");
+	else if (strcmp(option, "partitions") == 0)
+		set_partitions(projection,
+					   ArgumentText(fcinfo, 2, "value", NAMEDATALEN));
+	else if (strcmp(option, "batch_size") == 0)
+		projection->batch_size =
+			integer_option("batch_size",
+						   ArgumentText(fcinfo, 2, "value", NAMEDATALEN), 1,
+						   BATCH_SIZE_MAX);
+	else
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("projection option \"%s\" does not exist", option),
+				 errhint("The options are channel, partitions and batch_size.")));
+	ProjectionSaveState(projection, true);
+	PG_RETURN_VOID();
+}

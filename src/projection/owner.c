@@ -1,0 +1,112 @@
+/*
+ * owner.c
+ *		Who may work on a projection, and as whom it works.
+ *
+ * The owner of a projection is the owner of its read model.  Batches run as
+ * the owner, whoever calls: a trigger on the read model gets no more rights
+ * than its owner has, even where a superuser or a worker runs the batch.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "compat.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+
+#include "catalog.h"
+#include "projection/projection.h"
+
+/* The read model's owner; InvalidOid if the table is gone. */
+static Oid
+owner_of(const Projection *projection)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID,
+										ObjectIdGetDatum(projection->read_model));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		return InvalidOid;
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+/* Raise an error unless the projection has its read model. */
+void
+ProjectionCheckInitialized(const Projection *projection)
+{
+	if (!OidIsValid(projection->read_model))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("projection \"%s\" is not initialized",
+						projection->name),
+				 errhint("Run: SELECT projection_init(%s);",
+						 quote_literal_cstr(projection->name))));
+	if (!OidIsValid(owner_of(projection)))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the read model of projection \"%s\" was dropped",
+						projection->name),
+				 errhint("Start afresh with: SELECT projection_delete(%s), projection_init(%s);",
+						 quote_literal_cstr(projection->name),
+						 quote_literal_cstr(projection->name))));
+}
+
+/* Has the current role the owner's rights?  Before there is one: may it be? */
+bool
+ProjectionOwnedByCaller(const Projection *projection)
+{
+	Oid			owner = owner_of(projection);
+
+	if (OidIsValid(owner))
+		return has_privs_of_role(GetUserId(), owner);
+	return compat_may_create_in(ExtensionSchema());
+}
+
+void
+ProjectionCheckOwner(const Projection *projection)
+{
+	if (ProjectionOwnedByCaller(projection))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("must be owner of projection \"%s\"", projection->name),
+			 OidIsValid(owner_of(projection)) ?
+			 errdetail("Its owner is the owner of its read model, role \"%s\".",
+					   GetUserNameFromId(owner_of(projection), false)) :
+			 errdetail("It has no read model yet: the right to create tables in schema \"%s\" is needed.",
+					   get_namespace_name(ExtensionSchema()))));
+}
+
+/*
+ * Work as the projection's owner, with a search_path that is nobody's, until
+ * OwnerLeave(); an error that ends the transaction leaves as well.
+ */
+OwnerScope
+OwnerEnter(const Projection *projection)
+{
+	OwnerScope	scope;
+	Oid			owner = owner_of(projection);
+
+	GetUserIdAndSecContext(&scope.user, &scope.security);
+	if (owner != scope.user)
+		SetUserIdAndSecContext(owner, scope.security |
+							   SECURITY_RESTRICTED_OPERATION);
+	scope.settings = NewGUCNestLevel();
+	(void) set_config_option("search_path", "pg_catalog, pg_temp",
+							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+							 true, 0, false);
+	return scope;
+}
+
+void
+OwnerLeave(const OwnerScope *scope)
+{
+	AtEOXact_GUC(false, scope->settings);
+	SetUserIdAndSecContext(scope->user, scope->security);
+}

@@ -1,0 +1,303 @@
+/*
+ * partition.c
+ *		Partitions: which key belongs where, and who works on it.
+ *
+ * A partition is claimed by locking its row.  The lock is the lease: it lasts
+ * until the transaction ends and dies with it, so there is no time-out.  A
+ * row that somebody else holds is skipped, and a claimed row is read after it
+ * is locked, in its newest version.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_type.h"
+#include "compat.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "port/pg_bswap.h"
+#include "utils/builtins.h"
+#include "utils/multirangetypes.h"
+#include "utils/rangetypes.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/typcache.h"
+
+#include "catalog.h"
+#include "projection/partition.h"
+
+/* odd constants with well-mixed bits */
+#define HASH_SEED		UINT64CONST(0x8F5D3B2A17C4E961)
+#define HASH_MULTIPLIER UINT64CONST(0xD6E8FEB86659FD93)
+
+static inline uint64
+mix(uint64 hash)
+{
+	hash ^= hash >> 32;
+	hash *= HASH_MULTIPLIER;
+	hash ^= hash >> 32;
+	return hash;
+}
+
+static uint64
+hash_bytes_of(const char *key, int length)
+{
+	uint64		hash = HASH_SEED ^ (uint64) length;
+	uint64		word;
+
+	/* bytes in little-endian order everywhere */
+	for (; length >= (int) sizeof(word); length -= sizeof(word))
+	{
+		memcpy(&word, key, sizeof(word));
+#ifdef WORDS_BIGENDIAN
+		word = pg_bswap64(word);
+#endif
+		hash = mix(hash ^ word);
+		key += sizeof(word);
+	}
+	word = 0;
+	for (int i = 0; i < length; i++)
+		word |= (uint64) (unsigned char) key[i] << (8 * i);
+	return mix(mix(hash ^ word));
+}
+
+/*
+ * The hash of a partition key; its partition is the remainder by their
+ * number.
+ *
+ * Positions are kept per partition and outlive the server: in a dump they may
+ * come to another machine, release or encoding.  So this is a function of the
+ * key's characters (in UTF-8) alone, and must never change.
+ */
+uint64
+PartitionHash(const char *key, int length)
+{
+	if (unlikely(GetDatabaseEncoding() != PG_UTF8))
+	{
+		char	   *copy = pnstrdup(key, length);
+
+		key = pg_server_to_any(copy, length, PG_UTF8);
+		length = strlen(key);
+	}
+	return hash_bytes_of(key, length);
+}
+
+/* A set of numbers as the catalog holds it. */
+static Datum
+gaps_to_datum(const NumberSet *gaps)
+{
+	TypeCacheEntry *type = lookup_type_cache(INT8RANGEOID,
+											 TYPECACHE_RANGE_INFO);
+	RangeType **ranges = palloc(Max(gaps->count, 1) * sizeof(RangeType *));
+
+	for (int i = 0; i < gaps->count; i++)
+	{
+		RangeBound	lower = {0};
+		RangeBound	upper = {0};
+
+		lower.val = Int64GetDatum(gaps->ranges[i].first);
+		lower.inclusive = true;
+		lower.lower = true;
+		upper.val = Int64GetDatum(gaps->ranges[i].last + 1);
+		ranges[i] = compat_make_range(type, &lower, &upper);
+	}
+	return MultirangeTypePGetDatum(make_multirange(INT8MULTIRANGEOID, type,
+												   gaps->count, ranges));
+}
+
+static NumberSet
+gaps_from_datum(Datum datum)
+{
+	TypeCacheEntry *type = lookup_type_cache(INT8RANGEOID,
+											 TYPECACHE_RANGE_INFO);
+	NumberSet	gaps = {0};
+	RangeType **ranges;
+	int			count;
+
+	multirange_deserialize(type, DatumGetMultirangeTypeP(datum), &count,
+						   &ranges);
+	for (int i = 0; i < count; i++)
+	{
+		RangeBound	lower;
+		RangeBound	upper;
+		bool		empty;
+
+		range_deserialize(type, ranges[i], &lower, &upper, &empty);
+		NumberSetAppend(&gaps, DatumGetInt64(lower.val),
+						DatumGetInt64(upper.val) - 1);
+	}
+	return gaps;
+}
+
+static void
+read_claim(Claim *claim, const Datum *values, ItemPointer tid)
+{
+	claim->partition = DatumGetInt32(values[PARTITION_CATALOG_PARTITION - 1]);
+	claim->tid = *tid;
+	claim->position.head = DatumGetInt64(values[PARTITION_CATALOG_HEAD - 1]);
+	claim->position.gaps = gaps_from_datum(values[PARTITION_CATALOG_GAPS - 1]);
+}
+
+static HeapTuple
+form_claim(const Projection *projection, Relation catalog, int partition,
+		   const Position *position)
+{
+	Datum		values[PARTITION_CATALOG_NATTS];
+	bool		nulls[PARTITION_CATALOG_NATTS] = {0};
+
+	values[PARTITION_CATALOG_PROJECTION - 1] = CStringGetTextDatum(projection->name);
+	values[PARTITION_CATALOG_PARTITION - 1] = Int32GetDatum(partition);
+	values[PARTITION_CATALOG_HEAD - 1] = Int64GetDatum(position->head);
+	values[PARTITION_CATALOG_GAPS - 1] = gaps_to_datum(&position->gaps);
+	return heap_form_tuple(RelationGetDescr(catalog), values, nulls);
+}
+
+/* All partitions at the beginning of the stream. */
+void
+PartitionsCreate(const Projection *projection)
+{
+	Relation	catalog = CatalogOpen(PARTITION_CATALOG, RowExclusiveLock);
+	Position	beginning = {0};
+
+	for (int i = 0; i < projection->partitions; i++)
+		CatalogTupleInsert(catalog, form_claim(projection, catalog, i,
+											   &beginning));
+	table_close(catalog, RowExclusiveLock);
+	CommandCounterIncrement();
+}
+
+void
+PartitionsDrop(const Projection *projection)
+{
+	Relation	catalog = CatalogOpen(PARTITION_CATALOG, RowExclusiveLock);
+	SysScanDesc scan = CatalogScan(catalog, projection->name);
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		CatalogTupleDelete(catalog, &tuple->t_self);
+	systable_endscan(scan);
+	table_close(catalog, RowExclusiveLock);
+	CommandCounterIncrement();
+}
+
+static int
+compare_heads(const void *a, const void *b)
+{
+	const Claim *x = a;
+	const Claim *y = b;
+
+	if (x->position.head != y->position.head)
+		return x->position.head < y->position.head ? -1 : 1;
+	return x->partition - y->partition;
+}
+
+static Claim *
+peek(const Projection *projection, Relation catalog, int *count)
+{
+	Claim	   *claims = palloc_array(Claim, PARTITIONS_MAX);
+	SysScanDesc scan = CatalogScan(catalog, projection->name);
+	HeapTuple	tuple;
+
+	*count = 0;
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)) &&
+		   *count < PARTITIONS_MAX)
+	{
+		Datum		values[PARTITION_CATALOG_NATTS];
+		bool		nulls[PARTITION_CATALOG_NATTS];
+
+		heap_deform_tuple(tuple, RelationGetDescr(catalog), values, nulls);
+		read_claim(&claims[(*count)++], values, &tuple->t_self);
+	}
+	systable_endscan(scan);
+	qsort(claims, *count, sizeof(Claim), compare_heads);
+	return claims;
+}
+
+/* The positions as last committed, in order of their heads; no locks. */
+Claim *
+PartitionsPeek(const Projection *projection, int *count)
+{
+	Relation	catalog = CatalogOpen(PARTITION_CATALOG, AccessShareLock);
+	Claim	   *claims = peek(projection, catalog, count);
+
+	table_close(catalog, AccessShareLock);
+	return claims;
+}
+
+/* Lock a partition's row and read it again; false if somebody else holds it. */
+static bool
+lock_claim(Relation catalog, Claim *claim, TupleTableSlot *slot)
+{
+	TM_FailureData failure;
+	ItemPointerData tid = claim->tid;
+	TM_Result	result;
+
+	result = table_tuple_lock(catalog, &tid, GetActiveSnapshot(), slot,
+							  GetCurrentCommandId(true), LockTupleExclusive,
+							  LockWaitSkip, TUPLE_LOCK_FLAG_FIND_LAST_VERSION,
+							  &failure);
+	if (result == TM_WouldBlock)
+		return false;
+	if (result != TM_Ok)
+		elog(ERROR, "unexpected result %d of locking a partition",
+			 (int) result);
+	slot_getallattrs(slot);
+	read_claim(claim, slot->tts_values, &slot->tts_tid);
+	return true;
+}
+
+/*
+ * Claim up to max partitions that nobody else holds, those that are furthest
+ * behind first.  They are ours until the transaction ends.  There must be an
+ * active snapshot.
+ */
+Claims
+PartitionsClaim(const Projection *projection, int max)
+{
+	Claims		result = {0};
+	TupleTableSlot *slot;
+	int			count;
+
+	result.catalog = CatalogOpen(PARTITION_CATALOG, RowExclusiveLock);
+	result.claims = peek(projection, result.catalog, &count);
+	slot = table_slot_create(result.catalog, NULL);
+	for (int i = 0; i < count && result.count < max; i++)
+	{
+		Claim		claim = result.claims[i];
+
+		if (lock_claim(result.catalog, &claim, slot))
+			result.claims[result.count++] = claim;
+		else
+			result.busy++;
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	qsort(result.claims, result.count, sizeof(Claim), compare_heads);
+	return result;
+}
+
+/* Write down a claimed partition's new position, unless it is the old one. */
+void
+PartitionSave(const Projection *projection, Claims *claims, Claim *claim,
+			  const Position *position)
+{
+	HeapTuple	tuple;
+
+	if (position->head == claim->position.head &&
+		NumberSetEquals(&position->gaps, &claim->position.gaps))
+		return;
+	tuple = form_claim(projection, claims->catalog, claim->partition,
+					   position);
+	CatalogTupleUpdate(claims->catalog, &claim->tid, tuple);
+	claim->position = *position;
+}
+
+/* Close what PartitionsClaim() opened; the locks on the rows stay. */
+void
+PartitionsRelease(Claims *claims)
+{
+	table_close(claims->catalog, NoLock);
+	CommandCounterIncrement();
+}

@@ -1,0 +1,41 @@
+/*
+ * partition.h
+ *		Partitions: which key belongs where, and who works on it.
+ */
+#ifndef WALLET_PROJECTION_PARTITION_H
+#define WALLET_PROJECTION_PARTITION_H
+
+#include "storage/itemptr.h"
+#include "utils/relcache.h"
+
+#include "projection/position.h"
+#include "projection/projection.h"
+
+#define PARTITIONS_MAX 1024
+
+/* One partition whose row this transaction has locked. */
+typedef struct Claim
+{
+	int			partition;
+	ItemPointerData tid;		/* of its row */
+	Position	position;
+} Claim;
+
+typedef struct Claims
+{
+	Relation	catalog;
+	int			count;
+	int			busy;			/* partitions that others hold */
+	Claim	   *claims;			/* in order of their heads */
+} Claims;
+
+extern uint64 PartitionHash(const char *key, int length);
+extern void PartitionsCreate(const Projection *projection);
+extern void PartitionsDrop(const Projection *projection);
+extern Claim *PartitionsPeek(const Projection *projection, int *count);
+extern Claims PartitionsClaim(const Projection *projection, int max);
+extern void PartitionSave(const Projection *projection, Claims *claims,
+						  Claim *claim, const Position *position);
+extern void PartitionsRelease(Claims *claims);
+
+#endif							/* WALLET_PROJECTION_PARTITION_H */

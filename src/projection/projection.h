@@ -1,0 +1,46 @@
+/*
+ * projection.h
+ *		What a projection is, and who may work on it.
+ */
+#ifndef WALLET_PROJECTION_PROJECTION_H
+#define WALLET_PROJECTION_PROJECTION_H
+
+#include "handler/handler.h"
+
+typedef struct Projection
+{
+	char	   *name;
+	char	   *stream;
+	char	   *aggregate_type;
+	const RowHandler *handler;
+	char	   *channel;
+	int			partitions;
+	int			batch_size;
+	Oid			read_model;		/* InvalidOid: not initialized */
+	char	   *last_error;		/* of a consumer; NULL: none */
+} Projection;
+
+/* Who we were before OwnerEnter(). */
+typedef struct OwnerScope
+{
+	Oid			user;
+	int			security;
+	int			settings;
+} OwnerScope;
+
+/* catalog.c */
+extern Projection *ProjectionFetch(const char *name);
+extern List *ProjectionsOfChannel(const char *channel);
+extern void ProjectionSaveState(const Projection *projection,
+								bool with_options);
+extern void ProjectionSaveError(const char *name, const char *error);
+extern void ProjectionDropState(const char *name);
+
+/* owner.c */
+extern void ProjectionCheckInitialized(const Projection *projection);
+extern void ProjectionCheckOwner(const Projection *projection);
+extern bool ProjectionOwnedByCaller(const Projection *projection);
+extern OwnerScope OwnerEnter(const Projection *projection);
+extern void OwnerLeave(const OwnerScope *scope);
+
+#endif							/* WALLET_PROJECTION_PROJECTION_H */

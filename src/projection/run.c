@@ -1,0 +1,77 @@
+/*
+ * run.c
+ *		Batches in the caller's transaction.
+ */
+#include "postgres.h"
+
+#include "compat.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+
+#include "argument.h"
+#include "projection/batch.h"
+#include "projection/partition.h"
+
+SQL_FUNCTION(projection_run);
+SQL_FUNCTION(projection_backfill);
+
+/*
+ * Run batches until the end of the stream, or until max_events (0: any
+ * number) are applied.  The partitions stay ours between batches.
+ */
+static int64
+run_batches(const char *name, BatchLimits *limits, int64 max_events)
+{
+	int64		batch_events = limits->events;
+	int64		total = 0;
+	BatchResult result;
+
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (max_events > 0)
+			limits->events = batch_events > 0 ?
+				Min(batch_events, max_events - total) : max_events - total;
+		result = BatchRun(name, limits);
+		total += result.events;
+	} while (result.outcome == BATCH_CUT &&
+			 (max_events == 0 || total < max_events));
+	return total;
+}
+
+/* projection_run(name, max_events) */
+Datum
+projection_run(PG_FUNCTION_ARGS)
+{
+	char	   *name = ArgumentName(fcinfo, 0, "name");
+	int64		max_events = 0;
+	BatchLimits limits = {.partitions = PARTITIONS_MAX, .events = 0};
+
+	if (!PG_ARGISNULL(1))
+	{
+		max_events = PG_GETARG_INT64(1);
+		if (max_events < 1)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("argument \"max_events\" must be at least 1")));
+	}
+	PG_RETURN_INT64(run_batches(name, &limits, max_events));
+}
+
+/* projection_backfill(name, max_partitions) */
+Datum
+projection_backfill(PG_FUNCTION_ARGS)
+{
+	char	   *name = ArgumentName(fcinfo, 0, "name");
+	BatchLimits limits = {.partitions = PARTITIONS_MAX, .events = -1};
+
+	if (!PG_ARGISNULL(1))
+	{
+		limits.partitions = PG_GETARG_INT32(1);
+		if (limits.partitions < 1)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("argument \"max_partitions\" must be at least 1")));
+	}
+	PG_RETURN_INT64(run_batches(name, &limits, 0));
+}

@@ -1,0 +1,355 @@
+/*
+ * rowwriter.c
+ *		Writes rows into a user's table by the executor's own functions.
+ *
+ * Inserts are buffered and go to the table many at a time, unless a trigger
+ * that runs before a row could look at the rows before it.  An update takes
+ * no lock on the tuple beforehand: where somebody else changed the row
+ * meanwhile it returns false, and the caller reads the row again.
+ *
+ * Statement triggers of inserts fire, with their transition tables; those of
+ * updates do not, as with logical replication.
+ *
+ * Each row carries a tag of the caller's.  When an error is raised,
+ * RowWriterTag() tells which row was being written, or NULL.
+ */
+#include "postgres.h"
+
+#include "access/heapam.h"
+#include "access/tableam.h"
+#include "catalog/pg_attribute.h"
+#include "commands/trigger.h"
+#include "compat.h"
+#include "executor/executor.h"
+#include "executor/nodeModifyTable.h"
+#include "rewrite/rewriteHandler.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "rowwriter.h"
+
+#define BUFFERED_ROWS 256
+
+struct RowWriter
+{
+	Relation	relation;
+	EState	   *estate;
+	ResultRelInfo *target;
+	Snapshot	snapshot;
+	EPQState	epqstate;
+	TransitionCaptureState *capture;
+	BulkInsertState bulk;		/* once a buffer was full */
+	ExprState **defaults;		/* of columns that the caller does not set */
+	bool		has_defaults;
+	bool		one_by_one;		/* inserts are not buffered */
+	bool		locks_first;	/* updates run row triggers */
+	bool		inserts;		/* has inserted, so statement triggers fire */
+	bool		updates;		/* has updated, so the table may be updated */
+	int			nslots;			/* slots made so far */
+	int			nbuffered;		/* of these, holding a row not yet written */
+	TupleTableSlot *slots[BUFFERED_ROWS];
+	void	   *tags[BUFFERED_ROWS];
+	void	   *tag;			/* of the row being written */
+};
+
+/* Prepare the defaults of all columns that the caller will not set. */
+static void
+prepare_defaults(RowWriter *writer, const bool *owned)
+{
+	TupleDesc	desc = RelationGetDescr(writer->relation);
+
+	writer->defaults = palloc0(desc->natts * sizeof(ExprState *));
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(desc, i);
+		Expr	   *expr;
+
+		if (owned[i] || attribute->attisdropped || attribute->attgenerated)
+			continue;
+		expr = (Expr *) build_column_default(writer->relation, i + 1);
+		if (expr == NULL)
+			continue;
+		writer->defaults[i] = ExecPrepareExpr(expr, writer->estate);
+		writer->has_defaults = true;
+	}
+}
+
+/*
+ * Begin to write into a relation that is open with RowExclusiveLock.  owned
+ * says for each column whether the caller sets it; the others get their
+ * defaults.  The writer lives in the current memory context.  The snapshot is
+ * what the caller reads old rows with.
+ */
+RowWriter *
+RowWriterBegin(Relation relation, const bool *owned, Snapshot snapshot)
+{
+	RowWriter  *writer = palloc0(sizeof(RowWriter));
+	EState	   *estate = CreateExecutorState();
+	ResultRelInfo *target = makeNode(ResultRelInfo);
+	TriggerDesc *triggers;
+
+	writer->relation = relation;
+	writer->estate = estate;
+	writer->target = target;
+	writer->snapshot = snapshot;
+	compat_init_range_table(estate, relation);
+	InitResultRelInfo(target, relation, 1, NULL, 0);
+	estate->es_snapshot = snapshot;
+	estate->es_output_cid = GetCurrentCommandId(true);
+	ExecOpenIndices(target, false);
+	compat_EvalPlanQualInit(&writer->epqstate, estate);
+	prepare_defaults(writer, owned);
+
+	triggers = target->ri_TrigDesc;
+	if (triggers != NULL)
+	{
+		writer->one_by_one = triggers->trig_insert_before_row;
+		writer->locks_first = triggers->trig_update_before_row ||
+			triggers->trig_update_after_row;
+		AfterTriggerBeginQuery();
+		writer->capture = MakeTransitionCaptureState(triggers,
+													 RelationGetRelid(relation),
+													 CMD_INSERT);
+	}
+	return writer;
+}
+
+/*
+ * An empty slot for a new row, with the defaults in place.  It is the
+ * caller's until RowWriterInsert() or RowWriterUpdate().
+ */
+TupleTableSlot *
+RowWriterSlot(RowWriter *writer)
+{
+	TupleDesc	desc = RelationGetDescr(writer->relation);
+	TupleTableSlot *slot;
+
+	if (writer->nbuffered == BUFFERED_ROWS)
+		RowWriterFlush(writer);
+	if (writer->nbuffered == writer->nslots)
+	{
+		MemoryContext old = MemoryContextSwitchTo(writer->estate->es_query_cxt);
+
+		writer->slots[writer->nslots++] = table_slot_create(writer->relation,
+															NULL);
+		MemoryContextSwitchTo(old);
+	}
+	slot = writer->slots[writer->nbuffered];
+	ExecClearTuple(slot);
+	memset(slot->tts_isnull, true, desc->natts * sizeof(bool));
+	if (writer->has_defaults)
+	{
+		for (int i = 0; i < desc->natts; i++)
+		{
+			if (writer->defaults[i] != NULL)
+				slot->tts_values[i] =
+					ExecEvalExpr(writer->defaults[i],
+								 GetPerTupleExprContext(writer->estate),
+								 &slot->tts_isnull[i]);
+		}
+	}
+	return slot;
+}
+
+/* Generated columns and constraints of a row about to be written. */
+static void
+check_row(RowWriter *writer, TupleTableSlot *slot, CmdType command)
+{
+	TupleConstr *constraints = RelationGetDescr(writer->relation)->constr;
+
+	if (constraints != NULL)
+	{
+		if (constraints->has_generated_stored)
+			ExecComputeStoredGenerated(writer->target, writer->estate, slot,
+									   command);
+		ExecConstraints(writer->target, slot, writer->estate);
+	}
+	if (writer->relation->rd_rel->relispartition)
+		ExecPartitionCheck(writer->target, slot, writer->estate, true);
+}
+
+/* The index entries of a row that is in the table, and its triggers. */
+static void
+finish_insert(RowWriter *writer, TupleTableSlot *slot)
+{
+	List	   *recheck = NIL;
+
+	if (writer->target->ri_NumIndices > 0)
+		recheck = compat_ExecInsertIndexTuples(writer->target, slot,
+											   writer->estate, false, false);
+	if (writer->target->ri_TrigDesc != NULL)
+		ExecARInsertTriggers(writer->estate, writer->target, slot, recheck,
+							 writer->capture);
+	list_free(recheck);
+}
+
+/*
+ * Insert the row in the slot, which RowWriterSlot() gave.  Where the table's
+ * triggers suppress the row, that is an error: nothing is lost silently.
+ */
+void
+RowWriterInsert(RowWriter *writer, TupleTableSlot *slot, void *tag)
+{
+	Assert(slot == writer->slots[writer->nbuffered]);
+
+	writer->tag = tag;
+	if (!writer->inserts)
+	{
+		ExecBSInsertTriggers(writer->estate, writer->target);
+		writer->inserts = true;
+	}
+	ExecStoreVirtualTuple(slot);
+	slot->tts_tableOid = RelationGetRelid(writer->relation);
+	if (writer->one_by_one &&
+		!ExecBRInsertTriggers(writer->estate, writer->target, slot))
+		ereport(ERROR,
+				(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
+				 errmsg("a trigger suppressed a row of table \"%s\"",
+						RelationGetRelationName(writer->relation)),
+				 errhint("A BEFORE INSERT trigger on this table must return the row.")));
+	check_row(writer, slot, CMD_INSERT);
+	if (writer->one_by_one)
+	{
+		table_tuple_insert(writer->relation, slot,
+						   writer->estate->es_output_cid, 0, NULL);
+		finish_insert(writer, slot);
+		ResetPerTupleExprContext(writer->estate);
+		return;
+	}
+	/* the row's values may live in shorter memory than the buffer */
+	ExecMaterializeSlot(slot);
+	writer->tags[writer->nbuffered++] = tag;
+	ResetPerTupleExprContext(writer->estate);
+}
+
+/* Write all buffered inserts. */
+void
+RowWriterFlush(RowWriter *writer)
+{
+	CommandId	cid = writer->estate->es_output_cid;
+
+	if (writer->nbuffered == 1)
+	{
+		writer->tag = writer->tags[0];
+		table_tuple_insert(writer->relation, writer->slots[0], cid, 0, NULL);
+	}
+	else if (writer->nbuffered > 1)
+	{
+		MemoryContext old;
+
+		if (writer->nbuffered == BUFFERED_ROWS && writer->bulk == NULL)
+			writer->bulk = GetBulkInsertState();
+		writer->tag = NULL;
+		/* leaks a little at each call */
+		old = MemoryContextSwitchTo(GetPerTupleMemoryContext(writer->estate));
+		table_multi_insert(writer->relation, writer->slots, writer->nbuffered,
+						   cid, 0, writer->bulk);
+		MemoryContextSwitchTo(old);
+	}
+	for (int i = 0; i < writer->nbuffered; i++)
+	{
+		writer->tag = writer->tags[i];
+		finish_insert(writer, writer->slots[i]);
+		ExecClearTuple(writer->slots[i]);
+	}
+	writer->nbuffered = 0;
+	ResetPerTupleExprContext(writer->estate);
+}
+
+/* Update under row triggers: the tuple is locked first, as they expect. */
+static bool
+update_with_triggers(RowWriter *writer, TupleTableSlot *old,
+					 TupleTableSlot *slot)
+{
+	TM_FailureData failure;
+	TM_Result	result;
+	ItemPointerData tid = old->tts_tid;
+
+	result = table_tuple_lock(writer->relation, &tid, writer->snapshot, old,
+							  writer->estate->es_output_cid,
+							  LockTupleNoKeyExclusive, LockWaitBlock, 0,
+							  &failure);
+	if (result != TM_Ok)
+		return false;
+	ExecSimpleRelationUpdate(writer->target, writer->estate,
+							 &writer->epqstate, old, slot);
+	return true;
+}
+
+/*
+ * Replace the row in old, as read with the writer's snapshot, by the one in
+ * slot.  Returns false, having done nothing, where somebody else has changed
+ * or deleted the row since.
+ */
+bool
+RowWriterUpdate(RowWriter *writer, TupleTableSlot *old, TupleTableSlot *slot,
+				void *tag)
+{
+	TM_FailureData failure;
+	TM_Result	result;
+	LockTupleMode mode;
+	CompatUpdateIndexes update_indexes;
+
+	writer->tag = tag;
+	ExecStoreVirtualTuple(slot);
+	slot->tts_tableOid = RelationGetRelid(writer->relation);
+	if (!writer->updates)
+	{
+		CheckCmdReplicaIdentity(writer->relation, CMD_UPDATE);
+		writer->updates = true;
+	}
+	if (writer->locks_first)
+		return update_with_triggers(writer, old, slot);
+
+	check_row(writer, slot, CMD_UPDATE);
+	result = table_tuple_update(writer->relation, &old->tts_tid, slot,
+								writer->estate->es_output_cid,
+								writer->snapshot, InvalidSnapshot, true,
+								&failure, &mode, &update_indexes);
+	if (result == TM_Updated || result == TM_Deleted)
+		return false;
+	if (result != TM_Ok)
+		elog(ERROR, "unexpected result %d of updating a row of \"%s\"",
+			 (int) result, RelationGetRelationName(writer->relation));
+	if (writer->target->ri_NumIndices > 0 &&
+		compat_wants_index_update(update_indexes))
+		list_free(compat_ExecInsertIndexTuples(writer->target, slot,
+											   writer->estate, true,
+											   compat_only_summarizing(update_indexes)));
+	ResetPerTupleExprContext(writer->estate);
+	return true;
+}
+
+/* Write what is buffered, fire what is due, and make it visible. */
+void
+RowWriterEnd(RowWriter *writer)
+{
+	RowWriterFlush(writer);
+	writer->tag = NULL;
+	if (writer->bulk != NULL)
+	{
+		table_finish_bulk_insert(writer->relation, 0);
+		FreeBulkInsertState(writer->bulk);
+	}
+	if (writer->target->ri_TrigDesc != NULL)
+	{
+		if (writer->inserts)
+			ExecASInsertTriggers(writer->estate, writer->target,
+								 writer->capture);
+		AfterTriggerEndQuery(writer->estate);
+	}
+	EvalPlanQualEnd(&writer->epqstate);
+	ExecCloseIndices(writer->target);
+	for (int i = 0; i < writer->nslots; i++)
+		ExecDropSingleTupleTableSlot(writer->slots[i]);
+	ExecResetTupleTable(writer->estate->es_tupleTable, false);
+	FreeExecutorState(writer->estate);
+	CommandCounterIncrement();
+}
+
+/* The tag of the row that was being written when an error was raised. */
+void *
+RowWriterTag(RowWriter *writer)
+{
+	return writer->tag;
+}

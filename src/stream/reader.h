@@ -1,0 +1,32 @@
+/*
+ * reader.h
+ *		Events in order of their number, into a receiver.
+ */
+#ifndef WALLET_PROJECTION_READER_H
+#define WALLET_PROJECTION_READER_H
+
+#include "stream/stream.h"
+
+/*
+ * One event, as the receiver sees it: pointers into the tuple, good until the
+ * receiver returns.  Texts have no terminating zero.
+ */
+typedef struct Event
+{
+	int64		no;
+	const char *name;
+	int			name_length;
+	const char *type;
+	int			type_length;
+	const char *key;			/* aggregate id */
+	int			key_length;
+	Datum		payload;		/* jsonb as stored: perhaps short or toasted */
+} Event;
+
+/* Takes one event; returns false to end the read after it. */
+typedef bool (*EventReceiver) (void *state, const Event *event);
+
+extern bool ReadEvents(const Stream *stream, Snapshot snapshot, int64 first,
+					   int64 last, EventReceiver receive, void *state);
+
+#endif							/* WALLET_PROJECTION_READER_H */

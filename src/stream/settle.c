@@ -1,0 +1,204 @@
+/*
+ * settle.c
+ *		Up to which number nothing can appear any more.
+ *
+ * A writer locks the stream's table before it draws a number, and keeps the
+ * lock until its transaction ends.  So, in this order:
+ *
+ *	1. read B, the last number drawn;
+ *	2. read W, the transactions that hold a writer's lock on the table.
+ *
+ * Whoever drew a number <= B is in W or has ended.  Once every member of W
+ * has ended, each number <= B is visible to all later snapshots, or dead: B
+ * is settled.  Nobody waits for that.  The pair (B, W) is kept in this
+ * process and looked at again the next time.  It is a fact about the stream,
+ * so it stays true whatever becomes of our own transaction; a sequence that
+ * is restarted gets a new file, and the pair is forgotten.
+ *
+ * The caller takes its snapshot after Settle() has returned, never before.
+ *
+ * W leaves out VACUUM, whose lock conflicts like a writer's.  It includes
+ * prepared transactions, and follows a transaction through PREPARE.
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "catalog/pg_inherits.h"
+#include "compat.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+
+#include "stream/settle.h"
+
+/* What this process knows of a stream. */
+typedef struct SettleMemory
+{
+	Oid			relid;			/* hash key */
+	Oid			sequence_file;	/* the sequence's file when it was noted */
+	int64		settled;
+	int64		pending_number; /* B, where W had members */
+	Writers		pending;		/* W, in CacheMemoryContext */
+} SettleMemory;
+
+static HTAB *memories = NULL;
+
+static SettleMemory *
+find_memory(Oid relid)
+{
+	SettleMemory *memory;
+	bool		found;
+
+	if (memories == NULL)
+	{
+		HASHCTL		control = {0};
+
+		control.keysize = sizeof(Oid);
+		control.entrysize = sizeof(SettleMemory);
+		control.hcxt = CacheMemoryContext;
+		memories = hash_create("wallet_projection settlements", 16, &control,
+							   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+	memory = hash_search(memories, &relid, HASH_ENTER, &found);
+	if (!found)
+	{
+		memset(memory, 0, sizeof(SettleMemory));
+		memory->relid = relid;
+	}
+	return memory;
+}
+
+/* Is it a VACUUM, or an index build that writes no events? */
+static bool
+is_maintenance(const VirtualTransactionId *vxid)
+{
+	PGPROC	   *proc = compat_vxid_proc(vxid);
+
+	return proc != NULL &&
+		(proc->statusFlags & (PROC_IN_VACUUM | PROC_IN_SAFE_IC)) != 0;
+}
+
+/* Add those who hold a writer's lock on this table. */
+static void
+add_lockers(Writers *writers, Oid relid)
+{
+	LOCKTAG		tag;
+	int			count;
+	VirtualTransactionId *ids;
+
+	SET_LOCKTAG_RELATION(tag, MyDatabaseId, relid);
+	ids = GetLockConflicts(&tag, ShareLock, &count);
+	if (count > 0)
+	{
+		Size		size = (writers->count + count) * sizeof(*ids);
+
+		writers->ids = writers->ids ? repalloc(writers->ids, size) :
+			palloc(size);
+		for (int i = 0; i < count; i++)
+		{
+			if (!is_maintenance(&ids[i]))
+				writers->ids[writers->count++] = ids[i];
+		}
+	}
+	pfree(ids);
+}
+
+/* Those who may write to the stream: to its table or to a child of it. */
+static Writers
+find_writers(Relation relation)
+{
+	Writers		writers = {0};
+
+	add_lockers(&writers, RelationGetRelid(relation));
+	if (relation->rd_rel->relhassubclass)
+	{
+		List	   *tables = find_all_inheritors(RelationGetRelid(relation),
+												 NoLock, NULL);
+		ListCell   *cell;
+
+		foreach(cell, tables)
+		{
+			if (lfirst_oid(cell) != RelationGetRelid(relation))
+				add_lockers(&writers, lfirst_oid(cell));
+		}
+		list_free(tables);
+	}
+	return writers;
+}
+
+/*
+ * Have all of these transactions ended, or, unless all, at least one?  No
+ * writers at all: all have ended, none has.
+ */
+bool
+WritersEnded(const Writers *writers, bool all)
+{
+	for (int i = 0; i < writers->count; i++)
+	{
+		if (VirtualXactLock(writers->ids[i], false) != all)
+			return !all;
+	}
+	return all;
+}
+
+static void
+forget_pending(SettleMemory *memory)
+{
+	if (memory->pending.ids != NULL)
+		pfree(memory->pending.ids);
+	memory->pending.ids = NULL;
+	memory->pending.count = 0;
+	memory->pending_number = 0;
+}
+
+static void
+keep_pending(SettleMemory *memory, int64 number, const Writers *writers)
+{
+	Size		size = writers->count * sizeof(VirtualTransactionId);
+
+	memory->pending.ids = MemoryContextAlloc(CacheMemoryContext, size);
+	memcpy(memory->pending.ids, writers->ids, size);
+	memory->pending.count = writers->count;
+	memory->pending_number = number;
+}
+
+/*
+ * Look at the stream: the caller has it open, and takes its snapshot
+ * afterwards.
+ */
+Settlement
+Settle(const Stream *stream)
+{
+	SettleMemory *memory = find_memory(RelationGetRelid(stream->relation));
+	Relation	sequence = relation_open(stream->sequence, AccessShareLock);
+	Oid			sequence_file = sequence->rd_rel->relfilenode;
+	Settlement	look;
+
+	relation_close(sequence, AccessShareLock);
+	look.last_number = StreamLastNumber(stream->sequence);
+	look.writers = find_writers(stream->relation);
+
+	if (memory->sequence_file != sequence_file ||
+		look.last_number < memory->settled)
+	{
+		forget_pending(memory);
+		memory->settled = 0;
+		memory->sequence_file = sequence_file;
+	}
+	if (memory->pending.count > 0 && WritersEnded(&memory->pending, true))
+	{
+		memory->settled = Max(memory->settled, memory->pending_number);
+		forget_pending(memory);
+	}
+	if (look.writers.count == 0)
+	{
+		memory->settled = Max(memory->settled, look.last_number);
+		forget_pending(memory);
+	}
+	else if (memory->pending.count == 0)
+		keep_pending(memory, look.last_number, &look.writers);
+	look.settled = memory->settled;
+	return look;
+}

@@ -1,0 +1,51 @@
+/*
+ * stream.h
+ *		Event streams: tables of events in order of their number.
+ *
+ * A stream is known by its name.  StreamOpen() locks its table and finds
+ * what is needed to read and append; the result lives in the current memory
+ * context, the relation until StreamClose() or the end of the transaction.
+ */
+#ifndef WALLET_PROJECTION_STREAM_H
+#define WALLET_PROJECTION_STREAM_H
+
+#include "access/attnum.h"
+#include "executor/tuptable.h"
+#include "storage/lockdefs.h"
+#include "utils/relcache.h"
+#include "utils/snapshot.h"
+
+/* The first columns of every stream; users may add others after them. */
+typedef enum StreamColumn
+{
+	STREAM_NO = 1,
+	STREAM_EVENT_ID,
+	STREAM_EVENT_NAME,
+	STREAM_AGGREGATE_TYPE,
+	STREAM_AGGREGATE_ID,
+	STREAM_AGGREGATE_VERSION,
+	STREAM_PAYLOAD,
+	STREAM_METADATA,
+	STREAM_CREATED_AT,
+	STREAM_COLUMNS = STREAM_CREATED_AT
+} StreamColumn;
+
+typedef struct Stream
+{
+	const char *name;
+	Relation	relation;
+	Oid			sequence;		/* where numbers come from */
+	Oid			number_index;	/* unique on (no) */
+	Oid			event_index;	/* unique on (event_id) */
+	Oid			version_index;	/* unique on (aggregate_type, aggregate_id,
+								 * aggregate_version) */
+} Stream;
+
+/* catalog.c */
+extern Stream *StreamOpen(const char *name, LOCKMODE mode, bool missing_ok);
+extern void StreamClose(Stream *stream);
+extern Stream *StreamEnsure(const char *name, LOCKMODE mode);
+extern void StreamCheckRights(Stream *stream, Oid role, uint32 rights);
+extern int64 StreamLastNumber(Oid sequence);
+
+#endif							/* WALLET_PROJECTION_STREAM_H */

@@ -1,0 +1,171 @@
+/*
+ * What the benches share: events in bulk, the SQL that the extension is
+ * measured against, and the check that both came to the same rows.
+ */
+
+/*
+ * The id of the i-th wallet: 36 characters as a UUID has, in random order as
+ * UUIDs are.  The pgbench scripts compute its first 8 digits the same way.
+ */
+CREATE FUNCTION bench_id(i bigint) RETURNS text LANGUAGE sql IMMUTABLE
+RETURN (10000000 + i * 48271 % 89999999)::text || '-0000-4000-8000-000000000000';
+
+/* The creations of wallets first to last. */
+CREATE PROCEDURE bench_create(first bigint, last bigint) LANGUAGE sql AS $$
+INSERT INTO wallet_stream (event_id, event_name, aggregate_type, aggregate_id,
+                           aggregate_version, payload, metadata)
+SELECT gen_random_uuid(), 'WalletWasCreated', 'Wallet', bench_id(i), 1,
+       jsonb_build_object('walletId', bench_id(i), 'initialBalance', 1000000),
+       jsonb_build_object('balance', 1000000)
+  FROM generate_series(first, last) i
+$$;
+
+/*
+ * Debits and credits of 0.01 to 100.00, spread at random over wallets first
+ * to last, which have been created and have no other events yet.
+ */
+CREATE PROCEDURE bench_move(first bigint, last bigint, events bigint) LANGUAGE sql AS $$
+INSERT INTO wallet_stream (event_id, event_name, aggregate_type, aggregate_id,
+                           aggregate_version, payload, metadata)
+SELECT gen_random_uuid(),
+       CASE WHEN amount < 0 THEN 'WalletWasDebited' ELSE 'WalletWasCredited' END,
+       'Wallet', id, 1 + row_number() OVER earlier,
+       jsonb_build_object('walletId', id, 'amount', abs(amount)),
+       jsonb_build_object('balance', 1000000 + sum(amount) OVER earlier)
+  FROM (SELECT n,
+               bench_id(first + floor(random() * (last - first + 1))::bigint) AS id,
+               ((CASE WHEN random() < 0.5 THEN -1 ELSE 1 END
+                 * (1 + floor(random() * 10000))) / 100)::numeric(19,2) AS amount
+          FROM generate_series(1, events) n) e
+WINDOW earlier AS (PARTITION BY id ORDER BY n ROWS UNBOUNDED PRECEDING)
+ ORDER BY n
+$$;
+
+/*
+ * The SQL to beat.  Sorted rows reach the primary key's index in its order,
+ * which pays for the sort.
+ */
+CREATE VIEW bench_balances AS
+SELECT aggregate_id AS wallet_id,
+       coalesce(created, 0) + coalesce(credits, 0) - coalesce(debits, 0) AS current_balance,
+       coalesce(debits, 0) AS total_debits, coalesce(credits, 0) AS total_credits,
+       moves AS transaction_count
+  FROM (SELECT aggregate_id,
+               sum((payload->'initialBalance')::numeric) FILTER (WHERE event_name = 'WalletWasCreated') AS created,
+               sum((payload->'amount')::numeric) FILTER (WHERE event_name = 'WalletWasDebited') AS debits,
+               sum((payload->'amount')::numeric) FILTER (WHERE event_name = 'WalletWasCredited') AS credits,
+               count(*) FILTER (WHERE event_name <> 'WalletWasCreated') AS moves
+          FROM wallet_stream WHERE aggregate_type = 'Wallet'
+         GROUP BY aggregate_id) s
+ ORDER BY aggregate_id;
+
+/* The same in batches: a transaction per 10,000 numbers of the stream. */
+CREATE PROCEDURE bench_catchup(head bigint) LANGUAGE plpgsql AS $$
+DECLARE
+    last_number bigint := (SELECT max(no) FROM wallet_stream);
+BEGIN
+    WHILE head < last_number LOOP
+        INSERT INTO bench_model AS m
+        SELECT aggregate_id, coalesce(created, 0) + coalesce(credits, 0) - coalesce(debits, 0),
+               coalesce(debits, 0), coalesce(credits, 0), moves
+          FROM (SELECT aggregate_id,
+                       sum((payload->'initialBalance')::numeric) FILTER (WHERE event_name = 'WalletWasCreated') AS created,
+                       sum((payload->'amount')::numeric) FILTER (WHERE event_name = 'WalletWasDebited') AS debits,
+                       sum((payload->'amount')::numeric) FILTER (WHERE event_name = 'WalletWasCredited') AS credits,
+                       count(*) FILTER (WHERE event_name <> 'WalletWasCreated') AS moves
+                  FROM wallet_stream
+                 WHERE no > head AND no <= head + 10000 AND aggregate_type = 'Wallet'
+                 GROUP BY aggregate_id) s
+         ORDER BY aggregate_id
+        ON CONFLICT (wallet_id) DO UPDATE
+           SET current_balance = m.current_balance + excluded.current_balance,
+               total_debits = m.total_debits + excluded.total_debits,
+               total_credits = m.total_credits + excluded.total_credits,
+               transaction_count = m.transaction_count + excluded.transaction_count;
+        COMMIT;
+        head := head + 10000;
+    END LOOP;
+END
+$$;
+
+/* wallet_debit, as one writes it in PL/pgSQL. */
+CREATE FUNCTION bench_debit(wallet_id text, amount numeric) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    version bigint;
+    balance numeric;
+BEGIN
+    IF amount <= 0 THEN
+        RAISE EXCEPTION 'Debit amount must be positive';
+    END IF;
+    PERFORM pg_advisory_xact_lock(hashtextextended(wallet_id, 0));
+    SELECT s.aggregate_version, (s.metadata->'balance')::numeric INTO version, balance
+      FROM wallet_stream s
+     WHERE s.aggregate_type = 'Wallet' AND s.aggregate_id = wallet_id
+     ORDER BY s.aggregate_version DESC LIMIT 1;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'no such wallet';
+    END IF;
+    IF balance < amount THEN
+        RAISE EXCEPTION 'Insufficient funds';
+    END IF;
+    INSERT INTO wallet_stream (event_id, event_name, aggregate_type, aggregate_id,
+                               aggregate_version, payload, metadata)
+    VALUES (gen_random_uuid(), 'WalletWasDebited', 'Wallet', wallet_id, version + 1,
+            jsonb_build_object('walletId', wallet_id, 'amount', amount),
+            jsonb_build_object('balance', balance - amount));
+    RETURN version + 1;
+END
+$$;
+
+/* Fails unless a table has exactly the rows of bench_balances. */
+CREATE PROCEDURE bench_check(model regclass) LANGUAGE plpgsql AS $$
+DECLARE
+    wrong bigint;
+BEGIN
+    EXECUTE format('SELECT count(*) FROM ((TABLE %1$s EXCEPT ALL TABLE bench_balances)
+                                          UNION ALL (TABLE bench_balances EXCEPT ALL TABLE %1$s)) d', model)
+       INTO wrong;
+    IF wrong > 0 THEN
+        RAISE EXCEPTION '% has % rows more, less or other than its events say', model, wrong;
+    END IF;
+END
+$$;
+
+/*
+ * Fails unless the newest events of wallets first, first + step, ... last
+ * have the balance and the version that the (checked) read model says.
+ */
+CREATE PROCEDURE bench_check_snapshots(first bigint, last bigint, step bigint DEFAULT 1)
+LANGUAGE plpgsql AS $$
+DECLARE
+    wrong bigint;
+BEGIN
+    SELECT count(*) INTO wrong
+      FROM generate_series(first, last, step) i
+      LEFT JOIN wallet_balances b ON b.wallet_id = bench_id(i)
+      LEFT JOIN LATERAL (SELECT aggregate_version, (metadata->'balance')::numeric AS balance
+                           FROM wallet_stream
+                          WHERE aggregate_type = 'Wallet' AND aggregate_id = bench_id(i)
+                          ORDER BY aggregate_version DESC LIMIT 1) s ON true
+     WHERE s.balance IS DISTINCT FROM b.current_balance
+        OR s.aggregate_version IS DISTINCT FROM b.transaction_count + 1;
+    IF wrong > 0 THEN
+        RAISE EXCEPTION '% wallets have another balance or version than their events say', wrong;
+    END IF;
+END
+$$;
+
+/* Fails unless bench_append has versions 1 to n, by hundreds, of each aggregate. */
+CREATE PROCEDURE bench_check_versions() LANGUAGE plpgsql AS $$
+DECLARE
+    wrong bigint;
+BEGIN
+    SELECT count(*) INTO wrong
+      FROM (SELECT min(aggregate_version) AS low, max(aggregate_version) AS high, count(*) AS n
+              FROM bench_append GROUP BY aggregate_type, aggregate_id) s
+     WHERE low <> 1 OR high <> n OR n % 100 <> 0;
+    IF wrong > 0 OR NOT EXISTS (SELECT FROM bench_append) THEN
+        RAISE EXCEPTION '% aggregates lack a version', wrong;
+    END IF;
+END
+$$;

@@ -1,0 +1,203 @@
+# shellcheck shell=bash
+#
+# lib.sh: what the scripts of test/ share: packages, build, and a throw-away
+# cluster.  Sourced, not run.
+#
+# Everything that a run makes lies in the directory $work, and all of it is
+# gone at the end, however the run ends.  PG_CONFIG, if set, names another
+# PostgreSQL to build for and to run; otherwise it is Debian's postgresql-15.
+
+set -eu
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+work=
+suite_pid=
+cluster_conf=
+
+# Nothing from outside may steer make or reach another server.
+unset CDPATH MAKEFLAGS MAKELEVEL MFLAGS
+for variable in $(compgen -e PG); do
+	[ "$variable" = PG_CONFIG ] || unset "$variable"
+done
+export LC_ALL=C PGCLIENTENCODING=UTF8
+umask 022
+
+own_pg_config=${PG_CONFIG:+yes}
+export PG_CONFIG=${PG_CONFIG:-/usr/lib/postgresql/15/bin/pg_config}
+
+die()
+{
+	printf '%s: %s\n' "${0##*/}" "$*" >&2
+	exit 1
+}
+
+# Runs a command that nobody wants to hear of, unless it fails.
+quietly()
+{
+	local output
+
+	if ! output=$("$@" 2>&1 </dev/null); then
+		printf '%s\n' "$output" >&2
+		die "failed: $*"
+	fi
+}
+
+as_root()
+{
+	if [ "$(id -u)" = 0 ]; then
+		"$@"
+	elif command -v sudo >/dev/null; then
+		sudo "$@"
+	else
+		die "root or sudo is needed for: $*"
+	fi
+}
+
+give_to_user()
+{
+	if [ "$(id -u)" = 0 ]; then
+		chown -R nobody "$1"
+	fi
+}
+
+# install_missing PACKAGE...: those, and what the build and the server need.
+install_missing()
+{
+	local package missing=()
+
+	set -- gcc libc6-dev make uuid-dev "$@"
+	[ -n "$own_pg_config" ] || set -- "$@" postgresql-15 postgresql-server-dev-15
+
+	if command -v dpkg-query >/dev/null; then
+		for package; do
+			dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null |
+				grep -qx installed || missing+=("$package")
+		done
+	fi
+	if [ ${#missing[@]} -gt 0 ]; then
+		echo "installing ${missing[*]}" >&2
+		quietly as_root apt-get -q update
+
+		# a server that is new on this machine gets no cluster of its own
+		cluster_conf=/etc/postgresql-common/createcluster.d/wallet_projection.conf
+		quietly as_root mkdir -p "${cluster_conf%/*}"
+		quietly as_root sh -c "echo 'create_main_cluster = false' >$cluster_conf"
+		quietly as_root env DEBIAN_FRONTEND=noninteractive \
+			apt-get -q -y install --no-install-recommends "${missing[@]}"
+		restore_cluster_conf
+	fi
+
+	PG_CONFIG=$(command -v "$PG_CONFIG") ||
+		die "there is no $PG_CONFIG: set PG_CONFIG to the server's pg_config"
+	PATH=$("$PG_CONFIG" --bindir):$PATH
+}
+
+restore_cluster_conf()
+{
+	if [ -n "$cluster_conf" ]; then
+		as_root rm -f "$cluster_conf" 2>/dev/null
+		cluster_conf=
+	fi
+}
+
+make_in()
+{
+	make -s -C "$1" "PG_CONFIG=$PG_CONFIG" "${@:2}"
+}
+
+# build TREE [MAKE ARGUMENT...]
+build()
+{
+	local server
+
+	# objects made for another server are of no use
+	server=$("$PG_CONFIG" --version --pkglibdir)
+	if [ "$server" != "$(cat "$1/.built_for" 2>/dev/null)" ]; then
+		make_in "$1" clean
+		printf '%s\n' "$server" >"$1/.built_for"
+	fi
+	make_in "$1" -j2 "${@:2}" all
+}
+
+install_built()
+{
+	if [ -w "$("$PG_CONFIG" --pkglibdir)" ]; then
+		make_in "$1" install
+	elif ! installed_already "$1"; then
+		as_root make -s -C "$1" "PG_CONFIG=$PG_CONFIG" install
+	fi
+}
+
+installed_already()
+{
+	local file extension
+
+	extension=$("$PG_CONFIG" --sharedir)/extension
+	cmp -s "$1/wallet_projection.so" "$("$PG_CONFIG" --pkglibdir)/wallet_projection.so" || return
+	for file in "$1"/wallet_projection.control "$1"/sql/*.sql; do
+		cmp -s "$file" "$extension/${file##*/}" || return
+	done
+}
+
+# A new $work, and it is the current directory: the user may not be allowed
+# to look at the one that the caller is in.  "${as_user[@]}" before a command
+# runs it as the user, who is the caller or, since PostgreSQL refuses to run
+# as root, `nobody` (not `postgres`, whom a cluster of this machine may know
+# as its superuser).
+make_work_directory()
+{
+	work=$(mktemp -d /tmp/wallet_projection.XXXXXX)
+	as_user=(env HOME="$work" TMPDIR="$work")
+	if [ "$(id -u)" = 0 ]; then
+		as_user=(setpriv --reuid=nobody --regid="$(id -g nobody)" --clear-groups
+			"${as_user[@]}" USER=nobody LOGNAME=nobody)
+	fi
+	give_to_user "$work"
+	cd "$work"
+}
+
+start_cluster()
+{
+	quietly "${as_user[@]}" initdb -D "$work/data" -U postgres -A trust \
+		--no-sync --no-locale -E UTF8
+	cat >>"$work/data/postgresql.conf" <<-END
+		listen_addresses = ''
+		unix_socket_directories = '$work'
+		port = 5432
+		fsync = off
+		shared_buffers = 128MB
+		max_prepared_transactions = 10
+	END
+	quietly "${as_user[@]}" pg_ctl -D "$work/data" -l "$work/server.log" -w start
+	export PGHOST="$work" PGPORT=5432 PGUSER=postgres PGDATABASE=postgres
+}
+
+# Every cluster in $work: the one above and those that tests started.
+stop_clusters()
+{
+	local pid_file
+
+	find "$work" -name postmaster.pid | while read -r pid_file; do
+		"${as_user[@]}" pg_ctl -D "${pid_file%/*}" -m immediate -w stop
+	done
+}
+
+clean_up()
+{
+	trap '' INT TERM HUP
+	if [ -n "$suite_pid" ]; then
+		kill "$suite_pid" || true
+		wait "$suite_pid" || true
+	fi
+	restore_cluster_conf
+	if [ -n "$work" ]; then
+		stop_clusters || true
+		cd /
+		rm -rf "$work"
+	fi
+} >/dev/null 2>&1
+
+trap clean_up EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
