@@ -237,11 +237,12 @@ RowWriterFlush(RowWriter *writer)
 	{
 		MemoryContext old;
 
+		old = MemoryContextSwitchTo(writer->estate->es_query_cxt);
 		if (writer->nbuffered == BUFFERED_ROWS && writer->bulk == NULL)
 			writer->bulk = GetBulkInsertState();
 		writer->tag = NULL;
-		/* leaks a little at each call */
-		old = MemoryContextSwitchTo(GetPerTupleMemoryContext(writer->estate));
+		/* table_multi_insert leaks a little at each call */
+		MemoryContextSwitchTo(GetPerTupleMemoryContext(writer->estate));
 		table_multi_insert(writer->relation, writer->slots, writer->nbuffered,
 						   cid, 0, writer->bulk);
 		MemoryContextSwitchTo(old);

@@ -5,7 +5,7 @@
 #ifndef WALLET_PROJECTION_AGGREGATE_H
 #define WALLET_PROJECTION_AGGREGATE_H
 
-#include "access/relscan.h"
+#include "access/genam.h"
 
 #include "stream/stream.h"
 
