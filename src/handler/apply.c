@@ -158,7 +158,7 @@ key_datum(Apply *apply, const FoldEntry *entry)
 										apply->key_capacity);
 	}
 	SET_VARSIZE(apply->key, size);
-	memcpy(VARDATA(apply->key), entry->key, entry->key_length);
+	memcpy(VARDATA(apply->key), FoldEntryKey(entry), entry->key_length);
 	return PointerGetDatum(apply->key);
 }
 

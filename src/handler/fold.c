@@ -6,6 +6,11 @@
  * hundreds of thousands of keys both the memory and the time of a palloc per
  * key would count.  Everything is in the memory context of FoldBegin() and
  * goes with it.
+ *
+ * With many keys nearly every event would wait for main memory, for its place
+ * in the table and then for its entry.  So events are collected, a few at a
+ * time, and their places and entries are fetched into the cache together
+ * before the first of them is folded.
  */
 #include "postgres.h"
 
@@ -15,6 +20,15 @@
 #include "handler/fold.h"
 
 #define CHUNK_SIZE (128 * 1024)
+
+/* entries begin where a line of the processor's cache begins */
+#define CACHE_LINE 64
+
+/* events that are folded together */
+#define WAITING_EVENTS 32
+
+/* copies of theirs take up to this much; a longer event goes by itself */
+#define WAITING_BYTES (32 * 1024)
 
 typedef struct FoldKey
 {
@@ -59,6 +73,13 @@ struct Fold
 	char	   *chunk;			/* where the next entry is carved from */
 	Size		chunk_left;
 	Size		chunk_total;	/* of all chunks so far */
+	int64		events;			/* folded, those ignored not counted */
+	MemoryContext event_context;	/* reset after the events were folded */
+	int			waiting;
+	Event		wait_events[WAITING_EVENTS];
+	uint64		wait_hashes[WAITING_EVENTS];
+	Size		wait_used;		/* of the copies */
+	char	   *wait_bytes;
 };
 
 /* For sorting: the first bytes of the key decide most comparisons. */
@@ -75,7 +96,7 @@ compare_keys(const SortSlot *a, const SortSlot *b)
 
 	if (a->prefix != b->prefix)
 		return a->prefix < b->prefix ? -1 : 1;
-	result = memcmp(a->entry->key, b->entry->key,
+	result = memcmp(FoldEntryKey(a->entry), FoldEntryKey(b->entry),
 					Min(a->entry->key_length, b->entry->key_length));
 	return result != 0 ? result : a->entry->key_length - b->entry->key_length;
 }
@@ -97,84 +118,201 @@ FoldBegin(const RowHandler *handler)
 	fold->handler = handler;
 	fold->context = CurrentMemoryContext;
 	fold->table = foldtable_create(CurrentMemoryContext, 1024, NULL);
+	fold->event_context = AllocSetContextCreate(CurrentMemoryContext,
+												"wallet_projection event",
+												ALLOCSET_SMALL_SIZES);
+	fold->wait_bytes = palloc(WAITING_BYTES);
 	return fold;
 }
 
-/* Zeroed memory that lives as long as the fold. */
-static void *
-carve(Fold *fold, Size size)
+/* A zeroed entry that lives as long as the fold. */
+static FoldEntry *
+make_entry(Fold *fold, int32 key_length)
 {
-	void	   *result;
+	Size		state_size = MAXALIGN(fold->handler->state_size);
+	Size		size = offsetof(FoldEntry, state) + state_size + key_length;
+	FoldEntry  *entry;
 
-	size = MAXALIGN(size);
+	size = TYPEALIGN(CACHE_LINE, size);
 	if (size > fold->chunk_left)
 	{
-		Size		chunk_size = Max(CHUNK_SIZE, size);
+		Size		chunk_size = Max(CHUNK_SIZE, size + CACHE_LINE);
+		char	   *chunk = MemoryContextAllocZero(fold->context, chunk_size);
 
-		fold->chunk = MemoryContextAllocZero(fold->context, chunk_size);
-		fold->chunk_left = chunk_size;
+		fold->chunk = (char *) TYPEALIGN(CACHE_LINE, chunk);
+		fold->chunk_left = chunk_size - (fold->chunk - chunk);
 		fold->chunk_total += chunk_size;
 	}
-	result = fold->chunk;
+	entry = (FoldEntry *) fold->chunk;
 	fold->chunk += size;
 	fold->chunk_left -= size;
-	return result;
+	entry->key_length = key_length;
+	entry->key_offset = state_size;
+	return entry;
 }
 
 /* The entry of the event's key, made where there is none. */
 static FoldEntry *
-find_entry(Fold *fold, const Event *event, uint64 hash)
+find_entry(Fold *fold, const Event *event, uint32 hash)
 {
-	Size		state_size = MAXALIGN(fold->handler->state_size);
-	FoldKey		key;
+	FoldKey		key = {event->key, event->key_length, hash};
 	FoldSlot   *slot;
-	FoldEntry  *entry;
-	char	   *copy;
 	bool		found;
 
-	/* the partition was chosen by the low bits: take the high ones */
-	key.hash = (uint32) (hash >> 32);
-	key.data = event->key;
-	key.length = event->key_length;
 	slot = foldtable_insert(fold->table, key, &found);
-	if (found)
-		return slot->entry;
-
-	entry = carve(fold, offsetof(FoldEntry, state) + state_size + key.length);
-	copy = entry->state + state_size;
-	memcpy(copy, event->key, key.length);
-	entry->key = copy;
-	entry->key_length = key.length;
-	slot->key.data = copy;
-	slot->entry = entry;
-	return entry;
+	if (!found)
+	{
+		slot->entry = make_entry(fold, key.length);
+		slot->key.data = FoldEntryKey(slot->entry);
+		memcpy(unconstify(char *, slot->key.data), event->key, key.length);
+	}
+	return slot->entry;
 }
 
 /*
- * Fold one event into its key's state.  A key of which only ignored events
- * were seen has an entry with first_no 0.
+ * Fold one event into its key's state; NULL, or why it cannot be applied.  A
+ * key of which only ignored events were seen has an entry with first_no 0.
  */
-EventEffect
-FoldEvent(Fold *fold, const Event *event, uint64 hash, const char **reason)
+static const char *
+fold_event(Fold *fold, const Event *event, uint32 hash)
 {
 	FoldEntry  *entry = find_entry(fold, event, hash);
-	EventEffect effect = fold->handler->fold(entry->state, event, reason);
+	const char *reason = NULL;
+	EventEffect effect = fold->handler->fold(entry->state, event, &reason);
 
-	if (effect == EVENT_IGNORED || effect == EVENT_BAD)
-		return effect;
+	if (effect == EVENT_IGNORED)
+		return NULL;
+	if (effect == EVENT_BAD)
+		return reason;
 	if (effect == EVENT_CREATES && entry->first_no == 0)
 		entry->creates = true;
 	else if (effect == EVENT_CREATES && entry->creates)
-	{
-		*reason = "it was created before";
-		return EVENT_BAD;
-	}
+		return "it was created before";
 	else if (effect == EVENT_CREATES && entry->second_creation == 0)
 		entry->second_creation = event->no;
 	if (entry->first_no == 0)
 		entry->first_no = event->no;
 	entry->last_no = event->no;
-	return effect;
+	fold->events++;
+	return NULL;
+}
+
+/* Ask for the table's place of a hash ... */
+static inline void
+fetch_place(Fold *fold, uint32 hash)
+{
+	FoldSlot   *slot = &fold->table->data[hash & fold->table->sizemask];
+
+	__builtin_prefetch(slot);
+	__builtin_prefetch((char *) slot + CACHE_LINE);
+}
+
+/* ... and for the entry that is there, or in one of the next places. */
+static inline void
+fetch_entry(Fold *fold, uint32 hash)
+{
+	uint64		place = hash & fold->table->sizemask;
+	FoldSlot   *slot = &fold->table->data[place];
+
+	while (slot->status == foldtable_SH_IN_USE && slot->key.hash != hash)
+	{
+		place = (place + 1) & fold->table->sizemask;
+		slot = &fold->table->data[place];
+	}
+	if (slot->status == foldtable_SH_IN_USE)
+	{
+		__builtin_prefetch(slot->entry);
+		__builtin_prefetch((char *) slot->entry + CACHE_LINE);
+	}
+}
+
+/* Copy bytes of an event that waits. */
+static const char *
+keep(Fold *fold, const char *bytes, Size length)
+{
+	char	   *copy = fold->wait_bytes + fold->wait_used;
+
+	memcpy(copy, bytes, length);
+	fold->wait_used += length;
+	return copy;
+}
+
+/*
+ * Fold the events that wait.  Returns false, having folded those before it,
+ * at one that cannot be applied.
+ */
+bool
+FoldFlush(Fold *fold, BadEvent *bad)
+{
+	MemoryContext old = MemoryContextSwitchTo(fold->event_context);
+
+	for (int i = 0; i < fold->waiting; i++)
+		fetch_entry(fold, fold->wait_hashes[i]);
+	for (int i = 0; i < fold->waiting; i++)
+	{
+		bad->reason = fold_event(fold, &fold->wait_events[i],
+								 fold->wait_hashes[i]);
+		if (bad->reason != NULL)
+		{
+			bad->event = fold->wait_events[i];
+			MemoryContextSwitchTo(old);
+			return false;
+		}
+	}
+	fold->waiting = 0;
+	fold->wait_used = 0;
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(fold->event_context);
+	return true;
+}
+
+/*
+ * Take in an event, which need not stay where it is; it is folded now or
+ * later.  Returns false where an event cannot be applied, this or an earlier
+ * one.
+ */
+bool
+FoldAdd(Fold *fold, const Event *event, uint64 hash, BadEvent *bad)
+{
+	const char *payload = DatumGetPointer(event->payload);
+	Size		payload_size = VARSIZE_ANY(payload);
+	Size		size = MAXALIGN(payload_size) + event->key_length +
+		event->name_length + MAXIMUM_ALIGNOF;
+	Event	   *copy;
+
+	if (fold->waiting == WAITING_EVENTS ||
+		fold->wait_used + size > WAITING_BYTES)
+	{
+		if (!FoldFlush(fold, bad))
+			return false;
+	}
+	copy = &fold->wait_events[fold->waiting];
+	*copy = *event;
+	/* the partition was chosen by the low bits: take the high ones */
+	fold->wait_hashes[fold->waiting++] = hash >> 32;
+	if (size > WAITING_BYTES)
+		return FoldFlush(fold, bad);
+	fetch_place(fold, hash >> 32);
+	/* a payload with a long header has to be aligned */
+	fold->wait_used = MAXALIGN(fold->wait_used);
+	copy->payload = PointerGetDatum(keep(fold, payload, payload_size));
+	copy->key = keep(fold, event->key, event->key_length);
+	copy->name = keep(fold, event->name, event->name_length);
+	return true;
+}
+
+/* How many events have been folded; those that wait are not among them. */
+int64
+FoldEvents(const Fold *fold)
+{
+	return fold->events;
+}
+
+/* How many events wait to be folded. */
+int
+FoldWaiting(const Fold *fold)
+{
+	return fold->waiting;
 }
 
 /* How much memory the fold uses, in bytes. */
@@ -207,7 +345,7 @@ FoldSorted(Fold *fold, int64 *count)
 
 		if (slot->entry->first_no == 0)
 			continue;
-		memcpy(&prefix, slot->entry->key,
+		memcpy(&prefix, FoldEntryKey(slot->entry),
 			   Min(slot->entry->key_length, (int) sizeof(prefix)));
 		slots[n].prefix = pg_ntoh64(prefix);
 		slots[n].entry = slot->entry;

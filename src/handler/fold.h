@@ -7,11 +7,11 @@
 
 #include "handler/handler.h"
 
-/* What a batch has folded for one key. */
+/* What a batch has folded for one key; its bytes come after the state. */
 typedef struct FoldEntry
 {
-	const char *key;			/* no terminating zero */
 	int32		key_length;
+	uint16		key_offset;		/* from the state's beginning */
 	bool		creates;		/* its first event makes the row */
 	int64		first_no;
 	int64		last_no;
@@ -20,11 +20,28 @@ typedef struct FoldEntry
 	char		state[FLEXIBLE_ARRAY_MEMBER];	/* the handler's */
 } FoldEntry;
 
+/* The key's bytes; no terminating zero. */
+static inline const char *
+FoldEntryKey(const FoldEntry *entry)
+{
+	return entry->state + entry->key_offset;
+}
+
+/* An event that cannot be applied, and why. */
+typedef struct BadEvent
+{
+	Event		event;
+	const char *reason;
+} BadEvent;
+
 typedef struct Fold Fold;
 
 extern Fold *FoldBegin(const RowHandler *handler);
-extern EventEffect FoldEvent(Fold *fold, const Event *event, uint64 hash,
-							 const char **reason);
+extern bool FoldAdd(Fold *fold, const Event *event, uint64 hash,
+					BadEvent *bad);
+extern bool FoldFlush(Fold *fold, BadEvent *bad);
+extern int64 FoldEvents(const Fold *fold);
+extern int	FoldWaiting(const Fold *fold);
 extern Size FoldMemory(const Fold *fold);
 extern FoldEntry **FoldSorted(Fold *fold, int64 *count);
 

@@ -46,7 +46,7 @@
 #include "settings.h"
 #include "stream/settle.h"
 
-/* how often the memory of a fold is looked at, in events; a power of two */
+/* how often the memory of a fold is looked at, in events */
 #define MEMORY_CHECK 256
 
 typedef struct Batch
@@ -64,10 +64,10 @@ typedef struct Batch
 	ReadReport	report;
 	NumberSet	seen;			/* numbers seen above settled */
 	Fold	   *fold;
-	int64		events;			/* folded */
-	int64		max_events;
+	int64		max_events;		/* 0: any number */
 	Size		max_memory;
-	MemoryContext event_context;	/* reset after each event */
+	int			since_check;	/* events since the memory was looked at */
+	int			type_length;	/* of the projection's aggregate type */
 } Batch;
 
 /* What a process remembers of a projection's gaps after a batch. */
@@ -214,6 +214,7 @@ batch_open(Batch *batch, const char *name)
 	PreventCommandIfReadOnly("projection_run()");
 	KeyLock(KEYLOCK_PROJECTION, name, ShareLock);
 	projection = batch->projection = ProjectionFetch(name);
+	batch->type_length = strlen(projection->aggregate_type);
 	ProjectionCheckInitialized(projection);
 	ProjectionCheckOwner(projection);
 
@@ -321,30 +322,37 @@ name_events(const FoldEntry *entry, int64 no)
 					(long long) entry->first_no, (long long) entry->last_no);
 }
 
-/* Has a limit been reached? */
+/* fold: the events that were taken in */
+static void
+batch_flush(Batch *batch)
+{
+	BadEvent	bad;
+
+	if (!FoldFlush(batch->fold, &bad))
+		refuse_event(batch, psprintf("event %lld", (long long) bad.event.no),
+					 bad.event.key, bad.event.key_length, ERRCODE_BAD_EVENT,
+					 bad.reason);
+}
+
+/* Has a limit been reached?  Then everything is folded. */
 static bool
 batch_full(Batch *batch)
 {
-	if (batch->max_events > 0 && batch->events >= batch->max_events)
-		return true;
-	return batch->events % MEMORY_CHECK == 0 &&
-		FoldMemory(batch->fold) > batch->max_memory;
-}
+	int64		taken = FoldEvents(batch->fold) + FoldWaiting(batch->fold);
 
-/* fold: one event of a claimed partition that is not applied yet */
-static bool
-batch_fold(Batch *batch, const Event *event, uint64 hash)
-{
-	const char *reason = NULL;
-	EventEffect effect = FoldEvent(batch->fold, event, hash, &reason);
-
-	if (effect == EVENT_BAD)
-		refuse_event(batch, psprintf("event %lld", (long long) event->no),
-					 event->key, event->key_length, ERRCODE_BAD_EVENT, reason);
-	if (effect == EVENT_IGNORED)
-		return true;
-	batch->events++;
-	return !batch_full(batch);
+	if (batch->max_events > 0 && taken >= batch->max_events)
+	{
+		/* some may turn out to be ignored */
+		batch_flush(batch);
+		return FoldEvents(batch->fold) >= batch->max_events;
+	}
+	if (++batch->since_check < MEMORY_CHECK)
+		return false;
+	batch->since_check = 0;
+	if (FoldMemory(batch->fold) <= batch->max_memory)
+		return false;
+	batch_flush(batch);
+	return true;
 }
 
 /* EventReceiver: any event of the stream, in order of number */
@@ -352,27 +360,26 @@ static bool
 batch_receive(void *state, const Event *event)
 {
 	Batch	   *batch = state;
-	const char *type = batch->projection->aggregate_type;
-	MemoryContext old;
 	const Claim *claim;
 	uint64		hash;
-	bool		more = true;
+	BadEvent	bad;
 
 	batch->report.last = event->no;
 	if (event->no > batch->settlement.settled)
 		NumberSetAppend(&batch->seen, event->no, event->no);
-	if (strncmp(type, event->type, event->type_length) != 0 ||
-		type[event->type_length] != '\0')
+	if (event->type_length != batch->type_length ||
+		memcmp(event->type, batch->projection->aggregate_type,
+			   batch->type_length) != 0)
 		return true;
-
-	old = MemoryContextSwitchTo(batch->event_context);
 	hash = PartitionHash(event->key, event->key_length);
 	claim = batch->claim_of[hash % batch->projection->partitions];
-	if (claim != NULL && !PositionApplied(&claim->position, event->no))
-		more = batch_fold(batch, event, hash);
-	MemoryContextSwitchTo(old);
-	MemoryContextReset(batch->event_context);
-	return more;
+	if (claim == NULL || PositionApplied(&claim->position, event->no))
+		return true;
+	if (!FoldAdd(batch->fold, event, hash, &bad))
+		refuse_event(batch, psprintf("event %lld", (long long) bad.event.no),
+					 bad.event.key, bad.event.key_length, ERRCODE_BAD_EVENT,
+					 bad.reason);
+	return !batch_full(batch);
 }
 
 /* Read the gaps of all claims that lie at or below the lowest head. */
@@ -400,9 +407,6 @@ batch_read(Batch *batch)
 
 	batch->snapshot = RegisterSnapshot(GetLatestSnapshot());
 	batch->fold = FoldBegin(batch->projection->handler);
-	batch->event_context = AllocSetContextCreate(CurrentMemoryContext,
-												 "wallet_projection event",
-												 ALLOCSET_SMALL_SIZES);
 	/* the first range is allocated here, where the batch lives */
 	batch->seen.capacity = 64;
 	batch->seen.ranges = palloc_array(NumberRange, batch->seen.capacity);
@@ -421,6 +425,7 @@ batch_read(Batch *batch)
 		more = ReadEvents(batch->stream, batch->snapshot, batch->low + 1,
 						  PG_INT64_MAX, batch_receive, batch);
 	batch->report.whole = more;
+	batch_flush(batch);
 }
 
 /* Is an error the fault of the row that was being written? */
@@ -456,7 +461,7 @@ rethrow_error(Batch *batch, Apply *apply, MemoryContext context)
 			psprintf("projection \"%s\" cannot apply %s of stream \"%s\" to %s \"%.*s\": %s",
 					 batch->projection->name, name_events(entry, 0),
 					 batch->stream->name, batch->projection->aggregate_type,
-					 entry->key_length, entry->key,
+					 entry->key_length, FoldEntryKey(entry),
 					 error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION && entry->creates ?
 					 psprintf("it was created before (%s)", error->message) :
 					 error->message);
@@ -473,7 +478,7 @@ batch_apply(Batch *batch)
 	ApplyFailure failure = {0};
 	Apply	   *apply;
 
-	if (batch->events == 0)
+	if (FoldEvents(batch->fold) == 0)
 		return;
 	apply = ApplyBegin(batch->projection->handler, batch->read_model,
 					   batch->snapshot);
@@ -489,7 +494,8 @@ batch_apply(Batch *batch)
 	PG_END_TRY();
 	if (failure.entry != NULL)
 		refuse_event(batch, name_events(failure.entry, failure.no),
-					 failure.entry->key, failure.entry->key_length,
+					 FoldEntryKey(failure.entry),
+					 failure.entry->key_length,
 					 ERRCODE_BAD_EVENT, failure.reason);
 }
 
@@ -561,7 +567,7 @@ BatchRun(const char *projection, const BatchLimits *limits)
 	batch->max_events = limits->events == 0 ? batch->projection->batch_size :
 		Max(limits->events, 0);
 	result.outcome = batch_work(batch);
-	result.events = batch->events;
+	result.events = batch->fold != NULL ? FoldEvents(batch->fold) : 0;
 	result.partial = batch->claims.count < batch->projection->partitions;
 	batch_close(batch);
 	PopActiveSnapshot();

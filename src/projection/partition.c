@@ -78,9 +78,13 @@ PartitionHash(const char *key, int length)
 	if (unlikely(GetDatabaseEncoding() != PG_UTF8))
 	{
 		char	   *copy = pnstrdup(key, length);
+		char	   *utf8 = pg_server_to_any(copy, length, PG_UTF8);
+		uint64		hash = hash_bytes_of(utf8, strlen(utf8));
 
-		key = pg_server_to_any(copy, length, PG_UTF8);
-		length = strlen(key);
+		if (utf8 != copy)
+			pfree(utf8);
+		pfree(copy);
+		return hash;
 	}
 	return hash_bytes_of(key, length);
 }
