@@ -12,6 +12,10 @@
  *
  * Each row carries a tag of the caller's.  When an error is raised,
  * RowWriterTag() tells which row was being written, or NULL.
+ *
+ * The executor keeps things from row to row in whatever memory context is
+ * current, so all of it runs in the executor state's own; a row's values may
+ * be in shorter memory.
  */
 #include "postgres.h"
 
@@ -183,15 +187,9 @@ finish_insert(RowWriter *writer, TupleTableSlot *slot)
 	list_free(recheck);
 }
 
-/*
- * Insert the row in the slot, which RowWriterSlot() gave.  Where the table's
- * triggers suppress the row, that is an error: nothing is lost silently.
- */
-void
-RowWriterInsert(RowWriter *writer, TupleTableSlot *slot, void *tag)
+static void
+insert_row(RowWriter *writer, TupleTableSlot *slot, void *tag)
 {
-	Assert(slot == writer->slots[writer->nbuffered]);
-
 	writer->tag = tag;
 	if (!writer->inserts)
 	{
@@ -222,9 +220,22 @@ RowWriterInsert(RowWriter *writer, TupleTableSlot *slot, void *tag)
 	ResetPerTupleExprContext(writer->estate);
 }
 
-/* Write all buffered inserts. */
+/*
+ * Insert the row in the slot, which RowWriterSlot() gave.  Where the table's
+ * triggers suppress the row, that is an error: nothing is lost silently.
+ */
 void
-RowWriterFlush(RowWriter *writer)
+RowWriterInsert(RowWriter *writer, TupleTableSlot *slot, void *tag)
+{
+	MemoryContext old = MemoryContextSwitchTo(writer->estate->es_query_cxt);
+
+	Assert(slot == writer->slots[writer->nbuffered]);
+	insert_row(writer, slot, tag);
+	MemoryContextSwitchTo(old);
+}
+
+static void
+flush_rows(RowWriter *writer)
 {
 	CommandId	cid = writer->estate->es_output_cid;
 
@@ -235,17 +246,14 @@ RowWriterFlush(RowWriter *writer)
 	}
 	else if (writer->nbuffered > 1)
 	{
-		MemoryContext old;
-
-		old = MemoryContextSwitchTo(writer->estate->es_query_cxt);
 		if (writer->nbuffered == BUFFERED_ROWS && writer->bulk == NULL)
 			writer->bulk = GetBulkInsertState();
 		writer->tag = NULL;
-		/* table_multi_insert leaks a little at each call */
+		/* it leaks a little at each call */
 		MemoryContextSwitchTo(GetPerTupleMemoryContext(writer->estate));
 		table_multi_insert(writer->relation, writer->slots, writer->nbuffered,
 						   cid, 0, writer->bulk);
-		MemoryContextSwitchTo(old);
+		MemoryContextSwitchTo(writer->estate->es_query_cxt);
 	}
 	for (int i = 0; i < writer->nbuffered; i++)
 	{
@@ -255,6 +263,16 @@ RowWriterFlush(RowWriter *writer)
 	}
 	writer->nbuffered = 0;
 	ResetPerTupleExprContext(writer->estate);
+}
+
+/* Write all buffered inserts. */
+void
+RowWriterFlush(RowWriter *writer)
+{
+	MemoryContext old = MemoryContextSwitchTo(writer->estate->es_query_cxt);
+
+	flush_rows(writer);
+	MemoryContextSwitchTo(old);
 }
 
 /* Update under row triggers: the tuple is locked first, as they expect. */
@@ -277,14 +295,9 @@ update_with_triggers(RowWriter *writer, TupleTableSlot *old,
 	return true;
 }
 
-/*
- * Replace the row in old, as read with the writer's snapshot, by the one in
- * slot.  Returns false, having done nothing, where somebody else has changed
- * or deleted the row since.
- */
-bool
-RowWriterUpdate(RowWriter *writer, TupleTableSlot *old, TupleTableSlot *slot,
-				void *tag)
+static bool
+update_row(RowWriter *writer, TupleTableSlot *old, TupleTableSlot *slot,
+		   void *tag)
 {
 	TM_FailureData failure;
 	TM_Result	result;
@@ -319,6 +332,22 @@ RowWriterUpdate(RowWriter *writer, TupleTableSlot *old, TupleTableSlot *slot,
 											   compat_only_summarizing(update_indexes)));
 	ResetPerTupleExprContext(writer->estate);
 	return true;
+}
+
+/*
+ * Replace the row in old, as read with the writer's snapshot, by the one in
+ * slot.  Returns false, having done nothing, where somebody else has changed
+ * or deleted the row since.
+ */
+bool
+RowWriterUpdate(RowWriter *writer, TupleTableSlot *old, TupleTableSlot *slot,
+				void *tag)
+{
+	MemoryContext context = MemoryContextSwitchTo(writer->estate->es_query_cxt);
+	bool		done = update_row(writer, old, slot, tag);
+
+	MemoryContextSwitchTo(context);
+	return done;
 }
 
 /* Write what is buffered, fire what is due, and make it visible. */

@@ -166,9 +166,15 @@ key_datum(Apply *apply, const FoldEntry *entry)
 static bool
 find_row(Apply *apply, Datum key)
 {
+	/* the scan keeps things from row to row */
+	MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(apply));
+	bool		found;
+
 	apply->scankey.sk_argument = key;
 	index_rescan(apply->scan, &apply->scankey, 1, NULL, 0);
-	return index_getnext_slot(apply->scan, ForwardScanDirection, apply->old);
+	found = index_getnext_slot(apply->scan, ForwardScanDirection, apply->old);
+	MemoryContextSwitchTo(old);
+	return found;
 }
 
 /*
