@@ -21,6 +21,7 @@ OBJS = \
 	src/wallet/wallet.o \
 	src/handler/apply.o \
 	src/handler/fold.o \
+	src/handler/rowcache.o \
 	src/handler/wallet_balance.o \
 	src/projection/batch.o \
 	src/projection/catalog.o \

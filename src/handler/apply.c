@@ -2,10 +2,11 @@
  * apply.c
  *		Folded changes into the rows of a read model.
  *
- * Each key's row is touched once, in the order of the keys.  A row that the
- * batch creates is inserted without looking for an older one: the unique
- * index on the key refuses it if there is one.  Other rows are found through
- * that index and updated.
+ * Each key's row is touched once.  Rows whose place in the table is remembered
+ * (rowcache.c) come first, in the order of their places, so that each page is
+ * visited once; then the others, in the order of their keys, as their index
+ * has them.  A row that the batch creates is inserted without looking for an
+ * older one: the unique index on the key refuses it if there is one.
  *
  * The caller holds the partition, so nobody else of the engine writes these
  * rows.  Somebody else may: where a row was changed since the snapshot, it is
@@ -20,6 +21,7 @@
 #include "catalog/pg_type.h"
 #include "compat.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -29,6 +31,7 @@
 #include "utils/snapmgr.h"
 
 #include "handler/apply.h"
+#include "handler/rowcache.h"
 #include "rowwriter.h"
 
 struct Apply
@@ -42,6 +45,9 @@ struct Apply
 	AttrNumber	columns[HANDLER_MAX_COLUMNS];	/* in the table */
 	RowWriter  *writer;
 	TupleTableSlot *old;
+	RowCache   *cache;
+	BlockNumber blocks;			/* of the table when we began */
+	IndexFetchTableData *fetch; /* of rows by their places */
 	MemoryContext row_context;	/* reset after each row */
 	text	   *key;			/* of the row at hand */
 	Size		key_capacity;
@@ -136,6 +142,9 @@ ApplyBegin(const RowHandler *handler, Relation read_model, Snapshot snapshot)
 						   F_TEXTEQ, (Datum) 0);
 	apply->writer = RowWriterBegin(read_model, owned, snapshot);
 	apply->old = table_slot_create(read_model, NULL);
+	apply->blocks = RelationGetNumberOfBlocks(read_model);
+	apply->cache = RowCacheFor(read_model, apply->blocks);
+	apply->fetch = table_index_fetch_begin(read_model);
 	apply->row_context = AllocSetContextCreate(CurrentMemoryContext,
 											   "wallet_projection row",
 											   ALLOCSET_SMALL_SIZES);
@@ -162,17 +171,66 @@ key_datum(Apply *apply, const FoldEntry *entry)
 	return PointerGetDatum(apply->key);
 }
 
+/* Does the row in apply->old have this key? */
+static bool
+is_row_of(Apply *apply, const FoldEntry *entry)
+{
+	bool		isnull;
+	Datum		datum = slot_getattr(apply->old, apply->columns[0], &isnull);
+	struct varlena *key;
+
+	if (isnull)
+		return false;
+	key = PG_DETOAST_DATUM_PACKED(datum);
+	return VARSIZE_ANY_EXHDR(key) == entry->key_length &&
+		memcmp(VARDATA_ANY(key), FoldEntryKey(entry), entry->key_length) == 0;
+}
+
+/* Find the row of a key where it was last; false if it is not there. */
+static bool
+find_remembered(Apply *apply, const FoldedKey *key)
+{
+	ItemPointerData tid;
+	bool		call_again = false;
+
+	if (!RowCacheFind(apply->cache, key->hash, &tid) ||
+		ItemPointerGetBlockNumber(&tid) >= apply->blocks)
+		return false;
+	return table_index_fetch_tuple(apply->fetch, &tid, apply->snapshot,
+								   apply->old, &call_again, NULL) &&
+		is_row_of(apply, key->entry);
+}
+
+/* Find the row of a key through the index; false if there is none. */
+static bool
+find_indexed(Apply *apply, const FoldedKey *key, Datum datum)
+{
+	ItemPointer place;
+	ItemPointerData root;
+
+	apply->scankey.sk_argument = datum;
+	index_rescan(apply->scan, &apply->scankey, 1, NULL, 0);
+	while ((place = index_getnext_tid(apply->scan, ForwardScanDirection)) != NULL)
+	{
+		root = *place;
+		if (index_fetch_heap(apply->scan, apply->old))
+		{
+			RowCacheRemember(apply->cache, key->hash, &root);
+			return true;
+		}
+	}
+	return false;
+}
+
 /* Find the row of a key; false if there is none. */
 static bool
-find_row(Apply *apply, Datum key)
+find_row(Apply *apply, const FoldedKey *key, Datum datum)
 {
-	/* the scan keeps things from row to row */
+	/* the scans keep things from row to row */
 	MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(apply));
-	bool		found;
+	bool		found = find_remembered(apply, key) ||
+		find_indexed(apply, key, datum);
 
-	apply->scankey.sk_argument = key;
-	index_rescan(apply->scan, &apply->scankey, 1, NULL, 0);
-	found = index_getnext_slot(apply->scan, ForwardScanDirection, apply->old);
 	MemoryContextSwitchTo(old);
 	return found;
 }
@@ -274,8 +332,9 @@ only_event(const FoldEntry *entry)
 }
 
 static bool
-insert_row(Apply *apply, const FoldEntry *entry, ApplyFailure *failure)
+insert_row(Apply *apply, const FoldedKey *folded, ApplyFailure *failure)
 {
+	const FoldEntry *entry = folded->entry;
 	Datum		key = key_datum(apply, entry);
 	TupleTableSlot *slot = RowWriterSlot(apply->writer);
 	const char *reason;
@@ -308,10 +367,11 @@ lock_newest(Apply *apply)
 }
 
 static bool
-update_row(Apply *apply, const FoldEntry *entry, ApplyFailure *failure)
+update_row(Apply *apply, const FoldedKey *folded, ApplyFailure *failure)
 {
+	const FoldEntry *entry = folded->entry;
 	Datum		key = key_datum(apply, entry);
-	bool		exists = find_row(apply, key);
+	bool		exists = find_row(apply, folded, key);
 
 	for (;;)
 	{
@@ -337,6 +397,51 @@ update_row(Apply *apply, const FoldEntry *entry, ApplyFailure *failure)
 	}
 }
 
+/* Apply keys in the order in which they stand. */
+static bool
+apply_keys(Apply *apply, const FoldedKey *keys, int64 count,
+		   ApplyFailure *failure)
+{
+	bool		good = true;
+
+	for (int64 i = 0; i < count && good; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		good = keys[i].entry->creates ?
+			insert_row(apply, &keys[i], failure) :
+			update_row(apply, &keys[i], failure);
+		if (good)
+			MemoryContextReset(apply->row_context);
+	}
+	return good;
+}
+
+/*
+ * Put the keys whose rows' places are remembered before the others, each part
+ * in its order.
+ */
+static void
+arrange_keys(Apply *apply, FoldedKey *keys, int64 count)
+{
+	int64		remembered = 0;
+
+	for (int64 i = 0; i < count; i++)
+	{
+		FoldedKey	key = keys[i];
+		ItemPointerData tid;
+
+		if (key.entry->creates ||
+			!RowCacheFind(apply->cache, key.hash, &tid))
+			continue;
+		key.rank = (uint64) ItemPointerGetBlockNumber(&tid) << 16 |
+			ItemPointerGetOffsetNumber(&tid);
+		keys[i] = keys[remembered];
+		keys[remembered++] = key;
+	}
+	FoldSort(keys, remembered);
+	FoldSort(keys + remembered, count - remembered);
+}
+
 /*
  * Apply all that was folded.  Returns false, and says why, at the first key
  * that cannot be applied; what was written by then is the caller's to undo.
@@ -347,18 +452,13 @@ bool
 ApplyFold(Apply *apply, Fold *fold, ApplyFailure *failure)
 {
 	int64		count;
-	FoldEntry **entries = FoldSorted(fold, &count);
-	MemoryContext old = MemoryContextSwitchTo(apply->row_context);
-	bool		good = true;
+	FoldedKey  *keys = FoldKeys(fold, &count);
+	MemoryContext old;
+	bool		good;
 
-	for (int64 i = 0; i < count && good; i++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		good = entries[i]->creates ? insert_row(apply, entries[i], failure) :
-			update_row(apply, entries[i], failure);
-		if (good)
-			MemoryContextReset(apply->row_context);
-	}
+	arrange_keys(apply, keys, count);
+	old = MemoryContextSwitchTo(apply->row_context);
+	good = apply_keys(apply, keys, count, failure);
 	MemoryContextSwitchTo(old);
 	apply->current = NULL;
 	if (good)
@@ -371,6 +471,7 @@ void
 ApplyEnd(Apply *apply)
 {
 	RowWriterEnd(apply->writer);
+	table_index_fetch_end(apply->fetch);
 	index_endscan(apply->scan);
 	index_close(apply->index, AccessShareLock);
 	ExecDropSingleTupleTableSlot(apply->old);

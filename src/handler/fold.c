@@ -82,27 +82,20 @@ struct Fold
 	char	   *wait_bytes;
 };
 
-/* For sorting: the first bytes of the key decide most comparisons. */
-typedef struct SortSlot
-{
-	uint64		prefix;
-	FoldEntry  *entry;
-} SortSlot;
-
 static inline int
-compare_keys(const SortSlot *a, const SortSlot *b)
+compare_keys(const FoldedKey *a, const FoldedKey *b)
 {
 	int			result;
 
-	if (a->prefix != b->prefix)
-		return a->prefix < b->prefix ? -1 : 1;
+	if (a->rank != b->rank)
+		return a->rank < b->rank ? -1 : 1;
 	result = memcmp(FoldEntryKey(a->entry), FoldEntryKey(b->entry),
 					Min(a->entry->key_length, b->entry->key_length));
 	return result != 0 ? result : a->entry->key_length - b->entry->key_length;
 }
 
-#define ST_SORT sort_slots
-#define ST_ELEMENT_TYPE SortSlot
+#define ST_SORT sort_keys
+#define ST_ELEMENT_TYPE FoldedKey
 #define ST_COMPARE(a, b) compare_keys(a, b)
 #define ST_SCOPE static
 #define ST_DECLARE
@@ -319,21 +312,20 @@ FoldWaiting(const Fold *fold)
 Size
 FoldMemory(const Fold *fold)
 {
-	/* the sort needs a slot per key besides */
+	/* the list of keys comes on top in the end */
 	return fold->chunk_total + fold->table->size * sizeof(FoldSlot) +
-		fold->table->members * sizeof(SortSlot);
+		fold->table->members * sizeof(FoldedKey);
 }
 
 /*
- * All entries that have something to apply, in the order of their keys'
- * bytes.
+ * All keys that have something to apply, in no order.  Ranks are such that
+ * FoldSort() puts the keys in the order of their bytes.
  */
-FoldEntry **
-FoldSorted(Fold *fold, int64 *count)
+FoldedKey *
+FoldKeys(Fold *fold, int64 *count)
 {
-	Size		size = Max(fold->table->members, 1) * sizeof(SortSlot);
-	SortSlot   *slots = MemoryContextAllocHuge(fold->context, size);
-	FoldEntry **entries = (FoldEntry **) slots;
+	Size		size = Max(fold->table->members, 1) * sizeof(FoldedKey);
+	FoldedKey  *keys = MemoryContextAllocHuge(fold->context, size);
 	foldtable_iterator iterator;
 	FoldSlot   *slot;
 	int64		n = 0;
@@ -347,14 +339,18 @@ FoldSorted(Fold *fold, int64 *count)
 			continue;
 		memcpy(&prefix, FoldEntryKey(slot->entry),
 			   Min(slot->entry->key_length, (int) sizeof(prefix)));
-		slots[n].prefix = pg_ntoh64(prefix);
-		slots[n].entry = slot->entry;
+		keys[n].rank = pg_ntoh64(prefix);
+		keys[n].entry = slot->entry;
+		keys[n].hash = slot->key.hash;
 		n++;
 	}
-	sort_slots(slots, n);
-	/* the list of entries takes the place of the sorted slots */
-	for (int64 i = 0; i < n; i++)
-		entries[i] = slots[i].entry;
 	*count = n;
-	return entries;
+	return keys;
+}
+
+/* Sort keys by rank; those of the same rank by their bytes. */
+void
+FoldSort(FoldedKey *keys, int64 count)
+{
+	sort_keys(keys, count);
 }

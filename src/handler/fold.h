@@ -34,6 +34,14 @@ typedef struct BadEvent
 	const char *reason;
 } BadEvent;
 
+/* A key that has something to apply, to be sorted. */
+typedef struct FoldedKey
+{
+	uint64		rank;			/* sorts first; then the key's bytes */
+	FoldEntry  *entry;
+	uint32		hash;
+} FoldedKey;
+
 typedef struct Fold Fold;
 
 extern Fold *FoldBegin(const RowHandler *handler);
@@ -43,6 +51,7 @@ extern bool FoldFlush(Fold *fold, BadEvent *bad);
 extern int64 FoldEvents(const Fold *fold);
 extern int	FoldWaiting(const Fold *fold);
 extern Size FoldMemory(const Fold *fold);
-extern FoldEntry **FoldSorted(Fold *fold, int64 *count);
+extern FoldedKey *FoldKeys(Fold *fold, int64 *count);
+extern void FoldSort(FoldedKey *keys, int64 count);
 
 #endif							/* WALLET_PROJECTION_FOLD_H */

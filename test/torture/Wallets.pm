@@ -1,0 +1,82 @@
+# The wallets of the test, and to which partition each belongs.
+#
+# c-N    touched by the wallet's commands alone
+# m-N    touched by everybody
+# d-N    made by all writers at once, by the same call
+# and those with a UUID for a name, made by wallet_create(initial_balance).
+
+package Wallets;
+
+use strict;
+use warnings;
+use utf8;
+
+use Encode qw(encode_utf8);
+
+use Exporter qw(import);
+our @EXPORT_OK = qw(hot_wallet cold_wallet duel_wallet all_wallets
+  partition_hash HOT_WALLETS DUELS_PER_SECOND);
+
+use constant HOT_WALLETS => 3;
+use constant DUELS_PER_SECOND => 2;
+
+sub hot_wallet
+{
+	my ($kind, $number) = @_;
+	return "$kind-hot-$number";
+}
+
+# Some have names that need quoting, or that are long.
+sub cold_wallet
+{
+	my ($kind, $number) = @_;
+	my %odd = (7 => q( "it's" \\ %s), 8 => 'ключ' x 60);
+
+	return "$kind-$number" . ($odd{ $number % 40 } // '');
+}
+
+sub duel_wallet
+{
+	my ($number) = @_;
+	return "d-$number";
+}
+
+# All whose names are known beforehand.
+sub all_wallets
+{
+	my ($cold, $duels) = @_;
+
+	return (
+		(map { hot_wallet('c', $_), hot_wallet('m', $_) }
+			  0 .. HOT_WALLETS - 1),
+		(map { cold_wallet('c', $_), cold_wallet('m', $_) } 0 .. $cold - 1),
+		(map { duel_wallet($_) } 0 .. $duels - 1));
+}
+
+sub mix
+{
+	my ($hash) = @_;
+
+	$hash ^= $hash >> 32;
+	{
+		use integer;
+		$hash *= 0xD6E8FEB86659FD93;
+	}
+	$hash = unpack('Q', pack('q', $hash));
+	return $hash ^ ($hash >> 32);
+}
+
+# The hash of a partition key, which must never change.  Its remainder by the
+# number of partitions is the partition.
+sub partition_hash
+{
+	my $key = encode_utf8(shift);
+	my $hash = 0x8F5D3B2A17C4E961 ^ length($key);
+
+	# the last word is filled up with zeros, and there always is one
+	$key .= "\0" x (8 - length($key) % 8);
+	$hash = mix($hash ^ $_) foreach (unpack('Q<*', $key));
+	return mix($hash);
+}
+
+1;
