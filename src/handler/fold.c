@@ -24,6 +24,9 @@
 /* entries begin where a line of the processor's cache begins */
 #define CACHE_LINE 64
 
+/* a table of this many places, with its entries, is in the cache anyway */
+#define CACHED_SLOTS 2048
+
 /* events that are folded together */
 #define WAITING_EVENTS 32
 
@@ -259,6 +262,21 @@ FoldFlush(Fold *fold, BadEvent *bad)
 	return true;
 }
 
+/* Fold one event at once: nothing waits, and its entry is in the cache. */
+static bool
+fold_now(Fold *fold, const Event *event, uint32 hash, BadEvent *bad)
+{
+	MemoryContext old = MemoryContextSwitchTo(fold->event_context);
+
+	Assert(fold->waiting == 0);
+	bad->event = *event;
+	bad->reason = fold_event(fold, event, hash);
+	MemoryContextSwitchTo(old);
+	if (bad->reason == NULL)
+		MemoryContextReset(fold->event_context);
+	return bad->reason == NULL;
+}
+
 /*
  * Take in an event, which need not stay where it is; it is folded now or
  * later.  Returns false where an event cannot be applied, this or an earlier
@@ -273,6 +291,8 @@ FoldAdd(Fold *fold, const Event *event, uint64 hash, BadEvent *bad)
 		event->name_length + MAXIMUM_ALIGNOF;
 	Event	   *copy;
 
+	if (fold->table->size <= CACHED_SLOTS)
+		return fold_now(fold, event, hash >> 32, bad);
 	if (fold->waiting == WAITING_EVENTS ||
 		fold->wait_used + size > WAITING_BYTES)
 	{

@@ -373,7 +373,9 @@ batch_receive(void *state, const Event *event)
 		return true;
 	hash = PartitionHash(event->key, event->key_length);
 	claim = batch->claim_of[hash % batch->projection->partitions];
-	if (claim == NULL || PositionApplied(&claim->position, event->no))
+	if (claim == NULL ||
+		(event->no <= claim->position.head &&
+		 PositionApplied(&claim->position, event->no)))
 		return true;
 	if (!FoldAdd(batch->fold, event, hash, &bad))
 		refuse_event(batch, psprintf("event %lld", (long long) bad.event.no),

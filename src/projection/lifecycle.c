@@ -82,7 +82,7 @@ create_read_model(const Projection *projection)
 						 quote_identifier(handler->columns[i].name),
 						 handler->columns[i].definition);
 	/* room for the next version of a row on its page */
-	appendStringInfoString(&statement, ") WITH (fillfactor = 80)");
+	appendStringInfoString(&statement, ") WITH (fillfactor = 70)");
 	execute(statement.data);
 	return get_relname_relid(handler->read_model, schema);
 }

@@ -2,19 +2,27 @@
  * reader.c
  *		Events in order of their number, into a receiver.
  *
- * An ordinary table is read straight through its index on the number: no
- * plan, no executor.  A table with children is read through a plan in
- * chunks, which any kind of relation allows.
+ * An ordinary table is read through its index on the number, a page of the
+ * table at a time: the index gives places in order, neighbours among them are
+ * on one page, and that page is locked once for all of them.  The columns of
+ * an event are taken straight out of the tuple: the stream's shape has been
+ * checked, none of them is null.
+ *
+ * A table with children, or of another access method, is read through a plan
+ * in chunks.
  */
 #include "postgres.h"
 
-#include "access/relscan.h"
+#include "access/heapam.h"
+#include "access/htup_details.h"
 #include "access/stratnum.h"
-#include "access/tableam.h"
+#include "access/tupmacs.h"
+#include "catalog/pg_am.h"
 #include "catalog/pg_type.h"
 #include "compat.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
 #include "tcop/dest.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -22,66 +30,156 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
+#include "utils/uuid.h"
 
 #include "stream/reader.h"
 
 /* rows per execution of the plan; a limit lets the planner use the indexes */
 #define CHUNK_ROWS 10000
 
-/* Where the columns of an event are in a tuple slot. */
-typedef struct EventLayout
-{
-	AttrNumber	no;
-	AttrNumber	name;
-	AttrNumber	type;
-	AttrNumber	key;
-	AttrNumber	payload;
-} EventLayout;
+/* how many tuples of a page are asked for ahead */
+#define PREFETCH_DISTANCE 6
 
-static const EventLayout table_layout = {STREAM_NO, STREAM_EVENT_NAME,
-STREAM_AGGREGATE_TYPE, STREAM_AGGREGATE_ID, STREAM_PAYLOAD};
-static const EventLayout query_layout = {1, 2, 3, 4, 5};
-
-/* The event in a slot. */
+/* A short text: never out of line, and compressed only by force. */
 static inline void
-event_from_slot(Event *event, TupleTableSlot *slot, const EventLayout *layout)
+read_text(const char *value, const char **bytes, int *length)
 {
-	struct varlena *name;
-	struct varlena *type;
-	struct varlena *key;
-
-	slot_getsomeattrs(slot, layout->payload);
-	event->no = DatumGetInt64(slot->tts_values[layout->no - 1]);
-	/* identifiers are short: never compressed, never out of line */
-	name = (struct varlena *) DatumGetPointer(slot->tts_values[layout->name - 1]);
-	type = (struct varlena *) DatumGetPointer(slot->tts_values[layout->type - 1]);
-	key = (struct varlena *) DatumGetPointer(slot->tts_values[layout->key - 1]);
-	if (unlikely(VARATT_IS_EXTENDED(name) && !VARATT_IS_SHORT(name)))
-		name = pg_detoast_datum_packed(name);
-	if (unlikely(VARATT_IS_EXTENDED(type) && !VARATT_IS_SHORT(type)))
-		type = pg_detoast_datum_packed(type);
-	if (unlikely(VARATT_IS_EXTENDED(key) && !VARATT_IS_SHORT(key)))
-		key = pg_detoast_datum_packed(key);
-	event->name = VARDATA_ANY(name);
-	event->name_length = VARSIZE_ANY_EXHDR(name);
-	event->type = VARDATA_ANY(type);
-	event->type_length = VARSIZE_ANY_EXHDR(type);
-	event->key = VARDATA_ANY(key);
-	event->key_length = VARSIZE_ANY_EXHDR(key);
-	event->payload = slot->tts_values[layout->payload - 1];
+	if (unlikely(!VARATT_IS_SHORT(value) && VARATT_IS_EXTENDED(value)))
+		value = (const char *) pg_detoast_datum_packed((struct varlena *) value);
+	*bytes = VARDATA_ANY(value);
+	*length = VARSIZE_ANY_EXHDR(value);
 }
 
-/* Read an ordinary table through its index on the number. */
+/* The value of variable length at this offset; moves the offset behind it. */
+static inline const char *
+next_value(const char *data, uint32 *offset)
+{
+	const char *value;
+
+	*offset = att_align_pointer(*offset, TYPALIGN_INT, -1, data + *offset);
+	value = data + *offset;
+	*offset = att_addlength_pointer(*offset, -1, value);
+	return value;
+}
+
+/* The event in a tuple of the stream's table. */
+static inline void
+event_from_tuple(Event *event, HeapTuple tuple)
+{
+	const char *data = (char *) tuple->t_data + tuple->t_data->t_hoff;
+	uint32		offset = sizeof(int64) + UUID_LEN;
+
+	memcpy(&event->no, data, sizeof(int64));
+	read_text(next_value(data, &offset), &event->name, &event->name_length);
+	read_text(next_value(data, &offset), &event->type, &event->type_length);
+	read_text(next_value(data, &offset), &event->key, &event->key_length);
+	offset = att_align_nominal(offset, TYPALIGN_DOUBLE) + sizeof(int64);
+	event->payload = PointerGetDatum(next_value(data, &offset));
+}
+
+/* The event in a row of the plan. */
+static void
+event_from_slot(Event *event, TupleTableSlot *slot)
+{
+	slot_getallattrs(slot);
+	event->no = DatumGetInt64(slot->tts_values[0]);
+	read_text(DatumGetPointer(slot->tts_values[1]), &event->name,
+			  &event->name_length);
+	read_text(DatumGetPointer(slot->tts_values[2]), &event->type,
+			  &event->type_length);
+	read_text(DatumGetPointer(slot->tts_values[3]), &event->key,
+			  &event->key_length);
+	event->payload = slot->tts_values[4];
+}
+
+/* Places on one page, in order of their events' numbers. */
+typedef struct PageRun
+{
+	Buffer		buffer;			/* the page of the last run, pinned */
+	BlockNumber block;
+	int			count;
+	OffsetNumber offsets[MaxHeapTuplesPerPage];
+} PageRun;
+
+/* The tuple at this place of a locked page; false if it is not to be seen. */
+static inline bool
+fetch_tuple(const Stream *stream, Snapshot snapshot, const PageRun *run,
+			OffsetNumber offset, bool all_visible, HeapTuple tuple)
+{
+	ItemPointerData tid;
+
+	ItemPointerSet(&tid, run->block, offset);
+	if (all_visible)
+	{
+		Page		page = BufferGetPage(run->buffer);
+		ItemId		item = PageGetItemId(page, offset);
+
+		if (ItemIdIsNormal(item))
+		{
+			tuple->t_data = (HeapTupleHeader) PageGetItem(page, item);
+			return true;
+		}
+	}
+	return heap_hot_search_buffer(&tid, stream->relation, run->buffer,
+								  snapshot, tuple, NULL, true);
+}
+
+/* Ask for a tuple of a page before it is needed. */
+static inline void
+prefetch_tuple(const PageRun *run, int i)
+{
+	Page		page = BufferGetPage(run->buffer);
+
+	if (i < run->count && run->offsets[i] <= PageGetMaxOffsetNumber(page))
+		__builtin_prefetch(PageGetItem(page, PageGetItemId(page, run->offsets[i])));
+}
+
+/* Give the receiver what the snapshot sees of a run. */
 static bool
-read_table(const Stream *stream, Snapshot snapshot, int64 first, int64 last,
-		   EventReceiver receive, void *state)
+read_run(const Stream *stream, Snapshot snapshot, PageRun *run,
+		 EventReceiver receive, void *state)
+{
+	HeapTupleData tuples[MaxHeapTuplesPerPage];
+	int			visible = 0;
+	bool		all_visible;
+	bool		more = true;
+
+	run->buffer = ReleaseAndReadBuffer(run->buffer, stream->relation,
+									   run->block);
+	LockBuffer(run->buffer, BUFFER_LOCK_SHARE);
+	all_visible = PageIsAllVisible(BufferGetPage(run->buffer));
+	for (int i = 0; i < run->count; i++)
+	{
+		prefetch_tuple(run, i + PREFETCH_DISTANCE);
+		if (fetch_tuple(stream, snapshot, run, run->offsets[i], all_visible,
+						&tuples[visible]))
+			visible++;
+	}
+	LockBuffer(run->buffer, BUFFER_LOCK_UNLOCK);
+
+	/* the pin keeps the tuples where they are */
+	for (int i = 0; i < visible && more; i++)
+	{
+		Event		event;
+
+		event_from_tuple(&event, &tuples[i]);
+		more = receive(state, &event);
+	}
+	run->count = 0;
+	return more;
+}
+
+/* Read an ordinary table. */
+static bool
+read_heap(const Stream *stream, Snapshot snapshot, int64 first, int64 last,
+		  EventReceiver receive, void *state)
 {
 	Relation	index = index_open(stream->number_index, AccessShareLock);
-	TupleTableSlot *slot = table_slot_create(stream->relation, NULL);
 	IndexScanDesc scan = compat_index_beginscan(stream->relation, index,
 												snapshot, 2);
+	PageRun	   *run = palloc0(sizeof(PageRun));
 	ScanKeyData keys[2];
-	Event		event;
+	ItemPointer place;
 	bool		more = true;
 
 	ScanKeyInit(&keys[0], 1, BTGreaterEqualStrategyNumber, F_INT8GE,
@@ -89,15 +187,32 @@ read_table(const Stream *stream, Snapshot snapshot, int64 first, int64 last,
 	ScanKeyInit(&keys[1], 1, BTLessEqualStrategyNumber, F_INT8LE,
 				Int64GetDatum(last));
 	index_rescan(scan, keys, 2, NULL, 0);
-	while (more && index_getnext_slot(scan, ForwardScanDirection, slot))
+	while (more &&
+		   (place = index_getnext_tid(scan, ForwardScanDirection)) != NULL)
 	{
-		CHECK_FOR_INTERRUPTS();
-		event_from_slot(&event, slot, &table_layout);
-		more = receive(state, &event);
+		BlockNumber block = ItemPointerGetBlockNumber(place);
+
+		if (run->count == MaxHeapTuplesPerPage ||
+			(run->count > 0 && block != run->block))
+		{
+			OffsetNumber offset = ItemPointerGetOffsetNumber(place);
+
+			CHECK_FOR_INTERRUPTS();
+			more = read_run(stream, snapshot, run, receive, state);
+			run->offsets[0] = offset;
+		}
+		else
+			run->offsets[run->count] = ItemPointerGetOffsetNumber(place);
+		run->block = block;
+		run->count++;
 	}
+	if (more && run->count > 0)
+		more = read_run(stream, snapshot, run, receive, state);
+	if (BufferIsValid(run->buffer))
+		ReleaseBuffer(run->buffer);
 	index_endscan(scan);
-	ExecDropSingleTupleTableSlot(slot);
 	index_close(index, AccessShareLock);
+	pfree(run);
 	return more;
 }
 
@@ -117,7 +232,7 @@ destination_receive(TupleTableSlot *slot, DestReceiver *self)
 	EventDestination *destination = (EventDestination *) self;
 	Event		event;
 
-	event_from_slot(&event, slot, &query_layout);
+	event_from_slot(&event, slot);
 	destination->last_number = event.no;
 	destination->more = destination->receive(destination->state, &event);
 	return destination->more;
@@ -133,9 +248,9 @@ destination_ignore(DestReceiver *self)
 {
 }
 
-/* Read a table and its children, a chunk at a time. */
+/* Read any kind of table, a chunk at a time. */
 static bool
-read_tree(const Stream *stream, Snapshot snapshot, int64 first, int64 last,
+read_plan(const Stream *stream, Snapshot snapshot, int64 first, int64 last,
 		  EventReceiver receive, void *state)
 {
 	EventDestination destination = {{destination_receive, destination_startup,
@@ -193,7 +308,9 @@ bool
 ReadEvents(const Stream *stream, Snapshot snapshot, int64 first, int64 last,
 		   EventReceiver receive, void *state)
 {
-	if (stream->relation->rd_rel->relhassubclass)
-		return read_tree(stream, snapshot, first, last, receive, state);
-	return read_table(stream, snapshot, first, last, receive, state);
+	Form_pg_class form = stream->relation->rd_rel;
+
+	if (form->relam == HEAP_TABLE_AM_OID && !form->relhassubclass)
+		return read_heap(stream, snapshot, first, last, receive, state);
+	return read_plan(stream, snapshot, first, last, receive, state);
 }

@@ -23,7 +23,7 @@ my %always_tolerated = map { $_ => 1 } qw(40P01 55P03 57014 57P01 57P02 57P03);
 # what consumers may warn of: the same, in words
 my $tolerated_warning = qr/
 	deadlock\ detected | lock\ timeout | canceling\ statement |
-	terminating\ connection | there\ is\ (?:no|already\ a)\ transaction
+	terminating\ connection
 /x;
 
 # a statement that takes longer hangs
@@ -209,6 +209,19 @@ sub throw
 	}, 'Session::Error';
 }
 
+# Prepares the transaction, to be finished by whoever comes by after that many
+# seconds (Writer::finish_prepared).
+sub prepare_transaction
+{
+	my ($self, $hold) = @_;
+	my $gid = join(':', 'torture', time + $hold, $$, ++$self->{prepared});
+
+	# there is a limit to how many there may be
+	$self->expecting('53200',
+		sub { $self->execute("PREPARE TRANSACTION '$gid'") });
+	return;
+}
+
 # Runs code that may fail with these SQLSTATEs.
 sub expecting
 {
@@ -242,8 +255,20 @@ sub attempt
 		  . "in: $error->{statement}")
 	  unless $error->{tolerated};
 	$self->count($error->{lost} ? 'lost connection' : "error $error->{state}");
-	$self->connect unless eval { $self->{dbh}->do('ROLLBACK'); 1 };
+	$self->recover;
 	return 0;
+}
+
+sub recover
+{
+	my ($self) = @_;
+	my $status = $self->{dbh}->ping;
+
+	# 1: idle
+	return if $status == 1;
+	$self->connect
+	  unless $status > 0 && eval { $self->{dbh}->do('ROLLBACK'); 1 };
+	return;
 }
 
 sub count

@@ -10,6 +10,7 @@ package Wallets;
 use strict;
 use warnings;
 use utf8;
+no warnings qw(portable);
 
 use Encode qw(encode_utf8);
 

@@ -1,0 +1,183 @@
+# What else happens to a database: sessions that are killed, maintenance, other
+# people's DDL, a projection that is set, reset or made anew while it runs, a
+# crash.
+
+package Nuisance;
+
+use strict;
+use warnings;
+
+use Time::HiRes qw(sleep time);
+
+use Session qw(chance choose between);
+
+my @maintenance = (
+	'VACUUM wallet_stream',
+	'VACUUM wallet_balances',
+	'VACUUM FULL wallet_balances',
+	'VACUUM wallet_projection.partition',
+	'ANALYZE',
+	'REINDEX TABLE wallet_balances',
+	'CHECKPOINT',
+	q(SELECT projection_init('wallet_balance')),
+);
+
+sub work
+{
+	my ($run, $number) = @_;
+	my $session = Session->new('nuisance', $run, "lock_timeout = '300ms'");
+	my $self = bless {
+		session => $session,
+		run => $run,
+		columns => 0,
+		crashes => 0,
+		started_again => 0,
+	}, __PACKAGE__;
+
+	while (!$session->over)
+	{
+		my $action = choose(
+			30 => 'terminate', 30 => 'cancel', 25 => 'maintain',
+			5 => 'add_column', 10 => 'set_batch_size');
+		$self->$action;
+		$self->start_again;
+		$self->crash;
+		sleep(between(0.02, 0.3));
+	}
+	$session->finish;
+	return;
+}
+
+sub terminate
+{
+	my ($self) = @_;
+	$self->signal('pg_terminate_backend');
+	return;
+}
+
+sub cancel
+{
+	my ($self) = @_;
+	$self->signal('pg_cancel_backend');
+	return;
+}
+
+# To a consumer or a writer, preferably one that is at work.
+sub signal
+{
+	my ($self, $function) = @_;
+	my $session = $self->{session};
+
+	$session->attempt(
+		$function,
+		sub {
+			$session->query("
+				SELECT $function(pid) FROM pg_stat_activity
+				 WHERE datname = current_database()
+				   AND application_name IN ('writer', 'consumer')
+				 ORDER BY state = 'idle', random() LIMIT 1");
+		});
+	return;
+}
+
+sub maintain
+{
+	my ($self) = @_;
+	my $statement = $maintenance[ rand(@maintenance) ];
+
+	$self->{session}->attempt($statement,
+		sub { $self->{session}->execute($statement) });
+	return;
+}
+
+# NOT NULL with a default: rows without it would be refused
+sub add_column
+{
+	my ($self) = @_;
+	my $table = choose(70 => 'wallet_balances', 30 => 'wallet_stream');
+	my $number = ++$self->{columns};
+
+	$self->{session}->attempt(
+		"ALTER TABLE $table ADD COLUMN",
+		sub {
+			$self->{session}->execute("ALTER TABLE $table
+				ADD COLUMN more$number integer NOT NULL DEFAULT $number");
+		});
+	return;
+}
+
+# Small batches: reads are cut short.
+sub set_batch_size
+{
+	my ($self) = @_;
+	my $size = choose(60 => 1 + int(rand(20)), 20 => 200, 20 => 10000);
+
+	$self->{session}->attempt(
+		'projection_set',
+		sub {
+			$self->{session}->query(
+				q(SELECT projection_set('wallet_balance', 'batch_size', ?)),
+				$size);
+		});
+	return;
+}
+
+# In the first third of the run, so that it does not hide what goes wrong
+# later: the read model from the first event again.
+sub start_again
+{
+	my ($self) = @_;
+	my $session = $self->{session};
+	my $seconds = $self->{run}{seconds};
+	my $partitions = 1 + int(rand(20));
+
+	return
+	  if $self->{started_again} >= 2
+	  || $session->elapsed < $seconds * (1 + $self->{started_again}) / 8
+	  || $session->elapsed > $seconds / 3;
+	if ($self->{started_again} == 0)
+	{
+		$self->{started_again} += $session->attempt(
+			'projection_reset',
+			sub {
+				$session->query(q(SELECT projection_reset('wallet_balance')));
+			});
+		return;
+	}
+	$self->{started_again} += $session->attempt(
+		'projection_delete, projection_init',
+		sub {
+			$session->execute('BEGIN');
+			$session->query(q(SELECT projection_delete('wallet_balance')));
+			$session->query(
+				q(SELECT projection_set('wallet_balance', 'partitions', ?)),
+				$partitions);
+			$session->query(q(SELECT projection_init('wallet_balance')));
+			$session->execute('COMMIT');
+		});
+	return;
+}
+
+# kill -9 of our own server process; all the others are told to go, and the
+# server recovers.
+sub crash
+{
+	my ($self) = @_;
+	my $session = $self->{session};
+	my $crashes = $self->{run}{crashes};
+
+	return
+	  if $self->{crashes} >= $crashes
+	  || $session->elapsed <
+	  $self->{run}{seconds} * ($self->{crashes} + 1) / ($crashes + 1);
+	$self->{crashes}++;
+	$session->attempt(
+		'crash survived',
+		sub {
+			$session->execute(q(COPY (SELECT 1) TO PROGRAM 'kill -9 $PPID'));
+		});
+	$session->count('crash');
+	return;
+}
+
+1;
