@@ -15,17 +15,21 @@ OBJS = \
 	src/stream/aggregate.o \
 	src/stream/append.o \
 	src/stream/catalog.o \
+	src/stream/new_event.o \
 	src/stream/read.o \
 	src/stream/reader.o \
 	src/stream/settle.o \
+	src/stream/shape.o \
 	src/wallet/wallet.o \
 	src/handler/apply.o \
 	src/handler/fold.o \
+	src/handler/read_model.o \
 	src/handler/rowcache.o \
 	src/handler/wallet_balance.o \
 	src/projection/batch.o \
 	src/projection/catalog.o \
 	src/projection/consume.o \
+	src/projection/gapwatch.o \
 	src/projection/lifecycle.o \
 	src/projection/owner.o \
 	src/projection/partition.o \

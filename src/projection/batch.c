@@ -19,11 +19,7 @@
  * missing are known.  Those that are settled need not be remembered.
  *
  * Gaps are looked up again only when a transaction that may fill one has
- * ended.  That is known from the batch before (GapWatch), if it came to the
- * end of the stream, nobody has moved the positions since, and all of the
- * gaps were drawn before the writers were listed.  Whether a writer has ended
- * is asked after the snapshot is taken: asked before, it could commit in
- * between, and a later event of the same aggregate be seen without it.
+ * ended (gapwatch.c).
  */
 #include "postgres.h"
 
@@ -33,7 +29,6 @@
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -42,6 +37,7 @@
 #include "handler/apply.h"
 #include "keylock.h"
 #include "projection/batch.h"
+#include "projection/gapwatch.h"
 #include "projection/partition.h"
 #include "settings.h"
 #include "stream/settle.h"
@@ -69,134 +65,6 @@ typedef struct Batch
 	int			since_check;	/* events since the memory was looked at */
 	int			type_length;	/* of the projection's aggregate type */
 } Batch;
-
-/* What a process remembers of a projection's gaps after a batch. */
-typedef struct GapWatch
-{
-	char		projection[NAMEDATALEN];	/* hash key */
-	MemoryContext context;		/* of what follows */
-	int64		last_number;	/* of the settlement before the look */
-	Writers		writers;
-	int			count;
-	Claim	   *claims;			/* positions as they were saved */
-} GapWatch;
-
-static HTAB *gap_watches = NULL;
-
-static GapWatch *
-find_watch(const char *projection, bool create)
-{
-	GapWatch   *watch;
-	bool		found;
-
-	if (gap_watches == NULL)
-	{
-		HASHCTL		control = {0};
-
-		control.keysize = NAMEDATALEN;
-		control.entrysize = sizeof(GapWatch);
-		control.hcxt = CacheMemoryContext;
-		gap_watches = hash_create("wallet_projection gaps", 16, &control,
-								  HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
-	}
-	watch = hash_search(gap_watches, projection,
-						create ? HASH_ENTER : HASH_FIND, &found);
-	if (create && !found)
-	{
-		watch->context = NULL;
-		watch->count = 0;
-	}
-	return watch;
-}
-
-static void
-forget_watch(GapWatch *watch)
-{
-	if (watch->context != NULL)
-		MemoryContextDelete(watch->context);
-	watch->context = NULL;
-	watch->count = 0;
-}
-
-/* The position of this partition as this process saved it, or NULL. */
-static const Position *
-watched_position(const GapWatch *watch, int partition)
-{
-	for (int i = 0; i < watch->count; i++)
-	{
-		if (watch->claims[i].partition == partition)
-			return &watch->claims[i].position;
-	}
-	return NULL;
-}
-
-/*
- * Is it certain that no gap of these positions has been filled since this
- * process looked at them?
- */
-static bool
-gaps_unchanged(const char *projection, const Claim *claims, int count)
-{
-	GapWatch   *watch = find_watch(projection, false);
-
-	if (watch == NULL || watch->context == NULL)
-		return false;
-	for (int i = 0; i < count; i++)
-	{
-		const Position *now = &claims[i].position;
-		const Position *then;
-
-		if (now->gaps.count == 0)
-			continue;
-		then = watched_position(watch, claims[i].partition);
-		if (then == NULL || then->head != now->head ||
-			!NumberSetEquals(&then->gaps, &now->gaps))
-			return false;
-		/* whoever drew a later number may not be among the writers */
-		if (now->gaps.ranges[now->gaps.count - 1].last > watch->last_number)
-			return false;
-	}
-	return !WritersEnded(&watch->writers, false);
-}
-
-static NumberSet
-copy_set(const NumberSet *set)
-{
-	NumberSet	nothing = {0};
-
-	return NumberSetUnion(set, &nothing);
-}
-
-/* Remember the positions that were saved, and who may still fill their gaps. */
-static void
-watch_gaps(Batch *batch)
-{
-	GapWatch   *watch = find_watch(batch->projection->name, true);
-	Writers    *writers = &batch->settlement.writers;
-	MemoryContext old;
-
-	forget_watch(watch);
-	if (!batch->report.whole)
-		return;
-	watch->context = AllocSetContextCreate(CacheMemoryContext,
-										   "wallet_projection gaps",
-										   ALLOCSET_SMALL_SIZES);
-	old = MemoryContextSwitchTo(watch->context);
-	watch->last_number = batch->settlement.last_number;
-	watch->writers.count = writers->count;
-	watch->writers.ids = palloc_array(VirtualTransactionId, writers->count + 1);
-	memcpy(watch->writers.ids, writers->ids,
-		   writers->count * sizeof(VirtualTransactionId));
-	watch->count = batch->claims.count;
-	watch->claims = palloc_array(Claim, watch->count);
-	for (int i = 0; i < watch->count; i++)
-	{
-		watch->claims[i] = batch->claims.claims[i];
-		watch->claims[i].position.gaps =
-			copy_set(&batch->claims.claims[i].position.gaps);
-	}
-	MemoryContextSwitchTo(old);
-}
 
 /* open: locks, rights, relations; from here on we are the owner */
 static void
@@ -250,7 +118,7 @@ batch_has_work(Batch *batch)
 {
 	int			count;
 	Claim	   *claims = PartitionsPeek(batch->projection, &count);
-	int64		last_number = StreamLastNumber(batch->stream->sequence);
+	int64		last_number = StreamLastNumber(batch->stream->parts.sequence);
 	bool		gaps = false;
 
 	check_forwards(batch, claims, count, last_number);
@@ -261,7 +129,7 @@ batch_has_work(Batch *batch)
 		gaps = gaps || claims[i].position.gaps.count > 0;
 	}
 	return gaps &&
-		!gaps_unchanged(batch->projection->name, claims, count);
+		!GapsUnchanged(batch->projection->name, claims, count);
 }
 
 /* How many partitions to claim. */
@@ -415,8 +283,8 @@ batch_read(Batch *batch)
 	batch->report.seen = &batch->seen;
 	batch->report.settled = batch->settlement.settled;
 
-	if (gaps_unchanged(batch->projection->name, batch->claims.claims,
-					   batch->claims.count))
+	if (GapsUnchanged(batch->projection->name, batch->claims.claims,
+					  batch->claims.count))
 		batch->report.from = batch->low + 1;
 	else
 	{
@@ -515,7 +383,8 @@ batch_save(Batch *batch)
 	}
 	if (batch->projection->last_error != NULL)
 		ProjectionSaveError(batch->projection->name, NULL);
-	watch_gaps(batch);
+	GapsWatch(batch->projection->name, &batch->claims, &batch->settlement,
+			  batch->report.whole);
 }
 
 /* Give back all but the locks, which last as long as the transaction. */

@@ -33,7 +33,7 @@ AggregateScanBegin(AggregateScan *scan, const Stream *stream,
 {
 	ScanKeyData keys[2];
 
-	scan->index = index_open(stream->version_index, AccessShareLock);
+	scan->index = index_open(stream->parts.version_index, AccessShareLock);
 	scan->slot = table_slot_create(stream->relation, NULL);
 	scan->scan = compat_index_beginscan(stream->relation, scan->index,
 										snapshot, 2);

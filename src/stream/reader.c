@@ -174,7 +174,7 @@ static bool
 read_heap(const Stream *stream, Snapshot snapshot, int64 first, int64 last,
 		  EventReceiver receive, void *state)
 {
-	Relation	index = index_open(stream->number_index, AccessShareLock);
+	Relation	index = index_open(stream->parts.number_index, AccessShareLock);
 	IndexScanDesc scan = compat_index_beginscan(stream->relation, index,
 												snapshot, 2);
 	PageRun	   *run = palloc0(sizeof(PageRun));

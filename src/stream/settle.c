@@ -172,12 +172,12 @@ Settlement
 Settle(const Stream *stream)
 {
 	SettleMemory *memory = find_memory(RelationGetRelid(stream->relation));
-	Relation	sequence = relation_open(stream->sequence, AccessShareLock);
+	Relation	sequence = relation_open(stream->parts.sequence, AccessShareLock);
 	Oid			sequence_file = sequence->rd_rel->relfilenode;
 	Settlement	look;
 
 	relation_close(sequence, AccessShareLock);
-	look.last_number = StreamLastNumber(stream->sequence);
+	look.last_number = StreamLastNumber(stream->parts.sequence);
 	look.writers = find_writers(stream->relation);
 
 	if (memory->sequence_file != sequence_file ||

@@ -30,22 +30,31 @@ typedef enum StreamColumn
 	STREAM_COLUMNS = STREAM_CREATED_AT
 } StreamColumn;
 
-typedef struct Stream
+/* What belongs to a stream's table. */
+typedef struct StreamParts
 {
-	const char *name;
-	Relation	relation;
 	Oid			sequence;		/* where numbers come from */
 	Oid			number_index;	/* unique on (no) */
 	Oid			event_index;	/* unique on (event_id) */
 	Oid			version_index;	/* unique on (aggregate_type, aggregate_id,
 								 * aggregate_version) */
+} StreamParts;
+
+typedef struct Stream
+{
+	const char *name;
+	Relation	relation;
+	StreamParts parts;
 } Stream;
+
+/* shape.c */
+extern StreamParts StreamExamine(Relation relation);
+extern int64 StreamLastNumber(Oid sequence);
 
 /* catalog.c */
 extern Stream *StreamOpen(const char *name, LOCKMODE mode, bool missing_ok);
 extern void StreamClose(Stream *stream);
 extern Stream *StreamEnsure(const char *name, LOCKMODE mode);
 extern void StreamCheckRights(Stream *stream, Oid role, uint32 rights);
-extern int64 StreamLastNumber(Oid sequence);
 
 #endif							/* WALLET_PROJECTION_STREAM_H */

@@ -17,8 +17,8 @@ use Time::HiRes qw(sleep time);
 use Exporter qw(import);
 our @EXPORT_OK = qw(chance choose between);
 
-# deadlock, lock time-out, cancelled, terminated, crash, starting up
-my %always_tolerated = map { $_ => 1 } qw(40P01 55P03 57014 57P01 57P02 57P03);
+# deadlock, lock time-out, cancelled, terminated
+my %always_tolerated = map { $_ => 1 } qw(40P01 55P03 57014 57P01 lost);
 
 # what consumers may warn of: the same, in words
 my $tolerated_warning = qr/
@@ -99,8 +99,9 @@ sub try_connect
 	my ($self) = @_;
 
 	$self->disconnect;
+	$self->{server_crashed} = 0;
 	$self->{dbh} = DBI->connect("dbi:Pg:dbname=$self->{run}{database}",
-		undef, undef, { RaiseError => 1, PrintError => 0, AutoCommit => 1 });
+		undef, undef, { RaiseError => 1, PrintError => 0, PrintWarn => 1, AutoCommit => 1 });
 	$self->{dbh}->do("SET $_")
 	  foreach (
 		"application_name = '$self->{role}'",
@@ -199,13 +200,20 @@ sub throw
 	my $state = $self->{dbh}->state;
 	my $lost = !$self->{dbh}->ping;
 
+	if ($lost)
+	{
+		# unless somebody said why, it was this statement that has crashed the
+		# server
+		$state = 'crash';
+		$state = 'lost'
+		  if $self->{server_crashed} || $message =~ /terminating connection/;
+	}
 	die bless {
 		state => $state,
 		message => $message,
 		statement => join(', ', $sql, map { $_ // 'NULL' } @values),
-		lost => $lost,
-		tolerated => $lost
-		  || $always_tolerated{$state} && $message !~ /statement timeout/,
+		tolerated => $always_tolerated{$state}
+		  && $message !~ /statement timeout/,
 	}, 'Session::Error';
 }
 
@@ -254,7 +262,7 @@ sub attempt
 	$self->fail("$self->{role}, $action: $error->{state} $error->{message}\n"
 		  . "in: $error->{statement}")
 	  unless $error->{tolerated};
-	$self->count($error->{lost} ? 'lost connection' : "error $error->{state}");
+	$self->count("error $error->{state}");
 	$self->recover;
 	return 0;
 }
@@ -285,6 +293,7 @@ sub warned
 
 	$self->fail("$self->{role} was warned: $warning")
 	  unless $warning =~ $tolerated_warning;
+	$self->{server_crashed} = 1 if $warning =~ /crash of another/;
 	$self->count('warning');
 	return;
 }
@@ -316,7 +325,7 @@ sub report
 	my ($self, $kind, $text) = @_;
 
 	utf8::encode($text) if utf8::is_utf8($text);
-	$text =~ s/\n/\t/g;
+	$text =~ s/\s*\n\s*/\t/g;
 	syswrite($self->{run}{reports}, substr("$kind $text", 0, 4000) . "\n");
 	return;
 }

@@ -32,7 +32,7 @@ sub work
 {
 	my ($run, $number) = @_;
 	my $self = bless {
-		session => Session->new('writer', $run, "lock_timeout = '300ms'"),
+		session => Session->new('writer', $run, "lock_timeout = '100ms'"),
 		run => $run,
 		number => $number,
 		known => {},       # wallets that certainly exist
@@ -45,7 +45,7 @@ sub work
 		$self->duel;
 		$self->hold_for_long if $number == 0;
 		my $action = choose(
-			60 => 'single', 25 => 'block', 6 => 'finish_prepared',
+			60 => 'single', 25 => 'block', 10 => 'finish_prepared',
 			4 => 'repeat', 1 => 'reconnect');
 		$self->$action;
 	}
@@ -74,7 +74,8 @@ sub wallet
 	my $cold = $self->cold_wallets;
 	my $oldest = chance(0.5) ? $cold - 30 : 0;
 
-	return hot_wallet($kind, int(rand(HOT_WALLETS))) if chance(0.4);
+	return hot_wallet($kind, int(rand(HOT_WALLETS)))
+	  if !$self->{cold_only} && chance(0.4);
 	return cold_wallet($kind, $oldest + int(rand($cold - $oldest)));
 }
 
@@ -135,6 +136,8 @@ sub block
 		20 => 'prepared');
 
 	$hold = between(0.01, 2) if $hold > 2;
+	# the others must not wait for us all the time
+	$self->{cold_only} = $hold > 0 || $end eq 'prepared';
 	$self->{touched} = [];
 	$session->attempt(
 		'transaction ' . $end . ($hold > 0 ? ' (long)' : ''),
@@ -147,6 +150,7 @@ sub block
 					$self->$end;
 				});
 		});
+	$self->{cold_only} = 0;
 	return;
 }
 

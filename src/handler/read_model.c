@@ -1,0 +1,242 @@
+/*
+ * read_model.c
+ *		The table that a row projection maintains: its columns, its rows.
+ *
+ * A user may add columns to it, widen those of the handler, and add indexes
+ * and constraints; so columns and the index on the key are looked up by what
+ * they are whenever a batch begins.
+ *
+ * A row is looked for where it was last (rowcache.c), then in the index.
+ */
+#include "postgres.h"
+
+#include "access/relscan.h"
+#include "access/stratnum.h"
+#include "access/tableam.h"
+#include "catalog/pg_type.h"
+#include "compat.h"
+#include "storage/bufmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/numeric.h"
+#include "utils/rel.h"
+
+#include "handler/read_model.h"
+
+/* Find a column of the handler's in the table and check its type. */
+static AttrNumber
+find_column(Relation relation, const HandlerColumn *column)
+{
+	TupleDesc	desc = RelationGetDescr(relation);
+	AttrNumber	number = get_attnum(RelationGetRelid(relation), column->name);
+	Oid			type;
+
+	if (number == InvalidAttrNumber)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_COLUMN),
+				 errmsg("read model \"%s\" has no column \"%s\"",
+						RelationGetRelationName(relation), column->name),
+				 errhint("Add it again: \"%s %s\".",
+						 column->name, column->definition)));
+	type = TupleDescAttr(desc, number - 1)->atttypid;
+	if (type != column->type &&
+		!(column->type == VARCHAROID && type == TEXTOID) &&
+		!(column->type == INT4OID && type == INT8OID))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" of read model \"%s\" has type %s",
+						column->name, RelationGetRelationName(relation),
+						format_type_be(type)),
+				 errdetail("The projection writes %s.",
+						   format_type_be(column->type))));
+	return number;
+}
+
+/* The unique index on the key column alone. */
+static Relation
+open_key_index(Relation relation, AttrNumber key)
+{
+	List	   *indexes = RelationGetIndexList(relation);
+	Relation	found = NULL;
+	ListCell   *cell;
+
+	foreach(cell, indexes)
+	{
+		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
+		Form_pg_index form = index->rd_index;
+
+		if (form->indisunique && form->indisvalid && form->indimmediate &&
+			form->indnkeyatts == 1 && form->indkey.values[0] == key &&
+			RelationGetIndexPredicate(index) == NIL)
+		{
+			found = index;
+			break;
+		}
+		index_close(index, AccessShareLock);
+	}
+	list_free(indexes);
+	if (found == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("read model \"%s\" has no unique index on its key",
+						RelationGetRelationName(relation)),
+				 errhint("Its key column needs a primary key or unique constraint that is not deferrable.")));
+	return found;
+}
+
+/*
+ * Get ready to look for rows of a read model that is open with
+ * RowExclusiveLock, as the snapshot sees them.  Everything lives in the
+ * current memory context.
+ */
+ReadModel *
+ReadModelBegin(const RowHandler *handler, Relation relation,
+			   Snapshot snapshot)
+{
+	ReadModel  *model = palloc0(sizeof(ReadModel));
+
+	Assert(handler->ncolumns <= HANDLER_MAX_COLUMNS);
+	model->handler = handler;
+	model->relation = relation;
+	model->snapshot = snapshot;
+	for (int i = 0; i < handler->ncolumns; i++)
+		model->columns[i] = find_column(relation, &handler->columns[i]);
+	model->index = open_key_index(relation, model->columns[0]);
+	model->scan = compat_index_beginscan(relation, model->index, snapshot, 1);
+	ScanKeyEntryInitialize(&model->scankey, 0, 1, BTEqualStrategyNumber,
+						   InvalidOid, model->index->rd_indcollation[0],
+						   F_TEXTEQ, (Datum) 0);
+	model->row = table_slot_create(relation, NULL);
+	model->blocks = RelationGetNumberOfBlocks(relation);
+	model->cache = RowCacheFor(relation, model->blocks);
+	model->fetch = table_index_fetch_begin(relation);
+	return model;
+}
+
+/* Give back what ReadModelBegin() took; the table's lock stays. */
+void
+ReadModelEnd(ReadModel *model)
+{
+	table_index_fetch_end(model->fetch);
+	index_endscan(model->scan);
+	index_close(model->index, AccessShareLock);
+	ExecDropSingleTupleTableSlot(model->row);
+}
+
+/* The entry's key as a text; good until the next call. */
+Datum
+ReadModelKey(ReadModel *model, const FoldEntry *entry)
+{
+	Size		size = entry->key_length + VARHDRSZ;
+
+	if (size > model->key_capacity)
+	{
+		model->key_capacity = Max(size, 256);
+		if (model->key != NULL)
+			pfree(model->key);
+		model->key = MemoryContextAlloc(GetMemoryChunkContext(model),
+										model->key_capacity);
+	}
+	SET_VARSIZE(model->key, size);
+	memcpy(VARDATA(model->key), FoldEntryKey(entry), entry->key_length);
+	return PointerGetDatum(model->key);
+}
+
+/* Does the row in model->row have this key? */
+static bool
+is_row_of(ReadModel *model, const FoldEntry *entry)
+{
+	bool		isnull;
+	Datum		datum = slot_getattr(model->row, model->columns[0], &isnull);
+	struct varlena *key;
+
+	if (isnull)
+		return false;
+	key = PG_DETOAST_DATUM_PACKED(datum);
+	return VARSIZE_ANY_EXHDR(key) == entry->key_length &&
+		memcmp(VARDATA_ANY(key), FoldEntryKey(entry), entry->key_length) == 0;
+}
+
+/* Find the row of a key where it was last; false if it is not there. */
+static bool
+find_remembered(ReadModel *model, const FoldedKey *key)
+{
+	ItemPointerData tid;
+	bool		call_again = false;
+
+	if (!RowCacheFind(model->cache, key->hash, &tid) ||
+		ItemPointerGetBlockNumber(&tid) >= model->blocks)
+		return false;
+	return table_index_fetch_tuple(model->fetch, &tid, model->snapshot,
+								   model->row, &call_again, NULL) &&
+		is_row_of(model, key->entry);
+}
+
+/* Find the row of a key through the index; false if there is none. */
+static bool
+find_indexed(ReadModel *model, const FoldedKey *key, Datum datum)
+{
+	ItemPointer place;
+	ItemPointerData root;
+
+	model->scankey.sk_argument = datum;
+	index_rescan(model->scan, &model->scankey, 1, NULL, 0);
+	while ((place = index_getnext_tid(model->scan, ForwardScanDirection)) != NULL)
+	{
+		root = *place;
+		if (index_fetch_heap(model->scan, model->row))
+		{
+			RowCacheRemember(model->cache, key->hash, &root);
+			return true;
+		}
+	}
+	return false;
+}
+
+/*
+ * Find the row of a key, into model->row; false if there is none.  The key's
+ * datum is that of ReadModelKey().
+ */
+bool
+ReadModelFind(ReadModel *model, const FoldedKey *key, Datum datum)
+{
+	/* the scans keep things from row to row */
+	MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(model));
+	bool		found = find_remembered(model, key) ||
+		find_indexed(model, key, datum);
+
+	MemoryContextSwitchTo(old);
+	return found;
+}
+
+/*
+ * A value as the table's column holds it, where the user has changed the
+ * column's type.  NULL if it does not fit.
+ */
+const char *
+ReadModelFit(ReadModel *model, int column, Datum *value)
+{
+	const HandlerColumn *declared = &model->handler->columns[column];
+	Form_pg_attribute attribute =
+	TupleDescAttr(RelationGetDescr(model->relation),
+				  model->columns[column] - 1);
+
+	if (attribute->atttypid == INT8OID && declared->type == INT4OID)
+		*value = Int64GetDatum(DatumGetInt32(*value));
+	if (attribute->atttypmod == declared->typmod || attribute->atttypmod == -1)
+		return NULL;
+	if (attribute->atttypid == NUMERICOID)
+	{
+		/* raises an error of its own where there are too many digits */
+		Datum		rounded = DirectFunctionCall2(numeric, *value,
+												  Int32GetDatum(attribute->atttypmod));
+
+		if (!DatumGetBool(DirectFunctionCall2(numeric_eq, rounded, *value)))
+			return psprintf("column \"%s\" has too few decimal places",
+							declared->name);
+		*value = rounded;
+	}
+	return NULL;
+}
