@@ -130,11 +130,14 @@ put_off(Consumer *consumer, Served *served, ErrorData *error)
 		Min(served->retry_delay * 2, RETRY_MAX);
 	served->next_try = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 												   served->retry_delay);
+	/* the call is going to end with it */
+	if (consumer->finish_when_drained)
+		return;
 	ereport(WARNING,
 			(errcode(error->sqlerrcode),
 			 errmsg("%s", error->message),
 			 error->detail ? errdetail_internal("%s", error->detail) : 0,
-			 errhint("Projection \"%s\" will be tried again in %d seconds.",
+			 errhint("Projection \"%s\" will be tried again in %d s.",
 					 served->name, served->retry_delay / 1000)));
 }
 

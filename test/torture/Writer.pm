@@ -130,7 +130,7 @@ sub block
 	my $session = $self->{session};
 	my $isolation = choose(
 		90 => 'READ COMMITTED', 5 => 'REPEATABLE READ', 5 => 'SERIALIZABLE');
-	my $hold = chance(0.4) ? $session->longest_hold : 0;
+	my $hold = chance(0.25) ? $session->longest_hold : 0;
 	my $end = choose(
 		60 => 'committed', 20 => 'rolled_back',
 		20 => 'prepared');
@@ -300,12 +300,13 @@ sub command
 	my ($self) = @_;
 	my $session = $self->{session};
 	my $wallet = $self->wallet(chance(0.6) ? 'c' : 'm');
-	my $known = $self->{known}{$wallet};
+	my $known = $self->{known}{$wallet}
+	  || $self->version('Wallet', $wallet) > 0;
 	my $name = choose(50 => 'wallet_debit', 50 => 'wallet_credit');
 	my $errors = 'WP001';
 	my $expected;
 
-	if (!$known && chance(0.7))
+	if (chance($known ? 0.02 : 0.9))
 	{
 		$self->create($wallet);
 		return;
