@@ -12,6 +12,7 @@ OBJS = \
 	src/catalog.o \
 	src/keylock.o \
 	src/rowwriter.o \
+	src/unique_index.o \
 	src/stream/aggregate.o \
 	src/stream/append.o \
 	src/stream/catalog.o \

@@ -24,6 +24,7 @@
 #include "utils/rel.h"
 
 #include "handler/read_model.h"
+#include "unique_index.h"
 
 /* Find a column of the handler's in the table and check its type. */
 static AttrNumber
@@ -54,36 +55,19 @@ find_column(Relation relation, const HandlerColumn *column)
 	return number;
 }
 
-/* The unique index on the key column alone. */
+/* The unique index on the key column alone; an error if there is none. */
 static Relation
 open_key_index(Relation relation, AttrNumber key)
 {
-	List	   *indexes = RelationGetIndexList(relation);
-	Relation	found = NULL;
-	ListCell   *cell;
+	Oid			index = UniqueIndexOn(relation, 1, &key);
 
-	foreach(cell, indexes)
-	{
-		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
-		Form_pg_index form = index->rd_index;
-
-		if (form->indisunique && form->indisvalid && form->indimmediate &&
-			form->indnkeyatts == 1 && form->indkey.values[0] == key &&
-			RelationGetIndexPredicate(index) == NIL)
-		{
-			found = index;
-			break;
-		}
-		index_close(index, AccessShareLock);
-	}
-	list_free(indexes);
-	if (found == NULL)
+	if (!OidIsValid(index))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("read model \"%s\" has no unique index on its key",
 						RelationGetRelationName(relation)),
 				 errhint("Its key column needs a primary key or unique constraint that is not deferrable.")));
-	return found;
+	return index_open(index, AccessShareLock);
 }
 
 /*

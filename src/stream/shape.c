@@ -25,6 +25,7 @@
 #include "utils/syscache.h"
 
 #include "stream/stream.h"
+#include "unique_index.h"
 
 static const struct
 {
@@ -89,34 +90,17 @@ check_columns(Relation relation)
 					 "Column \"no\" is not \"generated always as identity\".");
 }
 
-/* A valid, immediate, unique index on exactly these columns; or an error. */
+/* The unique index on these columns; an error if there is none. */
 static Oid
 find_unique_index(Relation relation, int nkeys, const AttrNumber *keys)
 {
-	List	   *indexes = RelationGetIndexList(relation);
-	Oid			found = InvalidOid;
-	ListCell   *cell;
+	Oid			index = UniqueIndexOn(relation, nkeys, keys);
 
-	foreach(cell, indexes)
-	{
-		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
-		Form_pg_index form = index->rd_index;
-
-		if (form->indisunique && form->indisvalid && form->indimmediate &&
-			form->indnkeyatts == nkeys &&
-			RelationGetIndexPredicate(index) == NIL &&
-			memcmp(form->indkey.values, keys, nkeys * sizeof(int16)) == 0)
-			found = RelationGetRelid(index);
-		index_close(index, AccessShareLock);
-		if (OidIsValid(found))
-			break;
-	}
-	list_free(indexes);
-	if (!OidIsValid(found))
+	if (!OidIsValid(index))
 		refuse_shape(relation,
 					 psprintf("It has no unique index that begins with column \"%s\".",
 							  stream_columns[keys[0] - 1].name));
-	return found;
+	return index;
 }
 
 /* Take a table's parts, after making sure that it has a stream's shape. */

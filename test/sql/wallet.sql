@@ -92,6 +92,10 @@ SELECT append_event('w5', 'WalletWasCredited', '{"amount": "many"}') \g /dev/nul
 SELECT regexp_replace(error_of($$ SELECT wallet_debit('w5', 1) $$), 'event \d+', 'event N');
 UPDATE wallet_stream SET payload = '{"amount": 1}' WHERE aggregate_id = 'w5' AND payload ->> 'amount' = 'many';
 SELECT wallet_debit('w5', 8);
+-- metadata that is large, stored out of line
+SELECT stream_append('wallet_stream', 'Wallet', 'w5', jsonb_build_array(jsonb_build_object('event_name', 'WalletWasCredited', 'payload', '{"amount": 6}'::jsonb,
+                     'metadata', jsonb_build_object('trace', (SELECT string_agg(md5(i::text), ' ') FROM generate_series(1, 200) i)))));
+SELECT wallet_debit('w5', 6);
 -- events before a creation are no creation
 SELECT append_event('w6', 'WalletWasRenamed', '{}');
 SELECT error_of($$ SELECT wallet_debit('w6', 1) $$);
