@@ -54,6 +54,8 @@ struct RowWriter
 	TupleTableSlot *slots[BUFFERED_ROWS];
 	void	   *tags[BUFFERED_ROWS];
 	void	   *tag;			/* of the row being written */
+	RowInserted inserted;		/* NULL: nobody wants to know */
+	void	   *inserted_arg;
 };
 
 /* Prepare the defaults of all columns that the caller will not set. */
@@ -116,6 +118,14 @@ RowWriterBegin(Relation relation, const bool *owned, Snapshot snapshot)
 													 CMD_INSERT);
 	}
 	return writer;
+}
+
+/* Have somebody told of each inserted row. */
+void
+RowWriterOnInsert(RowWriter *writer, RowInserted inserted, void *arg)
+{
+	writer->inserted = inserted;
+	writer->inserted_arg = arg;
 }
 
 /*
@@ -185,6 +195,8 @@ finish_insert(RowWriter *writer, TupleTableSlot *slot)
 		ExecARInsertTriggers(writer->estate, writer->target, slot, recheck,
 							 writer->capture);
 	list_free(recheck);
+	if (writer->inserted != NULL)
+		writer->inserted(writer->inserted_arg, writer->tag, &slot->tts_tid);
 }
 
 static void

@@ -13,8 +13,13 @@
 
 typedef struct RowWriter RowWriter;
 
+/* Told of each row that was inserted: its tag, and where it is. */
+typedef void (*RowInserted) (void *arg, void *tag, ItemPointer place);
+
 extern RowWriter *RowWriterBegin(Relation relation, const bool *owned,
 								 Snapshot snapshot);
+extern void RowWriterOnInsert(RowWriter *writer, RowInserted inserted,
+							  void *arg);
 extern TupleTableSlot *RowWriterSlot(RowWriter *writer);
 extern void RowWriterInsert(RowWriter *writer, TupleTableSlot *slot,
 							void *tag);

@@ -2,11 +2,9 @@
  * apply.c
  *		Folded changes into the rows of a read model.
  *
- * Each key's row is touched once.  Rows whose place in the table is remembered
- * (rowcache.c) come first, in the order of their places, so that each page is
- * visited once; then the others, in the order of their keys, as their index
- * has them.  A row that the batch creates is inserted without looking for an
- * older one: the unique index on the key refuses it if there is one.
+ * Each key's row is touched once.  A row that the batch creates is inserted
+ * without looking for an older one: the unique index on the key refuses it if
+ * there is one.  Other rows are found and updated.
  *
  * The caller holds the partition, so nobody else of the engine writes these
  * rows.  Somebody else may: where a row was changed since the snapshot, it is
@@ -35,6 +33,13 @@ struct Apply
 	const FoldEntry *current;	/* being looked at, or NULL: ask the writer */
 };
 
+/* RowInserted: remember where the row went. */
+static void
+remember_row(void *arg, void *tag, ItemPointer place)
+{
+	ReadModelRemember(arg, tag, place);
+}
+
 /*
  * Get ready to write into a read model that is open with RowExclusiveLock.
  * Everything lives in the current memory context.
@@ -50,6 +55,7 @@ ApplyBegin(const RowHandler *handler, Relation read_model, Snapshot snapshot)
 	for (int i = 0; i < handler->ncolumns; i++)
 		owned[apply->model->columns[i] - 1] = true;
 	apply->writer = RowWriterBegin(read_model, owned, snapshot);
+	RowWriterOnInsert(apply->writer, remember_row, apply->model);
 	apply->row_context = AllocSetContextCreate(CurrentMemoryContext,
 											   "wallet_projection row",
 											   ALLOCSET_SMALL_SIZES);
@@ -61,7 +67,7 @@ ApplyBegin(const RowHandler *handler, Relation read_model, Snapshot snapshot)
  * apply->model->row), or out of nothing.  Returns NULL, or why not.
  */
 static const char *
-make_row(Apply *apply, const FoldEntry *entry, Datum key, TupleTableSlot *slot)
+make_row(Apply *apply, const FoldEntry *entry, TupleTableSlot *slot)
 {
 	const RowHandler *handler = apply->handler;
 	Datum		values[HANDLER_MAX_COLUMNS];
@@ -99,7 +105,8 @@ make_row(Apply *apply, const FoldEntry *entry, Datum key, TupleTableSlot *slot)
 	}
 	if (entry->creates)
 	{
-		slot->tts_values[apply->model->columns[0] - 1] = key;
+		slot->tts_values[apply->model->columns[0] - 1] =
+			ReadModelKey(apply->model, entry);
 		slot->tts_isnull[apply->model->columns[0] - 1] = false;
 	}
 	return reason;
@@ -126,16 +133,15 @@ static bool
 insert_row(Apply *apply, const FoldedKey *folded, ApplyFailure *failure)
 {
 	const FoldEntry *entry = folded->entry;
-	Datum		key = ReadModelKey(apply->model, entry);
 	TupleTableSlot *slot = RowWriterSlot(apply->writer);
 	const char *reason;
 
 	apply->current = entry;
-	reason = make_row(apply, entry, key, slot);
+	reason = make_row(apply, entry, slot);
 	if (reason != NULL)
 		return fail(failure, entry, only_event(entry), reason);
 	apply->current = NULL;
-	RowWriterInsert(apply->writer, slot, unconstify(FoldEntry *, entry));
+	RowWriterInsert(apply->writer, slot, unconstify(FoldedKey *, folded));
 	return true;
 }
 
@@ -161,8 +167,7 @@ static bool
 update_row(Apply *apply, const FoldedKey *folded, ApplyFailure *failure)
 {
 	const FoldEntry *entry = folded->entry;
-	Datum		key = ReadModelKey(apply->model, entry);
-	bool		exists = ReadModelFind(apply->model, folded, key);
+	bool		exists = ReadModelFind(apply->model, folded);
 
 	for (;;)
 	{
@@ -177,12 +182,12 @@ update_row(Apply *apply, const FoldedKey *folded, ApplyFailure *failure)
 						"it was created before");
 		slot = RowWriterSlot(apply->writer);
 		apply->current = entry;
-		reason = make_row(apply, entry, key, slot);
+		reason = make_row(apply, entry, slot);
 		if (reason != NULL)
 			return fail(failure, entry, only_event(entry), reason);
 		apply->current = NULL;
 		if (RowWriterUpdate(apply->writer, apply->model->row, slot,
-							unconstify(FoldEntry *, entry)))
+							unconstify(FoldedKey *, folded)))
 			return true;
 		exists = lock_newest(apply);
 	}
@@ -208,32 +213,6 @@ apply_keys(Apply *apply, const FoldedKey *keys, int64 count,
 }
 
 /*
- * Put the keys whose rows' places are remembered before the others, each part
- * in its order.
- */
-static void
-arrange_keys(Apply *apply, FoldedKey *keys, int64 count)
-{
-	int64		remembered = 0;
-
-	for (int64 i = 0; i < count; i++)
-	{
-		FoldedKey	key = keys[i];
-		ItemPointerData tid;
-
-		if (key.entry->creates ||
-			!RowCacheFind(apply->model->cache, key.hash, &tid))
-			continue;
-		key.rank = (uint64) ItemPointerGetBlockNumber(&tid) << 16 |
-			ItemPointerGetOffsetNumber(&tid);
-		keys[i] = keys[remembered];
-		keys[remembered++] = key;
-	}
-	FoldSort(keys, remembered);
-	FoldSort(keys + remembered, count - remembered);
-}
-
-/*
  * Apply all that was folded.  Returns false, and says why, at the first key
  * that cannot be applied; what was written by then is the caller's to undo.
  * An error of the table's own (a constraint, a trigger) is raised as it is:
@@ -247,7 +226,7 @@ ApplyFold(Apply *apply, Fold *fold, ApplyFailure *failure)
 	MemoryContext old;
 	bool		good;
 
-	arrange_keys(apply, keys, count);
+	ReadModelArrange(apply->model, keys, count);
 	old = MemoryContextSwitchTo(apply->row_context);
 	good = apply_keys(apply, keys, count, failure);
 	MemoryContextSwitchTo(old);
@@ -270,7 +249,10 @@ ApplyEnd(Apply *apply)
 const FoldEntry *
 ApplyCurrent(Apply *apply)
 {
+	const FoldedKey *folded;
+
 	if (apply->current != NULL)
 		return apply->current;
-	return RowWriterTag(apply->writer);
+	folded = RowWriterTag(apply->writer);
+	return folded != NULL ? folded->entry : NULL;
 }

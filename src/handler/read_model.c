@@ -6,15 +6,19 @@
  * and constraints; so columns and the index on the key are looked up by what
  * they are whenever a batch begins.
  *
- * A row is looked for where it was last (rowcache.c), then in the index.
+ * A row is looked for at the place that is remembered (rowcache.c) or that the
+ * index gives; where it is not there, it is looked up in the index again.
  */
 #include "postgres.h"
 
+#include "access/heapam.h"
 #include "access/relscan.h"
 #include "access/stratnum.h"
 #include "access/tableam.h"
+#include "catalog/pg_am.h"
 #include "catalog/pg_type.h"
 #include "compat.h"
+#include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -25,6 +29,12 @@
 
 #include "handler/read_model.h"
 #include "unique_index.h"
+
+/* room for new versions of rows that a page should have, in bytes */
+#define PAGE_ROOM (BLCKSZ / 10)
+
+/* the rank of a key whose row has no known place: after all others */
+#define NO_PLACE PG_UINT64_MAX
 
 /* Find a column of the handler's in the table and check its type. */
 static AttrNumber
@@ -95,7 +105,8 @@ ReadModelBegin(const RowHandler *handler, Relation relation,
 	model->row = table_slot_create(relation, NULL);
 	model->blocks = RelationGetNumberOfBlocks(relation);
 	model->cache = RowCacheFor(relation, model->blocks);
-	model->fetch = table_index_fetch_begin(relation);
+	model->is_heap = relation->rd_rel->relam == HEAP_TABLE_AM_OID;
+	model->buffer = InvalidBuffer;
 	return model;
 }
 
@@ -103,7 +114,8 @@ ReadModelBegin(const RowHandler *handler, Relation relation,
 void
 ReadModelEnd(ReadModel *model)
 {
-	table_index_fetch_end(model->fetch);
+	if (BufferIsValid(model->buffer))
+		ReleaseBuffer(model->buffer);
 	index_endscan(model->scan);
 	index_close(model->index, AccessShareLock);
 	ExecDropSingleTupleTableSlot(model->row);
@@ -143,30 +155,136 @@ is_row_of(ReadModel *model, const FoldEntry *entry)
 		memcmp(VARDATA_ANY(key), FoldEntryKey(entry), entry->key_length) == 0;
 }
 
-/* Find the row of a key where it was last; false if it is not there. */
+/* Set the scan of the index on a key. */
+static void
+seek(ReadModel *model, const FoldEntry *entry)
+{
+	model->scankey.sk_argument = ReadModelKey(model, entry);
+	index_rescan(model->scan, &model->scankey, 1, NULL, 0);
+}
+
+/* The rank of a row's place, and back. */
+static inline uint64
+rank_of(ItemPointer place)
+{
+	return (uint64) ItemPointerGetBlockNumber(place) << 16 |
+		ItemPointerGetOffsetNumber(place);
+}
+
+static inline void
+place_of(uint64 rank, ItemPointer place)
+{
+	ItemPointerSet(place, (BlockNumber) (rank >> 16), (OffsetNumber) rank);
+}
+
+/* Where the index says a key's row is; the row itself is not looked at. */
+static uint64
+probe_index(ReadModel *model, const FoldedKey *key)
+{
+	ItemPointer place;
+
+	seek(model, key->entry);
+	place = index_getnext_tid(model->scan, ForwardScanDirection);
+	if (place == NULL)
+		return NO_PLACE;
+	RowCacheRemember(model->cache, key->hash, place);
+	return rank_of(place);
+}
+
+/*
+ * Put the keys into the order in which their rows are best visited: first
+ * those whose rows exist, by their places, so that each page is visited once;
+ * then those that the batch creates, in the order of the index.  Places are
+ * remembered, or else taken from the index; they are hints.
+ */
+void
+ReadModelArrange(ReadModel *model, FoldedKey *keys, int64 count)
+{
+	MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(model));
+	int64		known = 0;		/* keys whose place is remembered */
+	int64		existing;		/* these, and those to be probed */
+
+	for (int64 i = 0; i < count; i++)
+	{
+		FoldedKey	key = keys[i];
+		ItemPointerData place;
+
+		if (key.entry->creates ||
+			!RowCacheFind(model->cache, key.hash, &place))
+			continue;
+		key.rank = rank_of(&place);
+		keys[i] = keys[known];
+		keys[known++] = key;
+	}
+	existing = known;
+	for (int64 i = known; i < count; i++)
+	{
+		FoldedKey	key = keys[i];
+
+		if (key.entry->creates)
+			continue;
+		keys[i] = keys[existing];
+		keys[existing++] = key;
+	}
+	FoldSort(keys + known, existing - known);
+	for (int64 i = known; i < existing; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		keys[i].rank = probe_index(model, &keys[i]);
+	}
+	FoldSort(keys, existing);
+	FoldSort(keys + existing, count - existing);
+	MemoryContextSwitchTo(old);
+}
+
+/*
+ * Pin the page.  Dead versions of rows are cleared off it when room for new
+ * ones runs short, not at every visit as an index scan does: with a fill
+ * factor in force that would be nearly each time.
+ */
+static void
+go_to_page(ReadModel *model, BlockNumber block)
+{
+	if (BufferIsValid(model->buffer) &&
+		BufferGetBlockNumber(model->buffer) == block)
+		return;
+	model->buffer = ReleaseAndReadBuffer(model->buffer, model->relation,
+										 block);
+	if (PageGetHeapFreeSpace(BufferGetPage(model->buffer)) < PAGE_ROOM)
+		heap_page_prune_opt(model->relation, model->buffer);
+}
+
+/* Find the row of a key at its place; false if it is not there. */
 static bool
-find_remembered(ReadModel *model, const FoldedKey *key)
+find_at_place(ReadModel *model, const FoldedKey *key)
 {
 	ItemPointerData tid;
-	bool		call_again = false;
+	bool		found;
 
-	if (!RowCacheFind(model->cache, key->hash, &tid) ||
-		ItemPointerGetBlockNumber(&tid) >= model->blocks)
+	if (!model->is_heap || key->rank == NO_PLACE)
 		return false;
-	return table_index_fetch_tuple(model->fetch, &tid, model->snapshot,
-								   model->row, &call_again, NULL) &&
-		is_row_of(model, key->entry);
+	place_of(key->rank, &tid);
+	if (ItemPointerGetBlockNumber(&tid) >= model->blocks)
+		return false;
+	go_to_page(model, ItemPointerGetBlockNumber(&tid));
+	LockBuffer(model->buffer, BUFFER_LOCK_SHARE);
+	found = heap_hot_search_buffer(&tid, model->relation, model->buffer,
+								   model->snapshot, &model->tuple, NULL, true);
+	LockBuffer(model->buffer, BUFFER_LOCK_UNLOCK);
+	if (!found)
+		return false;
+	ExecStoreBufferHeapTuple(&model->tuple, model->row, model->buffer);
+	return is_row_of(model, key->entry);
 }
 
 /* Find the row of a key through the index; false if there is none. */
 static bool
-find_indexed(ReadModel *model, const FoldedKey *key, Datum datum)
+find_indexed(ReadModel *model, const FoldedKey *key)
 {
 	ItemPointer place;
 	ItemPointerData root;
 
-	model->scankey.sk_argument = datum;
-	index_rescan(model->scan, &model->scankey, 1, NULL, 0);
+	seek(model, key->entry);
 	while ((place = index_getnext_tid(model->scan, ForwardScanDirection)) != NULL)
 	{
 		root = *place;
@@ -180,19 +298,24 @@ find_indexed(ReadModel *model, const FoldedKey *key, Datum datum)
 }
 
 /*
- * Find the row of a key, into model->row; false if there is none.  The key's
- * datum is that of ReadModelKey().
+ * Find the row of an arranged key, into model->row; false if there is none.
  */
 bool
-ReadModelFind(ReadModel *model, const FoldedKey *key, Datum datum)
+ReadModelFind(ReadModel *model, const FoldedKey *key)
 {
 	/* the scans keep things from row to row */
 	MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(model));
-	bool		found = find_remembered(model, key) ||
-		find_indexed(model, key, datum);
+	bool		found = find_at_place(model, key) || find_indexed(model, key);
 
 	MemoryContextSwitchTo(old);
 	return found;
+}
+
+/* Remember the place of a row that was inserted. */
+void
+ReadModelRemember(ReadModel *model, const FoldedKey *key, ItemPointer place)
+{
+	RowCacheRemember(model->cache, key->hash, place);
 }
 
 /*

@@ -6,7 +6,9 @@
 #define WALLET_PROJECTION_READ_MODEL_H
 
 #include "access/genam.h"
+#include "access/htup.h"
 #include "access/skey.h"
+#include "storage/buf.h"
 
 #include "handler/fold.h"
 #include "handler/rowcache.h"
@@ -22,7 +24,9 @@ typedef struct ReadModel
 	ScanKeyData scankey;
 	RowCache   *cache;
 	BlockNumber blocks;			/* of the table when we began */
-	struct IndexFetchTableData *fetch;	/* of rows by their places */
+	bool		is_heap;		/* rows can be fetched by their places */
+	Buffer		buffer;			/* the page of the last one, pinned */
+	HeapTupleData tuple;		/* what model->row refers to then */
 	TupleTableSlot *row;		/* the row that was found last */
 	text	   *key;			/* the key that was made last */
 	Size		key_capacity;
@@ -32,7 +36,10 @@ extern ReadModel *ReadModelBegin(const RowHandler *handler, Relation relation,
 								 Snapshot snapshot);
 extern void ReadModelEnd(ReadModel *model);
 extern Datum ReadModelKey(ReadModel *model, const FoldEntry *entry);
-extern bool ReadModelFind(ReadModel *model, const FoldedKey *key, Datum datum);
+extern void ReadModelArrange(ReadModel *model, FoldedKey *keys, int64 count);
+extern bool ReadModelFind(ReadModel *model, const FoldedKey *key);
+extern void ReadModelRemember(ReadModel *model, const FoldedKey *key,
+							  ItemPointer place);
 extern const char *ReadModelFit(ReadModel *model, int column, Datum *value);
 
 #endif							/* WALLET_PROJECTION_READ_MODEL_H */

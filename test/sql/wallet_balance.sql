@@ -85,8 +85,7 @@ SELECT append_event('w1', 'WalletWasRenamed', '{"amount": "?"}'), append_event('
 SELECT append_event('w9', 'WalletWasRenamed', '{}');
 SELECT projection_run('wallet_balance');
 SELECT lag_events FROM projection_status;
-SELECT wallet_create('w9', 9), wallet_debit('w1', 1);
-SELECT append_event('w9', 'WalletWasRenamed', '{}');
+SELECT append_event('w9', 'WalletWasCreated', '{"initialBalance": 9}'), wallet_debit('w1', 1), append_event('w9', 'WalletWasRenamed', '{}');
 SELECT projection_run('wallet_balance');
 SELECT * FROM check_read_model();
 
@@ -125,10 +124,8 @@ SELECT min(partition), max(partition), min(head) = max(head) FROM projection_par
 
 -- a backfill of a part of the partitions leaves the others
 SELECT projection_delete('wallet_balance'), projection_set('wallet_balance', 'partitions', '4'), projection_init('wallet_balance');
-SELECT projection_backfill('wallet_balance', 1) BETWEEN 1 AND 500;
+SELECT projection_backfill('wallet_balance', 1) > 0;
 SELECT count(*) FILTER (WHERE head = 0), count(*) FILTER (WHERE head > 0) FROM projection_partitions;
-SELECT count(*) FROM (SELECT * FROM wallet_balances EXCEPT SELECT aggregate_id, NULL, NULL, NULL, NULL FROM wallet_stream) b
- WHERE wallet_id NOT LIKE 'many %' AND wallet_id NOT LIKE 'w_';
 SELECT projection_backfill('wallet_balance', max_partitions => 2) > 0;
 SELECT count(*) FILTER (WHERE head = 0), count(*) FILTER (WHERE head > 0) FROM projection_partitions;
 SELECT projection_backfill('wallet_balance', 2147483647) > 0;
@@ -142,7 +139,8 @@ BEGIN
     INSERT INTO regress_wp.batch SELECT count(*) FROM inserted;
     RETURN NULL;
 END $$;
-SELECT count(wallet_create('memory ' || i, i)) FROM generate_series(1, 20000) i;
+INSERT INTO wallet_stream (event_id, event_name, aggregate_type, aggregate_id, aggregate_version, payload)
+SELECT gen_random_uuid(), 'WalletWasCreated', 'Wallet', 'memory ' || i, 1, jsonb_build_object('initialBalance', i) FROM generate_series(1, 20000) i;
 SELECT projection_delete('wallet_balance'), projection_set('wallet_balance', 'batch_size', '10000000'), projection_init('wallet_balance');
 CREATE TRIGGER note AFTER INSERT ON wallet_balances REFERENCING NEW TABLE AS inserted EXECUTE FUNCTION note_batch();
 SET wallet_projection.batch_memory = '1MB';

@@ -26,8 +26,8 @@ sub work
 		my $begin = time;
 
 		$session->attempt('check', sub { check($session) });
-		# leave the others half of the time
-		sleep(time - $begin);
+		# leave time to the others, more of it when they have to be fast
+		sleep((time - $begin) * ($session->longest_hold > 0 ? 1 : 4));
 	}
 	$session->finish;
 	return;

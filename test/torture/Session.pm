@@ -67,6 +67,7 @@ sub new
 		role => $role,
 		run => $run,
 		settings => \@settings,
+		last_statement => 'nothing yet',
 		counts => {},
 	}, $class;
 
@@ -99,7 +100,6 @@ sub try_connect
 	my ($self) = @_;
 
 	$self->disconnect;
-	$self->{server_crashed} = 0;
 	$self->{dbh} = DBI->connect("dbi:Pg:dbname=$self->{run}{database}",
 		undef, undef, { RaiseError => 1, PrintError => 0, PrintWarn => 1, AutoCommit => 1 });
 	$self->{dbh}->do("SET $_")
@@ -110,6 +110,23 @@ sub try_connect
 		"statement_timeout = '" . HANG_SECONDS . "s'",
 		'jit = off',
 		@{ $self->{settings} });
+	$self->look_for_crash;
+	return;
+}
+
+# A server that has crashed has new processes.  The main process knows
+# whether it had to.
+sub look_for_crash
+{
+	my ($self) = @_;
+	my $server = $self->{dbh}->selectrow_array(q(
+		SELECT extract(epoch FROM backend_start) FROM pg_stat_activity
+		 WHERE backend_type = 'checkpointer'))
+	  // die "the server is not up yet\n";
+
+	$self->report('crashed', "$server $self->{role}: $self->{last_statement}")
+	  if defined $self->{server} && $self->{server} != $server;
+	$self->{server} = $server;
 	return;
 }
 
@@ -200,14 +217,8 @@ sub throw
 	my $state = $self->{dbh}->state;
 	my $lost = !$self->{dbh}->ping;
 
-	if ($lost)
-	{
-		# unless somebody said why, it was this statement that has crashed the
-		# server
-		$state = 'crash';
-		$state = 'lost'
-		  if $self->{server_crashed} || $message =~ /terminating connection/;
-	}
+	$state = 'lost' if $lost;
+	$self->{last_statement} = $sql;
 	die bless {
 		state => $state,
 		message => $message,
@@ -293,7 +304,6 @@ sub warned
 
 	$self->fail("$self->{role} was warned: $warning")
 	  unless $warning =~ $tolerated_warning;
-	$self->{server_crashed} = 1 if $warning =~ /crash of another/;
 	$self->count('warning');
 	return;
 }

@@ -23,6 +23,9 @@ use Wallets qw(hot_wallet cold_wallet duel_wallet partition_hash HOT_WALLETS
 # how many made calls are kept to be repeated
 use constant REPEATABLE => 50;
 
+# how many write in calm times
+use constant FAST_WRITERS => 2;
+
 # of an INSERT, where others are faster
 use constant TRIES => 4;
 
@@ -44,12 +47,35 @@ sub work
 	{
 		$self->duel;
 		$self->hold_for_long if $number == 0;
-		my $action = choose(
-			60 => 'single', 25 => 'block', 10 => 'finish_prepared',
-			4 => 'repeat', 1 => 'reconnect');
+		my $action =
+		  $self->{session}->longest_hold > 0 ? rough_action() : $self->calm_action;
 		$self->$action;
 	}
 	$self->{session}->finish;
+	return;
+}
+
+sub rough_action
+{
+	return choose(
+		60 => 'single', 25 => 'block', 10 => 'finish_prepared',
+		4 => 'repeat', 1 => 'reconnect');
+}
+
+# Few sessions, and fast: numbers settle all the time, and what is wrong with
+# the order in which a batch looks at things has the best chance to show.
+sub calm_action
+{
+	my ($self) = @_;
+
+	return choose(10 => 'finish_prepared', 90 => 'rest')
+	  if $self->{number} >= FAST_WRITERS;
+	return choose(95 => 'single', 4 => 'finish_prepared', 1 => 'block');
+}
+
+sub rest
+{
+	sleep(0.05);
 	return;
 }
 

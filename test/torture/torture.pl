@@ -71,6 +71,7 @@ my $run = {
 	crashes => $options{crashes},
 	cold => 150 + 20 * $seconds };
 my %counts;
+my %crashes;
 my @failures;
 my $tests = 0;
 my $failed = 0;
@@ -199,8 +200,20 @@ sub read_reports
 			push(@failures, $text) if $kind eq 'fail';
 			$counts{$2} += $1
 			  if $kind eq 'count' && $text =~ /^(\d+) (.*)/;
+			crashed($1, $2) if $kind eq 'crashed' && $text =~ /^(\S+) (.*)/;
 		}
 	}
+	return;
+}
+
+# A session has met a server that was started again at this time.
+sub crashed
+{
+	my ($start, $statement) = @_;
+
+	$crashes{$start} = 1;
+	push(@failures, "the server crashed, perhaps by this: $statement")
+	  if keys %crashes > $run->{crashes};
 	return;
 }
 
