@@ -15,7 +15,6 @@
 #include "access/htup_details.h"
 #include "access/tableam.h"
 #include "access/xact.h"
-#include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -89,9 +88,8 @@ make_row(Apply *apply, const FoldEntry *entry, TupleTableSlot *slot)
 
 		nulls[i] = entry->creates || slot->tts_isnull[at];
 		values[i] = nulls[i] ? (Datum) 0 : slot->tts_values[at];
-		if (!nulls[i] && handler->columns[i].type == INT4OID &&
-			TupleDescAttr(RelationGetDescr(apply->model->relation), at)->atttypid == INT8OID)
-			values[i] = Int32GetDatum((int32) DatumGetInt64(values[i]));
+		if (!nulls[i])
+			values[i] = ReadModelValue(apply->model, i, values[i]);
 	}
 	reason = handler->merge(entry->state, values, nulls);
 	for (int i = 1; i < handler->ncolumns && reason == NULL; i++)
@@ -103,10 +101,12 @@ make_row(Apply *apply, const FoldEntry *entry, TupleTableSlot *slot)
 		slot->tts_values[at] = values[i];
 		slot->tts_isnull[at] = nulls[i];
 	}
-	if (entry->creates)
+	if (entry->creates && reason == NULL)
 	{
-		slot->tts_values[apply->model->columns[0] - 1] =
-			ReadModelKey(apply->model, entry);
+		Datum		key = ReadModelKey(apply->model, entry);
+
+		reason = ReadModelFit(apply->model, 0, &key);
+		slot->tts_values[apply->model->columns[0] - 1] = key;
 		slot->tts_isnull[apply->model->columns[0] - 1] = false;
 	}
 	return reason;
@@ -167,8 +167,10 @@ static bool
 update_row(Apply *apply, const FoldedKey *folded, ApplyFailure *failure)
 {
 	const FoldEntry *entry = folded->entry;
-	bool		exists = ReadModelFind(apply->model, folded);
+	bool		exists;
 
+	apply->current = entry;
+	exists = ReadModelFind(apply->model, folded);
 	for (;;)
 	{
 		TupleTableSlot *slot;
@@ -181,11 +183,9 @@ update_row(Apply *apply, const FoldedKey *folded, ApplyFailure *failure)
 			return fail(failure, entry, entry->second_creation,
 						"it was created before");
 		slot = RowWriterSlot(apply->writer);
-		apply->current = entry;
 		reason = make_row(apply, entry, slot);
 		if (reason != NULL)
 			return fail(failure, entry, only_event(entry), reason);
-		apply->current = NULL;
 		if (RowWriterUpdate(apply->writer, apply->model->row, slot,
 							unconstify(FoldedKey *, folded)))
 			return true;

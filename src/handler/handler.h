@@ -38,7 +38,8 @@ typedef enum EventEffect
 typedef struct HandlerColumn
 {
 	const char *name;
-	Oid			type;			/* of the Datum that merge sees and makes */
+	Oid			type;			/* of the Datum that merge sees and makes; an
+								 * int8 may be a column of type integer */
 	int32		typmod;
 	const char *definition;		/* as in CREATE TABLE */
 } HandlerColumn;

@@ -54,7 +54,7 @@ find_column(Relation relation, const HandlerColumn *column)
 	type = TupleDescAttr(desc, number - 1)->atttypid;
 	if (type != column->type &&
 		!(column->type == VARCHAROID && type == TEXTOID) &&
-		!(column->type == INT4OID && type == INT8OID))
+		!(column->type == INT8OID && type == INT4OID))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("column \"%s\" of read model \"%s\" has type %s",
@@ -318,9 +318,22 @@ ReadModelRemember(ReadModel *model, const FoldedKey *key, ItemPointer place)
 	RowCacheRemember(model->cache, key->hash, place);
 }
 
+/* A value of the table's column as the handler wants it. */
+Datum
+ReadModelValue(ReadModel *model, int column, Datum value)
+{
+	Form_pg_attribute attribute =
+	TupleDescAttr(RelationGetDescr(model->relation),
+				  model->columns[column] - 1);
+
+	if (attribute->atttypid == INT4OID)
+		return Int64GetDatum(DatumGetInt32(value));
+	return value;
+}
+
 /*
- * A value as the table's column holds it, where the user has changed the
- * column's type.  NULL if it does not fit.
+ * Turn a value of the handler's into one that the table's column holds; the
+ * user may have changed its type.  Returns NULL, or why it does not fit.
  */
 const char *
 ReadModelFit(ReadModel *model, int column, Datum *value)
@@ -330,13 +343,24 @@ ReadModelFit(ReadModel *model, int column, Datum *value)
 	TupleDescAttr(RelationGetDescr(model->relation),
 				  model->columns[column] - 1);
 
-	if (attribute->atttypid == INT8OID && declared->type == INT4OID)
-		*value = Int64GetDatum(DatumGetInt32(*value));
+	if (attribute->atttypid == INT4OID)
+	{
+		int64		number = DatumGetInt64(*value);
+
+		if (number < PG_INT32_MIN || number > PG_INT32_MAX)
+			return psprintf("\"%s\" would be out of range for type integer",
+							declared->name);
+		*value = Int32GetDatum((int32) number);
+	}
 	if (attribute->atttypmod == declared->typmod || attribute->atttypmod == -1)
 		return NULL;
+	/* these raise errors of their own where the value is too long */
+	if (attribute->atttypid == VARCHAROID)
+		*value = DirectFunctionCall3(varchar, *value,
+									 Int32GetDatum(attribute->atttypmod),
+									 BoolGetDatum(false));
 	if (attribute->atttypid == NUMERICOID)
 	{
-		/* raises an error of its own where there are too many digits */
 		Datum		rounded = DirectFunctionCall2(numeric, *value,
 												  Int32GetDatum(attribute->atttypmod));
 

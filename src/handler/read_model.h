@@ -40,6 +40,7 @@ extern void ReadModelArrange(ReadModel *model, FoldedKey *keys, int64 count);
 extern bool ReadModelFind(ReadModel *model, const FoldedKey *key);
 extern void ReadModelRemember(ReadModel *model, const FoldedKey *key,
 							  ItemPointer place);
+extern Datum ReadModelValue(ReadModel *model, int column, Datum value);
 extern const char *ReadModelFit(ReadModel *model, int column, Datum *value);
 
 #endif							/* WALLET_PROJECTION_READ_MODEL_H */

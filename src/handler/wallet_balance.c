@@ -36,7 +36,7 @@ static const HandlerColumn columns[NUMBER_OF_COLUMNS] =
 	"numeric(19,4) NOT NULL DEFAULT 0"},
 	{"total_credits", NUMERICOID, AMOUNT_TYPMOD,
 	"numeric(19,4) NOT NULL DEFAULT 0"},
-	{"transaction_count", INT4OID, -1,
+	{"transaction_count", INT8OID, -1,
 	"integer NOT NULL DEFAULT 0"},
 };
 
@@ -151,10 +151,8 @@ wallet_balance_merge(const void *state, Datum *values, bool *nulls)
 			return reason;
 	}
 	if (!nulls[COLUMN_TRANSACTION_COUNT])
-		count += DatumGetInt32(values[COLUMN_TRANSACTION_COUNT]);
-	if (count > PG_INT32_MAX)
-		return "\"transaction_count\" would be out of range";
-	values[COLUMN_TRANSACTION_COUNT] = Int32GetDatum((int32) count);
+		count += DatumGetInt64(values[COLUMN_TRANSACTION_COUNT]);
+	values[COLUMN_TRANSACTION_COUNT] = Int64GetDatum(count);
 	nulls[COLUMN_TRANSACTION_COUNT] = false;
 	return NULL;
 }

@@ -82,8 +82,6 @@ SELECT run_after('ALTER TABLE wallet_balances DROP wallet_id');
 SELECT run_after('ALTER TABLE wallet_balances RENAME transaction_count TO transactions');
 SELECT run_after('ALTER TABLE wallet_balances DROP total_credits', 'ALTER TABLE wallet_balances ADD total_credits numeric(19,4) NOT NULL DEFAULT 100', 'UPDATE wallet_balances SET total_credits = 0 WHERE wallet_id = ''c''',
                  'UPDATE wallet_balances SET total_credits = 8 WHERE wallet_id = ''b''', 'UPDATE wallet_balances SET total_credits = 0 WHERE wallet_id IN (''d'', ''e'')');
--- one that the user's expression makes
-SELECT run_after('ALTER TABLE wallet_balances DROP current_balance', 'ALTER TABLE wallet_balances ADD current_balance numeric(19, 4) GENERATED ALWAYS AS (total_credits - total_debits) STORED');
 
 --
 -- Constraints and indexes

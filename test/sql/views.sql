@@ -1,0 +1,83 @@
+--
+-- Do the views say how things stand, also when they stand badly?
+--
+\getenv srcdir PG_ABS_SRCDIR
+\set helpers :srcdir '/sql/helpers.psql'
+\set ECHO none
+\i :helpers
+
+SELECT c.relname, string_agg(format('%s %s', a.attname, format_type(a.atttypid, a.atttypmod)), ', ' ORDER BY a.attnum)
+  FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+ WHERE c.oid IN ('projection_status'::regclass, 'projection_partitions'::regclass) GROUP BY 1 ORDER BY 1;
+
+-- declared; nothing there
+SELECT * FROM projection_status;
+SELECT * FROM projection_partitions;
+SELECT projection_set('wallet_balance', 'partitions', '2');
+SELECT * FROM projection_status;
+
+-- initialized; nothing in the stream
+SELECT projection_init('wallet_balance');
+SELECT * FROM projection_status;
+SELECT * FROM projection_partitions ORDER BY partition;
+
+-- behind, on the way, up to date
+SELECT count(wallet_create('w' || i, i)) FROM generate_series(1, 10) i;
+SELECT * FROM projection_status;
+SELECT projection_run('wallet_balance', 4);
+SELECT * FROM projection_status;
+SELECT * FROM projection_partitions ORDER BY partition;
+SELECT projection_run('wallet_balance');
+SELECT * FROM projection_status;
+-- events of one's own transaction, and those that were taken back
+BEGIN;
+SELECT wallet_debit('w10', 1);
+SELECT lag_events FROM projection_status;
+ROLLBACK;
+SELECT lag_events FROM projection_status;
+SELECT projection_run('wallet_balance');
+SELECT lag_events, head, last_position FROM projection_status;
+
+-- partitions at different positions, with gaps: the worst of each
+UPDATE wallet_projection.partition SET gaps = '{[3,5),[8,9)}' WHERE partition = 0;
+UPDATE wallet_projection.partition SET head = 7, gaps = '{[2,3)}' WHERE partition = 1;
+SELECT * FROM projection_partitions ORDER BY partition;
+SELECT * FROM projection_status;
+SELECT wallet_projection.size('{}'), wallet_projection.size('{[1,2)}'), wallet_projection.size('{[1,4),[7,8),[100,1000000000100)}'), wallet_projection.size(NULL);
+-- a run looks into the gaps, and finds no event that it must not apply twice
+SELECT projection_reset('wallet_balance');
+SELECT projection_run('wallet_balance');
+SELECT * FROM projection_status;
+
+-- failed
+SELECT append_event('bad', 'WalletWasDebited', '{"amount": 1}') \gset
+CALL projection_consume('async_projection', stop_on_failure => true);
+SELECT * FROM projection_status;
+DELETE FROM wallet_stream WHERE aggregate_id = 'bad';
+SELECT projection_run('wallet_balance');
+SELECT * FROM projection_status;
+
+-- a stream that cannot be trusted, or is gone, does not hide the rest
+ALTER SEQUENCE wallet_stream_no_seq CACHE 10;
+SELECT projection, state, head FROM projection_status;
+SELECT count(*) FROM projection_partitions;
+ALTER SEQUENCE wallet_stream_no_seq CACHE 1;
+ALTER TABLE wallet_stream RENAME metadata TO meta;
+SELECT projection, state, head FROM projection_status;
+ALTER TABLE wallet_stream RENAME meta TO metadata;
+ALTER TABLE wallet_stream RENAME TO other_name;
+SELECT projection, state, head, last_position, lag_events FROM projection_status;
+ALTER TABLE other_name RENAME TO wallet_stream;
+TRUNCATE wallet_stream RESTART IDENTITY;
+SELECT projection, state, head, last_position, lag_events FROM projection_status;
+DROP TABLE wallet_stream;
+SELECT projection, state, head, last_position, lag_events FROM projection_status;
+SELECT * FROM projection_partitions ORDER BY partition;
+
+-- a read model that is gone: the projection is not ready
+DROP TABLE wallet_balances;
+SELECT projection, state <> 'ready' FROM projection_status;
+SELECT projection_delete('wallet_balance');
+SELECT * FROM projection_status;
+
+DROP SCHEMA regress_wp CASCADE;
