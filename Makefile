@@ -39,7 +39,7 @@ OBJS = \
 	src/projection/wallet_query.o
 
 PG_CPPFLAGS = -I$(srcdir)/src
-PG_CFLAGS = -fvisibility=hidden
+override PG_CFLAGS += -fvisibility=hidden
 SHLIB_LINK = -luuid
 
 REGRESS = $(sort $(notdir $(basename $(wildcard $(srcdir)/test/sql/*.sql))))

@@ -1,8 +1,8 @@
 \echo Use "CREATE EXTENSION wallet_projection" to load this file. \quit
 
 /*
- * The extension's own catalog.  It belongs to whoever creates the extension,
- * is dumped by pg_dump, and is written by the extension's C code only.
+ * The extension's own catalog.  It is dumped by pg_dump, and written by the
+ * extension's C code only.
  */
 CREATE SCHEMA wallet_projection;
 
@@ -19,8 +19,8 @@ CREATE TABLE wallet_projection.projection (
     aggregate_type text COLLATE "C" NOT NULL,
     handler        text COLLATE "C" NOT NULL,
     channel        text COLLATE "C" NOT NULL DEFAULT 'async_projection',
-    partitions     integer NOT NULL DEFAULT 16,
-    batch_size     integer NOT NULL DEFAULT 10000,
+    partitions     integer NOT NULL DEFAULT 16 CHECK (partitions BETWEEN 1 AND 1024),
+    batch_size     integer NOT NULL DEFAULT 10000 CHECK (batch_size BETWEEN 1 AND 10000000),
     builtin        boolean NOT NULL DEFAULT false
 );
 COMMENT ON TABLE wallet_projection.projection IS
@@ -29,8 +29,8 @@ COMMENT ON TABLE wallet_projection.projection IS
 CREATE TABLE wallet_projection.projection_state (
     projection text COLLATE "C" NOT NULL PRIMARY KEY,
     channel    text COLLATE "C",
-    partitions integer,
-    batch_size integer,
+    partitions integer CHECK (partitions BETWEEN 1 AND 1024),
+    batch_size integer CHECK (batch_size BETWEEN 1 AND 10000000),
     read_model regclass,
     last_error text
 );
@@ -39,19 +39,21 @@ COMMENT ON TABLE wallet_projection.projection_state IS
 
 CREATE TABLE wallet_projection.partition (
     projection text COLLATE "C" NOT NULL,
-    partition  integer NOT NULL,
-    head       bigint NOT NULL,
-    gaps       int8multirange NOT NULL,
+    partition  integer NOT NULL CHECK (partition BETWEEN 0 AND 1023),
+    head       bigint NOT NULL CHECK (head >= 0),
+    gaps       int8multirange NOT NULL CHECK (NOT pg_catalog.lower_inf(gaps) AND NOT pg_catalog.upper_inf(gaps)),
     PRIMARY KEY (projection, partition)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE wallet_projection.partition IS
     'positions: an event is applied if and only if its number is not above head and not in gaps';
 
-ALTER SCHEMA wallet_projection OWNER TO @extowner@;
-ALTER TABLE wallet_projection.stream OWNER TO @extowner@;
-ALTER TABLE wallet_projection.projection OWNER TO @extowner@;
-ALTER TABLE wallet_projection.projection_state OWNER TO @extowner@;
-ALTER TABLE wallet_projection.partition OWNER TO @extowner@;
+/*
+ * The tables stay the superuser's who installs them, whatever role creates
+ * the extension: the C code trusts their shape.  That role may dump and
+ * restore them.
+ */
+GRANT SELECT, INSERT ON wallet_projection.stream, wallet_projection.projection, wallet_projection.projection_state,
+    wallet_projection.partition TO @extowner@;
 
 SELECT pg_catalog.pg_extension_config_dump('wallet_projection.stream', '');
 SELECT pg_catalog.pg_extension_config_dump('wallet_projection.projection', 'WHERE NOT builtin');
@@ -115,7 +117,6 @@ CREATE TYPE wallet_projection.event AS (
     metadata          jsonb,
     created_at        timestamptz
 );
-ALTER TYPE wallet_projection.event OWNER TO @extowner@;
 GRANT USAGE ON SCHEMA wallet_projection TO PUBLIC;
 
 CREATE FUNCTION stream_read(stream text, aggregate_type text, aggregate_id text,
@@ -309,7 +310,8 @@ COMMENT ON FUNCTION wallet_projection.size(int8multirange) IS
 
 CREATE VIEW projection_partitions AS
 SELECT p.projection, p.partition, p.head, p.gaps,
-       greatest(l.last_position - p.head, 0) + wallet_projection.size(p.gaps) AS lag_events
+       CASE WHEN l.last_position IS NOT NULL
+            THEN greatest(l.last_position - p.head, 0) + wallet_projection.size(p.gaps) END AS lag_events
   FROM (SELECT d.name, wallet_projection.last_position(d.stream) AS last_position
           FROM wallet_projection.projection d) l
   JOIN wallet_projection.partition p ON p.projection = l.name;
@@ -317,19 +319,26 @@ COMMENT ON VIEW projection_partitions IS
     'a row per partition: its position; lag_events counts the stream''s numbers that it has not passed yet';
 
 CREATE VIEW projection_status AS
-SELECT d.name AS projection, d.stream, coalesce(s.channel, d.channel) AS channel,
-       CASE WHEN s.read_model IS NULL THEN 'defined' WHEN s.last_error IS NOT NULL THEN 'failed' ELSE 'ready' END AS state,
-       coalesce(s.partitions, d.partitions) AS partitions,
-       p.head, wallet_projection.last_position(d.stream) AS last_position, p.lag_events, p.gaps,
-       0::bigint AS parked, 0::bigint AS dead_letters,
-       CASE WHEN pg_catalog.pg_has_role(c.relowner, 'USAGE') THEN s.last_error
-            WHEN s.last_error IS NOT NULL THEN '<insufficient privilege>' END AS last_error
-  FROM wallet_projection.projection d
-  LEFT JOIN wallet_projection.projection_state s ON s.projection = d.name
-  LEFT JOIN pg_catalog.pg_class c ON c.oid = s.read_model
-  LEFT JOIN (SELECT projection, min(head) AS head, max(lag_events) AS lag_events,
-                    max(wallet_projection.size(gaps)) AS gaps
-               FROM projection_partitions GROUP BY projection) p ON p.projection = d.name;
+SELECT q.name AS projection, q.stream, q.channel,
+       CASE WHEN q.read_model IS NULL THEN 'defined' WHEN coalesce(q.trouble, q.last_error) IS NOT NULL THEN 'failed'
+            ELSE 'ready' END AS state,
+       q.partitions, q.head, q.last_position, q.lag_events, q.gaps, 0::bigint AS parked, 0::bigint AS dead_letters,
+       CASE WHEN q.trouble IS NOT NULL THEN q.trouble
+            WHEN q.last_error IS NULL OR pg_catalog.pg_has_role(q.owner, 'USAGE') THEN q.last_error
+            ELSE '<insufficient privilege>' END AS last_error
+  FROM (SELECT d.name, d.stream, coalesce(s.channel, d.channel) AS channel, coalesce(s.partitions, d.partitions) AS partitions,
+               s.read_model, c.relowner AS owner, s.last_error, l.last_position, p.head, p.lag_events, p.gaps,
+               CASE WHEN s.read_model IS NULL THEN NULL
+                    WHEN c.oid IS NULL THEN 'the read model was dropped'
+                    WHEN l.last_position IS NULL THEN 'the stream was dropped'
+                    WHEN l.last_position < p.highest THEN 'the numbers of the stream went backwards' END AS trouble
+          FROM wallet_projection.projection d
+          CROSS JOIN LATERAL (SELECT wallet_projection.last_position(d.stream) AS last_position) l
+          LEFT JOIN wallet_projection.projection_state s ON s.projection = d.name
+          LEFT JOIN pg_catalog.pg_class c ON c.oid = s.read_model
+          LEFT JOIN (SELECT projection, min(head) AS head, max(head) AS highest, max(lag_events) AS lag_events,
+                            max(wallet_projection.size(gaps)) AS gaps
+                       FROM projection_partitions GROUP BY projection) p ON p.projection = d.name) q;
 COMMENT ON VIEW projection_status IS
     'a row per projection: state, lowest head, the stream''s last number, lag, gaps, and the last error of a consumer';
 

@@ -149,11 +149,14 @@ amount_from_text(const char *number, int length, Amount *amount)
 static JsonbContainer *
 stored_container(Datum json)
 {
-	/* a short one is on the page unaligned; it has at most 126 bytes */
+	/*
+	 * A short one is on the page unaligned; it has at most 126 bytes.  A
+	 * toast pointer looks like a short one.
+	 */
 	static int32 aligned[(VARATT_SHORT_MAX + sizeof(int32)) / sizeof(int32)];
 	struct varlena *stored = (struct varlena *) DatumGetPointer(json);
 
-	if (VARATT_IS_SHORT(stored))
+	if (VARATT_IS_SHORT(stored) && !VARATT_IS_EXTERNAL(stored))
 	{
 		memcpy(aligned, VARDATA_SHORT(stored),
 			   VARSIZE_SHORT(stored) - VARHDRSZ_SHORT);

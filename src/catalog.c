@@ -13,8 +13,10 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_extension.h"
 #include "commands/extension.h"
+#include "executor/spi.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -103,4 +105,38 @@ ExtensionSchema(void)
 	if (!OidIsValid(schema))
 		elog(ERROR, "cache lookup failed for extension %u", extension);
 	return schema;
+}
+
+/*
+ * Make the search_path nobody's, until SafePathLeave() with what this
+ * returns; an error that ends the transaction leaves as well.
+ */
+int
+SafePathEnter(void)
+{
+	int			level = NewGUCNestLevel();
+
+	(void) set_config_option("search_path", "pg_catalog, pg_temp",
+							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+							 true, 0, false);
+	return level;
+}
+
+void
+SafePathLeave(int level)
+{
+	AtEOXact_GUC(false, level);
+}
+
+/* Run a utility statement with the current role's rights. */
+void
+RunUtility(const char *statement)
+{
+	int			level = SafePathEnter();
+
+	SPI_connect();
+	if (SPI_execute(statement, false, 0) != SPI_OK_UTILITY)
+		elog(ERROR, "unexpected result of: %s", statement);
+	SPI_finish();
+	SafePathLeave(level);
 }

@@ -71,5 +71,8 @@ extern Relation CatalogOpen(const char *table, LOCKMODE mode);
 extern SysScanDesc CatalogScan(Relation catalog, const char *key);
 extern HeapTuple CatalogFetch(Relation catalog, const char *key);
 extern Oid	ExtensionSchema(void);
+extern int	SafePathEnter(void);
+extern void SafePathLeave(int level);
+extern void RunUtility(const char *statement);
 
 #endif							/* WALLET_PROJECTION_CATALOG_H */

@@ -13,6 +13,11 @@
 #include "executor/executor.h"
 #include "fmgr.h"
 #include "nodes/makefuncs.h"
+#if PG_VERSION_NUM >= 160000
+#include "parser/parse_relation.h"
+#else
+#include "executor/nodeModifyTable.h"
+#endif
 #include "storage/lock.h"
 #include "storage/proc.h"
 #include "utils/rel.h"
@@ -66,11 +71,11 @@ typedef bool CompatUpdateIndexes;
 
 /* The sequence of an identity column. */
 #if PG_VERSION_NUM >= 170000
-#define compat_getIdentitySequence(relation, column) \
-	getIdentitySequence(relation, column, false)
+#define compat_getIdentitySequence(relation, column, missing_ok) \
+	getIdentitySequence(relation, column, missing_ok)
 #else
-#define compat_getIdentitySequence(relation, column) \
-	getIdentitySequence(RelationGetRelid(relation), column, false)
+#define compat_getIdentitySequence(relation, column, missing_ok) \
+	getIdentitySequence(RelationGetRelid(relation), column, missing_ok)
 #endif
 
 /* Is the current role the relation's owner, or a member of it? */
@@ -111,9 +116,37 @@ compat_vxid_proc(const VirtualTransactionId *vxid)
 #endif
 }
 
-/* Put one relation into the range table of an executor state. */
+/*
+ * 15 prepares generated columns once, for what comes first; all of them are
+ * needed if that is an update and an insert follows.
+ */
+#if PG_VERSION_NUM >= 160000
+#define compat_init_generated(target, estate) ((void) 0)
+#else
+#define compat_init_generated(target, estate) \
+	ExecInitStoredGenerated(target, estate, CMD_INSERT)
+#endif
+
+/* Does our own transaction hold this lock? */
+#if PG_VERSION_NUM >= 170000
+#define compat_LockHeldByMe(tag, mode) LockHeldByMe(tag, mode, false)
+#else
+#define compat_LockHeldByMe(tag, mode) LockHeldByMe(tag, mode)
+#endif
+
+/* The transaction that this process runs now. */
+#if PG_VERSION_NUM >= 170000
+#define compat_proc_lxid(proc) ((proc)->vxid.lxid)
+#else
+#define compat_proc_lxid(proc) ((proc)->lxid)
+#endif
+
+/*
+ * Put one relation, of which these columns may be updated, into the range
+ * table of an executor state.
+ */
 static inline void
-compat_init_range_table(EState *estate, Relation rel)
+compat_init_range_table(EState *estate, Relation rel, Bitmapset *columns)
 {
 	RangeTblEntry *rte = makeNode(RangeTblEntry);
 #if PG_VERSION_NUM >= 160000
@@ -124,12 +157,15 @@ compat_init_range_table(EState *estate, Relation rel)
 	rte->relid = RelationGetRelid(rel);
 	rte->relkind = rel->rd_rel->relkind;
 	rte->rellockmode = RowExclusiveLock;
+#if PG_VERSION_NUM >= 160000
+	addRTEPermissionInfo(&perminfos, rte)->updatedCols = columns;
+#else
+	rte->updatedCols = columns;
+#endif
 #if PG_VERSION_NUM >= 180000
-	addRTEPermissionInfo(&perminfos, rte);
 	ExecInitRangeTable(estate, list_make1(rte), perminfos,
 					   bms_make_singleton(1));
 #elif PG_VERSION_NUM >= 160000
-	addRTEPermissionInfo(&perminfos, rte);
 	ExecInitRangeTable(estate, list_make1(rte), perminfos);
 #else
 	ExecInitRangeTable(estate, list_make1(rte));

@@ -44,6 +44,15 @@ KeyLockHash(KeyLockClass class, uint64 hash, LOCKMODE mode)
 	(void) LockAcquire(&tag, mode, false, false);
 }
 
+/* Give the lock back before the transaction ends. */
+void
+KeyUnlockHash(KeyLockClass class, uint64 hash, LOCKMODE mode)
+{
+	LOCKTAG		tag = key_tag(class, hash);
+
+	(void) LockRelease(&tag, mode, false);
+}
+
 /* Take the lock until KeyUnlockForSession(), over transactions and errors. */
 void
 KeyLockForSession(KeyLockClass class, const char *name, LOCKMODE mode)

@@ -23,11 +23,13 @@ typedef enum KeyLockClass
 	KEYLOCK_PRESENCE,			/* shared: present as a consumer; never waited
 								 * for, only counted */
 	KEYLOCK_ERROR,				/* exclusive: writing down a failure */
-	KEYLOCK_AGGREGATE			/* exclusive: appending to an aggregate */
+	KEYLOCK_AGGREGATE			/* exclusive: appending to an aggregate, until
+								 * its events are in the table */
 } KeyLockClass;
 
 extern void KeyLock(KeyLockClass class, const char *name, LOCKMODE mode);
 extern void KeyLockHash(KeyLockClass class, uint64 hash, LOCKMODE mode);
+extern void KeyUnlockHash(KeyLockClass class, uint64 hash, LOCKMODE mode);
 extern void KeyLockForSession(KeyLockClass class, const char *name,
 							  LOCKMODE mode);
 extern void KeyUnlockForSession(KeyLockClass class, const char *name,

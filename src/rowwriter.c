@@ -80,6 +80,21 @@ prepare_defaults(RowWriter *writer, const bool *owned)
 	}
 }
 
+/* The caller's columns as a set: what an update of ours updates. */
+static Bitmapset *
+owned_columns(Relation relation, const bool *owned)
+{
+	Bitmapset  *columns = NULL;
+
+	for (int i = 0; i < RelationGetNumberOfAttributes(relation); i++)
+	{
+		if (owned[i])
+			columns = bms_add_member(columns,
+									 i + 1 - FirstLowInvalidHeapAttributeNumber);
+	}
+	return columns;
+}
+
 /*
  * Begin to write into a relation that is open with RowExclusiveLock.  owned
  * says for each column whether the caller sets it; the others get their
@@ -98,11 +113,12 @@ RowWriterBegin(Relation relation, const bool *owned, Snapshot snapshot)
 	writer->estate = estate;
 	writer->target = target;
 	writer->snapshot = snapshot;
-	compat_init_range_table(estate, relation);
+	compat_init_range_table(estate, relation, owned_columns(relation, owned));
 	InitResultRelInfo(target, relation, 1, NULL, 0);
 	estate->es_snapshot = snapshot;
 	estate->es_output_cid = GetCurrentCommandId(true);
 	ExecOpenIndices(target, false);
+	compat_init_generated(target, estate);
 	compat_EvalPlanQualInit(&writer->epqstate, estate);
 	prepare_defaults(writer, owned);
 
@@ -129,17 +145,18 @@ RowWriterOnInsert(RowWriter *writer, RowInserted inserted, void *arg)
 }
 
 /*
- * An empty slot for a new row, with the defaults in place.  It is the
- * caller's until RowWriterInsert() or RowWriterUpdate().
+ * An empty slot for a row; one to be inserted has its defaults in place.  It
+ * is the caller's until RowWriterInsert() or RowWriterUpdate().
  */
 TupleTableSlot *
-RowWriterSlot(RowWriter *writer)
+RowWriterSlot(RowWriter *writer, void *tag, bool for_insert)
 {
 	TupleDesc	desc = RelationGetDescr(writer->relation);
 	TupleTableSlot *slot;
 
 	if (writer->nbuffered == BUFFERED_ROWS)
 		RowWriterFlush(writer);
+	writer->tag = tag;
 	if (writer->nbuffered == writer->nslots)
 	{
 		MemoryContext old = MemoryContextSwitchTo(writer->estate->es_query_cxt);
@@ -151,7 +168,7 @@ RowWriterSlot(RowWriter *writer)
 	slot = writer->slots[writer->nbuffered];
 	ExecClearTuple(slot);
 	memset(slot->tts_isnull, true, desc->natts * sizeof(bool));
-	if (writer->has_defaults)
+	if (for_insert && writer->has_defaults)
 	{
 		for (int i = 0; i < desc->natts; i++)
 		{
@@ -199,6 +216,18 @@ finish_insert(RowWriter *writer, TupleTableSlot *slot)
 		writer->inserted(writer->inserted_arg, writer->tag, &slot->tts_tid);
 }
 
+/* A row trigger returned null: nothing is lost silently. */
+static void
+refuse_suppressed(RowWriter *writer, const char *command)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
+			 errmsg("a trigger suppressed a row of table \"%s\"",
+					RelationGetRelationName(writer->relation)),
+			 errhint("A BEFORE %s trigger on this table must return the row.",
+					 command)));
+}
+
 static void
 insert_row(RowWriter *writer, TupleTableSlot *slot, void *tag)
 {
@@ -212,11 +241,7 @@ insert_row(RowWriter *writer, TupleTableSlot *slot, void *tag)
 	slot->tts_tableOid = RelationGetRelid(writer->relation);
 	if (writer->one_by_one &&
 		!ExecBRInsertTriggers(writer->estate, writer->target, slot))
-		ereport(ERROR,
-				(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
-				 errmsg("a trigger suppressed a row of table \"%s\"",
-						RelationGetRelationName(writer->relation)),
-				 errhint("A BEFORE INSERT trigger on this table must return the row.")));
+		refuse_suppressed(writer, "INSERT");
 	check_row(writer, slot, CMD_INSERT);
 	if (writer->one_by_one)
 	{
@@ -287,6 +312,25 @@ RowWriterFlush(RowWriter *writer)
 	MemoryContextSwitchTo(old);
 }
 
+/*
+ * Why a row could not be locked or updated: true never; false where somebody
+ * else has changed or deleted it; an error where we did that ourselves.
+ */
+static bool
+changed_by_others(RowWriter *writer, TM_Result result)
+{
+	if (result == TM_Updated || result == TM_Deleted)
+		return false;
+	if (result == TM_SelfModified)
+		ereport(ERROR,
+				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+				 errmsg("a trigger changed a row of table \"%s\" that is being updated",
+						RelationGetRelationName(writer->relation)),
+				 errhint("A trigger on this table must not change other rows of it.")));
+	elog(ERROR, "unexpected result %d of updating a row of \"%s\"",
+		 (int) result, RelationGetRelationName(writer->relation));
+}
+
 /* Update under row triggers: the tuple is locked first, as they expect. */
 static bool
 update_with_triggers(RowWriter *writer, TupleTableSlot *old,
@@ -301,9 +345,12 @@ update_with_triggers(RowWriter *writer, TupleTableSlot *old,
 							  LockTupleNoKeyExclusive, LockWaitBlock, 0,
 							  &failure);
 	if (result != TM_Ok)
-		return false;
+		return changed_by_others(writer, result);
+	ItemPointerSetInvalid(&slot->tts_tid);
 	ExecSimpleRelationUpdate(writer->target, writer->estate,
 							 &writer->epqstate, old, slot);
+	if (!ItemPointerIsValid(&slot->tts_tid))
+		refuse_suppressed(writer, "UPDATE");
 	return true;
 }
 
@@ -332,11 +379,8 @@ update_row(RowWriter *writer, TupleTableSlot *old, TupleTableSlot *slot,
 								writer->estate->es_output_cid,
 								writer->snapshot, InvalidSnapshot, true,
 								&failure, &mode, &update_indexes);
-	if (result == TM_Updated || result == TM_Deleted)
-		return false;
 	if (result != TM_Ok)
-		elog(ERROR, "unexpected result %d of updating a row of \"%s\"",
-			 (int) result, RelationGetRelationName(writer->relation));
+		return changed_by_others(writer, result);
 	if (writer->target->ri_NumIndices > 0 &&
 		compat_wants_index_update(update_indexes))
 		list_free(compat_ExecInsertIndexTuples(writer->target, slot,
@@ -384,6 +428,7 @@ RowWriterEnd(RowWriter *writer)
 	ExecCloseIndices(writer->target);
 	for (int i = 0; i < writer->nslots; i++)
 		ExecDropSingleTupleTableSlot(writer->slots[i]);
+	ExecCloseResultRelations(writer->estate);
 	ExecResetTupleTable(writer->estate->es_tupleTable, false);
 	FreeExecutorState(writer->estate);
 	CommandCounterIncrement();

@@ -20,7 +20,8 @@ extern RowWriter *RowWriterBegin(Relation relation, const bool *owned,
 								 Snapshot snapshot);
 extern void RowWriterOnInsert(RowWriter *writer, RowInserted inserted,
 							  void *arg);
-extern TupleTableSlot *RowWriterSlot(RowWriter *writer);
+extern TupleTableSlot *RowWriterSlot(RowWriter *writer, void *tag,
+									 bool for_insert);
 extern void RowWriterInsert(RowWriter *writer, TupleTableSlot *slot,
 							void *tag);
 extern bool RowWriterUpdate(RowWriter *writer, TupleTableSlot *old,

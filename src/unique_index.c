@@ -5,14 +5,43 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_collation.h"
+#include "commands/defrem.h"
 #include "nodes/pg_list.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 
 #include "unique_index.h"
 
 /*
+ * Does the index order its columns as our scans expect: ascending, by their
+ * types' usual order, texts by their bytes?
+ */
+static bool
+has_usual_order(Relation relation, Relation index, int nkeys)
+{
+	if (index->rd_rel->relam != BTREE_AM_OID)
+		return false;
+	for (int i = 0; i < nkeys; i++)
+	{
+		AttrNumber	column = index->rd_index->indkey.values[i];
+		Oid			type = TupleDescAttr(RelationGetDescr(relation),
+										 column - 1)->atttypid;
+
+		if (index->rd_indoption[i] != 0 ||
+			(OidIsValid(index->rd_indcollation[i]) &&
+			 index->rd_indcollation[i] != C_COLLATION_OID) ||
+			index->rd_opfamily[i] !=
+			get_opclass_family(GetDefaultOpClass(type, BTREE_AM_OID)))
+			return false;
+	}
+	return true;
+}
+
+/*
  * A valid unique index on exactly these columns, in this order, for all rows
- * and checked at once; InvalidOid if there is none.
+ * and checked at once, with the usual order; InvalidOid if there is none.
  */
 Oid
 UniqueIndexOn(Relation relation, int nkeys, const AttrNumber *keys)
@@ -29,7 +58,8 @@ UniqueIndexOn(Relation relation, int nkeys, const AttrNumber *keys)
 		if (form->indisunique && form->indisvalid && form->indimmediate &&
 			form->indnkeyatts == nkeys &&
 			RelationGetIndexPredicate(index) == NIL &&
-			memcmp(form->indkey.values, keys, nkeys * sizeof(AttrNumber)) == 0)
+			memcmp(form->indkey.values, keys, nkeys * sizeof(AttrNumber)) == 0 &&
+			has_usual_order(relation, index, nkeys))
 			found = RelationGetRelid(index);
 		index_close(index, AccessShareLock);
 		if (OidIsValid(found))

@@ -133,7 +133,9 @@ static bool
 insert_row(Apply *apply, const FoldedKey *folded, ApplyFailure *failure)
 {
 	const FoldEntry *entry = folded->entry;
-	TupleTableSlot *slot = RowWriterSlot(apply->writer);
+	TupleTableSlot *slot = RowWriterSlot(apply->writer,
+										 unconstify(FoldedKey *, folded),
+										 true);
 	const char *reason;
 
 	apply->current = entry;
@@ -160,6 +162,9 @@ lock_newest(Apply *apply)
 							  apply->model->row, GetCurrentCommandId(true),
 							  LockTupleNoKeyExclusive, LockWaitBlock,
 							  TUPLE_LOCK_FLAG_FIND_LAST_VERSION, &data);
+	if (result != TM_Ok && result != TM_Deleted)
+		elog(ERROR, "unexpected result %d of locking a row of \"%s\"",
+			 (int) result, RelationGetRelationName(apply->model->relation));
 	return result == TM_Ok;
 }
 
@@ -178,11 +183,12 @@ update_row(Apply *apply, const FoldedKey *folded, ApplyFailure *failure)
 
 		if (!exists)
 			return fail(failure, entry, entry->first_no,
-						"it was never created");
+						"there is no row of it: it was never created, or its row was deleted");
 		if (entry->second_creation != 0)
 			return fail(failure, entry, entry->second_creation,
 						"it was created before");
-		slot = RowWriterSlot(apply->writer);
+		slot = RowWriterSlot(apply->writer,
+							 unconstify(FoldedKey *, folded), false);
 		reason = make_row(apply, entry, slot);
 		if (reason != NULL)
 			return fail(failure, entry, only_event(entry), reason);
@@ -243,6 +249,14 @@ ApplyEnd(Apply *apply)
 	RowWriterEnd(apply->writer);
 	ReadModelEnd(apply->model);
 	MemoryContextDelete(apply->row_context);
+}
+
+/* Is this the constraint that keeps a row from being created twice? */
+bool
+ApplyIsKeyConstraint(Apply *apply, const char *name)
+{
+	return name != NULL &&
+		strcmp(name, RelationGetRelationName(apply->model->index)) == 0;
 }
 
 /* Whose row was at hand when an error was raised; NULL if unknown. */

@@ -22,5 +22,6 @@ extern Apply *ApplyBegin(const RowHandler *handler, Relation read_model,
 extern bool ApplyFold(Apply *apply, Fold *fold, ApplyFailure *failure);
 extern void ApplyEnd(Apply *apply);
 extern const FoldEntry *ApplyCurrent(Apply *apply);
+extern bool ApplyIsKeyConstraint(Apply *apply, const char *name);
 
 #endif							/* WALLET_PROJECTION_APPLY_H */

@@ -16,9 +16,12 @@
 #include "access/stratnum.h"
 #include "access/tableam.h"
 #include "catalog/pg_am.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
+#include "commands/trigger.h"
 #include "compat.h"
 #include "miscadmin.h"
+#include "nodes/makefuncs.h"
 #include "storage/bufmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -26,6 +29,7 @@
 #include "utils/memutils.h"
 #include "utils/numeric.h"
 #include "utils/rel.h"
+#include "utils/rls.h"
 
 #include "handler/read_model.h"
 #include "unique_index.h"
@@ -49,8 +53,14 @@ find_column(Relation relation, const HandlerColumn *column)
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
 				 errmsg("read model \"%s\" has no column \"%s\"",
 						RelationGetRelationName(relation), column->name),
-				 errhint("Add it again: \"%s %s\".",
+				 errhint("Add it again, \"%s %s\", and run projection_reset.",
 						 column->name, column->definition)));
+	if (TupleDescAttr(desc, number - 1)->attgenerated)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" of read model \"%s\" is generated",
+						column->name, RelationGetRelationName(relation)),
+				 errdetail("The projection writes it.")));
 	type = TupleDescAttr(desc, number - 1)->atttypid;
 	if (type != column->type &&
 		!(column->type == VARCHAROID && type == TEXTOID) &&
@@ -76,8 +86,37 @@ open_key_index(Relation relation, AttrNumber key)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("read model \"%s\" has no unique index on its key",
 						RelationGetRelationName(relation)),
-				 errhint("Its key column needs a primary key or unique constraint that is not deferrable.")));
+				 errhint("Its key column needs a primary key or unique constraint that is not deferrable, with collation \"C\".")));
 	return index_open(index, AccessShareLock);
+}
+
+/*
+ * Have the table's deferrable constraints checked by the end of the batch.
+ * At commit we are no longer its owner, and the batch's error could not be
+ * told from another's.
+ */
+static void
+check_constraints_now(Relation relation)
+{
+	ConstraintsSetStmt *statement = makeNode(ConstraintsSetStmt);
+	TriggerDesc *triggers = relation->trigdesc;
+
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+	{
+		Trigger    *trigger = &triggers->triggers[i];
+		char	   *name;
+
+		if (!trigger->tgdeferrable || !OidIsValid(trigger->tgconstraint))
+			continue;
+		name = get_constraint_name(trigger->tgconstraint);
+		if (name != NULL)
+			statement->constraints =
+				lappend(statement->constraints,
+						makeRangeVar(get_namespace_name(RelationGetNamespace(relation)),
+									 name, -1));
+	}
+	if (statement->constraints != NIL)
+		AfterTriggerSetState(statement);
 }
 
 /*
@@ -92,6 +131,20 @@ ReadModelBegin(const RowHandler *handler, Relation relation,
 	ReadModel  *model = palloc0(sizeof(ReadModel));
 
 	Assert(handler->ncolumns <= HANDLER_MAX_COLUMNS);
+	if (relation->rd_rel->relkind != RELKIND_RELATION)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("read model \"%s\" is not an ordinary table",
+						RelationGetRelationName(relation))));
+	if (check_enable_rls(RelationGetRelid(relation), InvalidOid, true) == RLS_ENABLED)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("row-level security of read model \"%s\" applies to its owner",
+						RelationGetRelationName(relation)),
+				 errhint("Run: ALTER TABLE %s NO FORCE ROW LEVEL SECURITY;",
+						 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
+													RelationGetRelationName(relation)))));
+	check_constraints_now(relation);
 	model->handler = handler;
 	model->relation = relation;
 	model->snapshot = snapshot;

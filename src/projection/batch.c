@@ -47,6 +47,7 @@
 
 typedef struct Batch
 {
+	const struct Batch *outer;	/* whose trigger has begun this one */
 	Projection *projection;
 	const BatchLimits *limits;
 	Stream	   *stream;
@@ -66,12 +67,13 @@ typedef struct Batch
 	int			type_length;	/* of the projection's aggregate type */
 } Batch;
 
-/* open: locks, rights, relations; from here on we are the owner */
-static void
-batch_open(Batch *batch, const char *name)
-{
-	Projection *projection;
+/* the batch that is running in this process, or NULL */
+static const Batch *running = NULL;
 
+/* Raise an error if batches cannot run in a transaction like this. */
+void
+BatchCheckTransaction(const char *command)
+{
 	if (IsolationUsesXactSnapshot())
 		ereport(ERROR,
 				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
@@ -79,17 +81,34 @@ batch_open(Batch *batch, const char *name)
 						IsolationIsSerializable() ? "SERIALIZABLE" : "REPEATABLE READ"),
 				 errdetail("Its snapshot may be older than the events that are settled."),
 				 errhint("Use READ COMMITTED.")));
-	PreventCommandIfReadOnly("projection_run()");
+	PreventCommandIfReadOnly(command);
+}
+
+/* open: locks, rights, relations; from here on we are the owner */
+static void
+batch_open(Batch *batch, const char *name)
+{
+	Projection *projection;
+
+	BatchCheckTransaction(batch->limits->command);
+	for (const Batch *outer = running; outer != NULL; outer = outer->outer)
+	{
+		if (strcmp(outer->projection->name, name) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_IN_USE),
+					 errmsg("projection \"%s\" is running in this session already",
+							name),
+					 errhint("A trigger on its read model must not run it.")));
+	}
 	KeyLock(KEYLOCK_PROJECTION, name, ShareLock);
 	projection = batch->projection = ProjectionFetch(name);
 	batch->type_length = strlen(projection->aggregate_type);
 	ProjectionCheckInitialized(projection);
-	ProjectionCheckOwner(projection);
+	batch->read_model = ProjectionOpenReadModel(projection, RowExclusiveLock);
 
 	batch->owner = OwnerEnter(projection);
 	batch->stream = StreamOpen(projection->stream, AccessShareLock, false);
 	StreamCheckRights(batch->stream, GetUserId(), ACL_SELECT);
-	batch->read_model = table_open(projection->read_model, RowExclusiveLock);
 }
 
 /* An error if the stream's numbers have begun again below the positions. */
@@ -269,6 +288,22 @@ read_gaps(Batch *batch)
 	return more;
 }
 
+/* An error if an event has a number that its sequence has not given yet. */
+static void
+check_numbered(Batch *batch)
+{
+	int64		last_number = StreamLastNumber(batch->stream->parts.sequence);
+
+	if (batch->report.last > last_number)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("event %lld of stream \"%s\" was not numbered by the stream's sequence",
+						(long long) batch->report.last, batch->stream->name),
+				 errdetail("The last number drawn is %lld.",
+						   (long long) last_number),
+				 errhint("Events must not be inserted with OVERRIDING SYSTEM VALUE or copied with numbers of their own. Delete the event, or set the sequence forward with setval.")));
+}
+
 /* read: under a snapshot that is newer than the settlement */
 static void
 batch_read(Batch *batch)
@@ -296,6 +331,7 @@ batch_read(Batch *batch)
 						  PG_INT64_MAX, batch_receive, batch);
 	batch->report.whole = more;
 	batch_flush(batch);
+	check_numbered(batch);
 }
 
 /* Is an error the fault of the row that was being written? */
@@ -324,20 +360,27 @@ rethrow_error(Batch *batch, Apply *apply, MemoryContext context)
 
 	MemoryContextSwitchTo(context);
 	error = CopyErrorData();
-	if (entry != NULL && is_of_row(error->sqlerrcode))
-	{
-		FlushErrorState();
+	if (!is_of_row(error->sqlerrcode))
+		PG_RE_THROW();
+	FlushErrorState();
+	if (entry != NULL && entry->creates &&
+		error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION &&
+		ApplyIsKeyConstraint(apply, error->constraint_name))
+		refuse_event(batch, name_events(entry, entry->first_no),
+					 FoldEntryKey(entry), entry->key_length,
+					 ERRCODE_BAD_EVENT, "it was created before");
+	if (entry != NULL)
 		error->message =
 			psprintf("projection \"%s\" cannot apply %s of stream \"%s\" to %s \"%.*s\": %s",
 					 batch->projection->name, name_events(entry, 0),
 					 batch->stream->name, batch->projection->aggregate_type,
-					 entry->key_length, FoldEntryKey(entry),
-					 error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION && entry->creates ?
-					 psprintf("it was created before (%s)", error->message) :
-					 error->message);
-		ReThrowError(error);
-	}
-	PG_RE_THROW();
+					 entry->key_length, FoldEntryKey(entry), error->message);
+	else
+		error->message =
+			psprintf("projection \"%s\" cannot apply events up to %lld of stream \"%s\": %s",
+					 batch->projection->name, (long long) batch->report.last,
+					 batch->stream->name, error->message);
+	ReThrowError(error);
 }
 
 /* apply: what was folded, a row per key */
@@ -381,10 +424,8 @@ batch_save(Batch *batch)
 
 		PartitionSave(batch->projection, &batch->claims, claim, &position);
 	}
-	if (batch->projection->last_error != NULL)
-		ProjectionSaveError(batch->projection->name, NULL);
 	GapsWatch(batch->projection->name, &batch->claims, &batch->settlement,
-			  batch->report.whole);
+			  batch->report.whole && !batch->settlement.own);
 }
 
 /* Give back all but the locks, which last as long as the transaction. */
@@ -396,12 +437,12 @@ batch_close(Batch *batch)
 	if (batch->claims.catalog != NULL)
 		PartitionsRelease(&batch->claims);
 	table_close(batch->read_model, NoLock);
-	StreamClose(batch->stream);
+	StreamRelease(batch->stream);
 	OwnerLeave(&batch->owner);
 }
 
 static BatchOutcome
-batch_work(Batch *batch)
+batch_steps(Batch *batch)
 {
 	if (!batch_has_work(batch))
 		return BATCH_IDLE;
@@ -414,6 +455,45 @@ batch_work(Batch *batch)
 	batch_apply(batch);
 	batch_save(batch);
 	return batch->report.whole ? BATCH_WHOLE : BATCH_CUT;
+}
+
+/*
+ * The steps between open and close.  A failure is forgotten when there is
+ * nothing left to do, or a batch of all partitions went well: what failed was
+ * in it.
+ */
+static BatchOutcome
+batch_work(Batch *batch)
+{
+	BatchOutcome outcome = BATCH_IDLE;
+
+	batch->outer = running;
+	running = batch;
+	PG_TRY();
+	{
+		outcome = batch_steps(batch);
+	}
+	PG_FINALLY();
+	{
+		running = batch->outer;
+	}
+	PG_END_TRY();
+	if (batch->projection->last_error != NULL &&
+		(outcome == BATCH_IDLE ||
+		 batch->claims.count == batch->projection->partitions))
+		ProjectionSaveError(batch->projection->name, NULL);
+	return outcome;
+}
+
+/* How many events a batch may apply; 0: any number. */
+static int64
+max_events(const Projection *projection, const BatchLimits *limits)
+{
+	if (limits->events < 0)
+		return 0;
+	if (limits->events == 0)
+		return projection->batch_size;
+	return Min(limits->events, projection->batch_size);
 }
 
 /*
@@ -435,8 +515,7 @@ BatchRun(const char *projection, const BatchLimits *limits)
 	batch->max_memory = (Size) BatchMemory * 1024;
 	PushActiveSnapshot(GetLatestSnapshot());
 	batch_open(batch, projection);
-	batch->max_events = limits->events == 0 ? batch->projection->batch_size :
-		Max(limits->events, 0);
+	batch->max_events = max_events(batch->projection, limits);
 	result.outcome = batch_work(batch);
 	result.events = batch->fold != NULL ? FoldEvents(batch->fold) : 0;
 	result.partial = batch->claims.count < batch->projection->partitions;

@@ -9,8 +9,10 @@
 typedef struct BatchLimits
 {
 	int			partitions;		/* claimed at most; 0: a fair share of them */
-	int64		events;			/* applied at most; 0: the projection's
-								 * batch_size; -1: as memory allows */
+	int64		events;			/* applied at most, besides the projection's
+								 * batch_size; 0: only that; -1: as memory
+								 * allows */
+	const char *command;		/* what the user called, for messages */
 } BatchLimits;
 
 typedef enum BatchOutcome
@@ -28,6 +30,7 @@ typedef struct BatchResult
 	bool		partial;		/* not all partitions were claimed */
 } BatchResult;
 
+extern void BatchCheckTransaction(const char *command);
 extern BatchResult BatchRun(const char *projection, const BatchLimits *limits);
 
 #endif							/* WALLET_PROJECTION_BATCH_H */

@@ -40,12 +40,15 @@
 #define RETRY_MIN 1000
 #define RETRY_MAX 60000
 
+#define COMMAND "projection_consume()"
+
 SQL_FUNCTION(projection_consume);
 
 /* One projection of the channel. */
 typedef struct Served
 {
 	char	   *name;
+	bool		present;		/* counted among its consumers */
 	bool		drained;		/* nothing was left when last looked at */
 	int			retry_delay;	/* 0: it is well */
 	TimestampTz next_try;
@@ -60,15 +63,24 @@ typedef struct Consumer
 	bool		stop_on_failure;
 	bool		finish_when_drained;
 	int64		applied;
+	bool		worked;			/* in this round */
 	List	   *served;
 	MemoryContext context;		/* lives as long as the call */
 } Consumer;
 
-/* Commit what was done; a new transaction begins. */
+/*
+ * Commit what was done; a new transaction begins.  A call may last for days,
+ * and autovacuum should know of its dead rows before its end.  Nothing of the
+ * new transaction is counted yet, so this is as good as between the two,
+ * where a server with assertions wants it.
+ */
 static void
 commit(Consumer *consumer)
 {
 	SPI_commit();
+#ifndef USE_ASSERT_CHECKING
+	(void) pgstat_report_stat(false);
+#endif
 	MemoryContextSwitchTo(consumer->context);
 }
 
@@ -141,17 +153,6 @@ put_off(Consumer *consumer, Served *served, ErrorData *error)
 					 served->name, served->retry_delay / 1000)));
 }
 
-/* How many events a batch may take on. */
-static int64
-events_left(Consumer *consumer)
-{
-	int64		left = consumer->message_limit - consumer->applied;
-
-	if (consumer->message_limit == 0)
-		return 0;
-	return left;
-}
-
 /* One batch in a subtransaction; the error, or NULL. */
 static ErrorData *
 try_batch(Consumer *consumer, Served *served, const BatchLimits *limits,
@@ -160,8 +161,8 @@ try_batch(Consumer *consumer, Served *served, const BatchLimits *limits,
 	ResourceOwner owner = CurrentResourceOwner;
 	ErrorData  *volatile error = NULL;
 
+	/* what a batch leaves in memory when it fails goes with this */
 	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(consumer->context);
 	PG_TRY();
 	{
 		*result = BatchRun(served->name, limits);
@@ -188,10 +189,12 @@ try_batch(Consumer *consumer, Served *served, const BatchLimits *limits,
 static void
 serve(Consumer *consumer, Served *served)
 {
-	BatchLimits limits = {.partitions = 0,.events = events_left(consumer)};
+	BatchLimits limits = {.command = COMMAND};
 	BatchResult result = {0};
 	ErrorData  *error;
 
+	if (consumer->message_limit > 0)
+		limits.events = consumer->message_limit - consumer->applied;
 	error = try_batch(consumer, served, &limits, &result);
 	if (error == NULL && result.outcome == BATCH_WHOLE &&
 		result.events == 0 && result.partial)
@@ -211,15 +214,17 @@ serve(Consumer *consumer, Served *served)
 		(result.outcome == BATCH_WHOLE && result.events == 0 &&
 		 !result.partial);
 	consumer->applied += result.events;
+	if (result.events > 0 || result.outcome == BATCH_CUT)
+		consumer->worked = true;
 }
 
-/* Go round once; true if events were applied. */
+/* Go round once; true if there was something to do. */
 static bool
 go_round(Consumer *consumer)
 {
-	int64		before = consumer->applied;
 	ListCell   *cell;
 
+	consumer->worked = false;
 	foreach(cell, consumer->served)
 	{
 		Served	   *served = lfirst(cell);
@@ -233,7 +238,7 @@ go_round(Consumer *consumer)
 		served->drained = false;
 		serve(consumer, served);
 	}
-	return consumer->applied > before;
+	return consumer->worked;
 }
 
 /* Is it time to end the call? */
@@ -293,9 +298,9 @@ consume(Consumer *consumer)
 	}
 }
 
-/* Count ourselves in, or out, as a consumer of the channel's projections. */
+/* Count ourselves in as a consumer of the channel's projections. */
 static void
-be_present(Consumer *consumer, bool present)
+come_in(Consumer *consumer)
 {
 	ListCell   *cell;
 
@@ -303,10 +308,23 @@ be_present(Consumer *consumer, bool present)
 	{
 		Served	   *served = lfirst(cell);
 
-		if (present)
-			KeyLockForSession(KEYLOCK_PRESENCE, served->name, ShareLock);
-		else
+		KeyLockForSession(KEYLOCK_PRESENCE, served->name, ShareLock);
+		served->present = true;
+	}
+}
+
+static void
+go_out(Consumer *consumer)
+{
+	ListCell   *cell;
+
+	foreach(cell, consumer->served)
+	{
+		Served	   *served = lfirst(cell);
+
+		if (served->present)
 			KeyUnlockForSession(KEYLOCK_PRESENCE, served->name, ShareLock);
+		served->present = false;
 	}
 }
 
@@ -363,19 +381,20 @@ projection_consume(PG_FUNCTION_ARGS)
 				 errmsg("projection_consume cannot run inside a transaction block"),
 				 errdetail("It commits after each batch."),
 				 errhint("Call it by itself, outside BEGIN ... COMMIT and functions; or use projection_run.")));
+	BatchCheckTransaction(COMMAND);
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
 	consumer = palloc0(sizeof(Consumer));
 	consumer->context = CurrentMemoryContext;
 	read_arguments(fcinfo, consumer);
 	find_projections(consumer);
-	be_present(consumer, true);
 	PG_TRY();
 	{
+		come_in(consumer);
 		consume(consumer);
 	}
 	PG_FINALLY();
 	{
-		be_present(consumer, false);
+		go_out(consumer);
 	}
 	PG_END_TRY();
 	SPI_finish();

@@ -11,7 +11,6 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "compat.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -30,32 +29,23 @@ SQL_FUNCTION(projection_delete);
 SQL_FUNCTION(projection_reset);
 SQL_FUNCTION(projection_set);
 
-static void
-execute(const char *statement)
-{
-	SPI_connect();
-	if (SPI_execute(statement, false, 0) != SPI_OK_UTILITY)
-		elog(ERROR, "unexpected result of: %s", statement);
-	SPI_finish();
-}
-
-/* A table's name as SQL writes it. */
-static char *
-quoted_relation(Oid relid)
-{
-	return quote_qualified_identifier(get_namespace_name(get_rel_namespace(relid)),
-									  get_rel_name(relid));
-}
-
-/* Lock the projection against batches and look it up. */
+/*
+ * Lock the projection against batches and look it up.  Rights are looked at
+ * before as well: who has none must not make others wait.
+ */
 static Projection *
 lock_projection(FunctionCallInfo fcinfo, const char *function)
 {
 	char	   *name = ArgumentName(fcinfo, 0, "name");
 
+	Projection *projection;
+
 	PreventCommandIfReadOnly(function);
+	ProjectionCheckOwner(ProjectionFetch(name));
 	KeyLock(KEYLOCK_PROJECTION, name, ExclusiveLock);
-	return ProjectionFetch(name);
+	projection = ProjectionFetch(name);
+	ProjectionCheckOwner(projection);
+	return projection;
 }
 
 /* Make the read model as the handler wants it; returns its OID. */
@@ -83,7 +73,7 @@ create_read_model(const Projection *projection)
 						 handler->columns[i].definition);
 	/* room for the next version of a row on its page */
 	appendStringInfoString(&statement, ") WITH (fillfactor = 70)");
-	execute(statement.data);
+	RunUtility(statement.data);
 	return get_relname_relid(handler->read_model, schema);
 }
 
@@ -93,13 +83,12 @@ projection_init(PG_FUNCTION_ARGS)
 {
 	Projection *projection = lock_projection(fcinfo, "projection_init()");
 
-	ProjectionCheckOwner(projection);
 	if (OidIsValid(projection->read_model))
 	{
 		ProjectionCheckInitialized(projection);
 		PG_RETURN_VOID();
 	}
-	StreamClose(StreamEnsure(projection->stream, AccessShareLock));
+	StreamRelease(StreamEnsure(projection->stream, AccessShareLock));
 	projection->read_model = create_read_model(projection);
 	ProjectionSaveState(projection, false);
 	PartitionsCreate(projection);
@@ -112,11 +101,10 @@ projection_delete(PG_FUNCTION_ARGS)
 {
 	Projection *projection = lock_projection(fcinfo, "projection_delete()");
 
-	ProjectionCheckOwner(projection);
 	if (OidIsValid(projection->read_model) &&
 		get_rel_name(projection->read_model) != NULL)
-		execute(psprintf("DROP TABLE %s",
-						 quoted_relation(projection->read_model)));
+		RunUtility(psprintf("DROP TABLE %s",
+							ProjectionReadModelName(projection)));
 	PartitionsDrop(projection);
 	ProjectionDropState(projection->name);
 	PG_RETURN_VOID();
@@ -130,10 +118,9 @@ projection_reset(PG_FUNCTION_ARGS)
 	OwnerScope	owner;
 
 	ProjectionCheckInitialized(projection);
-	ProjectionCheckOwner(projection);
 	owner = OwnerEnter(projection);
-	execute(psprintf("TRUNCATE TABLE ONLY %s",
-					 quoted_relation(projection->read_model)));
+	RunUtility(psprintf("TRUNCATE TABLE ONLY %s",
+						ProjectionReadModelName(projection)));
 	OwnerLeave(&owner);
 	PartitionsDrop(projection);
 	PartitionsCreate(projection);
@@ -186,7 +173,6 @@ projection_set(PG_FUNCTION_ARGS)
 	Projection *projection = lock_projection(fcinfo, "projection_set()");
 	char	   *option = ArgumentText(fcinfo, 1, "option", NAMEDATALEN);
 
-	ProjectionCheckOwner(projection);
 	if (strcmp(option, "channel") == 0)
 		projection->channel = ArgumentName(fcinfo, 2, "value");
 	else if (strcmp(option, "partitions") == 0)

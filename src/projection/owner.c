@@ -8,13 +8,13 @@
  */
 #include "postgres.h"
 
+#include "access/relation.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "compat.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/syscache.h"
 
@@ -36,6 +36,18 @@ owner_of(const Projection *projection)
 	return owner;
 }
 
+static void
+refuse_dropped(const Projection *projection)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the read model of projection \"%s\" was dropped",
+					projection->name),
+			 errhint("Start afresh with: SELECT projection_delete(%s), projection_init(%s);",
+					 quote_literal_cstr(projection->name),
+					 quote_literal_cstr(projection->name))));
+}
+
 /* Raise an error unless the projection has its read model. */
 void
 ProjectionCheckInitialized(const Projection *projection)
@@ -48,13 +60,36 @@ ProjectionCheckInitialized(const Projection *projection)
 				 errhint("Run: SELECT projection_init(%s);",
 						 quote_literal_cstr(projection->name))));
 	if (!OidIsValid(owner_of(projection)))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the read model of projection \"%s\" was dropped",
-						projection->name),
-				 errhint("Start afresh with: SELECT projection_delete(%s), projection_init(%s);",
-						 quote_literal_cstr(projection->name),
-						 quote_literal_cstr(projection->name))));
+		refuse_dropped(projection);
+}
+
+/* The read model's name as SQL writes it. */
+char *
+ProjectionReadModelName(const Projection *projection)
+{
+	char	   *name = get_rel_name(projection->read_model);
+	char	   *schema = get_namespace_name(get_rel_namespace(projection->read_model));
+
+	if (name == NULL || schema == NULL)
+		refuse_dropped(projection);
+	return quote_qualified_identifier(schema, name);
+}
+
+/*
+ * Open the read model, as one who has the owner's rights.  Rights are looked
+ * at again once the table is locked: its owner may have changed.
+ */
+Relation
+ProjectionOpenReadModel(const Projection *projection, LOCKMODE mode)
+{
+	Relation	relation;
+
+	ProjectionCheckOwner(projection);
+	relation = try_relation_open(projection->read_model, mode);
+	if (relation == NULL)
+		refuse_dropped(projection);
+	ProjectionCheckOwner(projection);
+	return relation;
 }
 
 /* Has the current role the owner's rights?  Before there is one: may it be? */
@@ -97,16 +132,13 @@ OwnerEnter(const Projection *projection)
 	if (owner != scope.user)
 		SetUserIdAndSecContext(owner, scope.security |
 							   SECURITY_RESTRICTED_OPERATION);
-	scope.settings = NewGUCNestLevel();
-	(void) set_config_option("search_path", "pg_catalog, pg_temp",
-							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
-							 true, 0, false);
+	scope.path = SafePathEnter();
 	return scope;
 }
 
 void
 OwnerLeave(const OwnerScope *scope)
 {
-	AtEOXact_GUC(false, scope->settings);
+	SafePathLeave(scope->path);
 	SetUserIdAndSecContext(scope->user, scope->security);
 }

@@ -130,6 +130,9 @@ gaps_from_datum(Datum datum)
 		bool		empty;
 
 		range_deserialize(type, ranges[i], &lower, &upper, &empty);
+		if (lower.infinite || upper.infinite)
+			elog(ERROR, "unexpected unbounded gap in table \"%s\"",
+				 PARTITION_CATALOG);
 		NumberSetAppend(&gaps, DatumGetInt64(lower.val),
 						DatumGetInt64(upper.val) - 1);
 	}
@@ -137,9 +140,13 @@ gaps_from_datum(Datum datum)
 }
 
 static void
-read_claim(Claim *claim, const Datum *values, ItemPointer tid)
+read_claim(Claim *claim, const Projection *projection, const Datum *values,
+		   ItemPointer tid)
 {
 	claim->partition = DatumGetInt32(values[PARTITION_CATALOG_PARTITION - 1]);
+	if (claim->partition < 0 || claim->partition >= projection->partitions)
+		elog(ERROR, "unexpected partition %d of projection \"%s\"",
+			 claim->partition, projection->name);
 	claim->tid = *tid;
 	claim->position.head = DatumGetInt64(values[PARTITION_CATALOG_HEAD - 1]);
 	claim->position.gaps = gaps_from_datum(values[PARTITION_CATALOG_GAPS - 1]);
@@ -213,7 +220,7 @@ peek(const Projection *projection, Relation catalog, int *count)
 		bool		nulls[PARTITION_CATALOG_NATTS];
 
 		heap_deform_tuple(tuple, RelationGetDescr(catalog), values, nulls);
-		read_claim(&claims[(*count)++], values, &tuple->t_self);
+		read_claim(&claims[(*count)++], projection, values, &tuple->t_self);
 	}
 	systable_endscan(scan);
 	qsort(claims, *count, sizeof(Claim), compare_heads);
@@ -233,7 +240,8 @@ PartitionsPeek(const Projection *projection, int *count)
 
 /* Lock a partition's row and read it again; false if somebody else holds it. */
 static bool
-lock_claim(Relation catalog, Claim *claim, TupleTableSlot *slot)
+lock_claim(const Projection *projection, Relation catalog, Claim *claim,
+		   TupleTableSlot *slot)
 {
 	TM_FailureData failure;
 	ItemPointerData tid = claim->tid;
@@ -249,7 +257,7 @@ lock_claim(Relation catalog, Claim *claim, TupleTableSlot *slot)
 		elog(ERROR, "unexpected result %d of locking a partition",
 			 (int) result);
 	slot_getallattrs(slot);
-	read_claim(claim, slot->tts_values, &slot->tts_tid);
+	read_claim(claim, projection, slot->tts_values, &slot->tts_tid);
 	return true;
 }
 
@@ -272,7 +280,7 @@ PartitionsClaim(const Projection *projection, int max)
 	{
 		Claim		claim = result.claims[i];
 
-		if (lock_claim(result.catalog, &claim, slot))
+		if (lock_claim(projection, result.catalog, &claim, slot))
 			result.claims[result.count++] = claim;
 		else
 			result.busy++;

@@ -25,7 +25,7 @@ typedef struct OwnerScope
 {
 	Oid			user;
 	int			security;
-	int			settings;
+	int			path;
 } OwnerScope;
 
 /* catalog.c */
@@ -38,6 +38,9 @@ extern void ProjectionDropState(const char *name);
 
 /* owner.c */
 extern void ProjectionCheckInitialized(const Projection *projection);
+extern char *ProjectionReadModelName(const Projection *projection);
+extern Relation ProjectionOpenReadModel(const Projection *projection,
+										LOCKMODE mode);
 extern void ProjectionCheckOwner(const Projection *projection);
 extern bool ProjectionOwnedByCaller(const Projection *projection);
 extern OwnerScope OwnerEnter(const Projection *projection);

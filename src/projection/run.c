@@ -22,7 +22,6 @@ SQL_FUNCTION(projection_backfill);
 static int64
 run_batches(const char *name, BatchLimits *limits, int64 max_events)
 {
-	int64		batch_events = limits->events;
 	int64		total = 0;
 	BatchResult result;
 
@@ -30,8 +29,7 @@ run_batches(const char *name, BatchLimits *limits, int64 max_events)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (max_events > 0)
-			limits->events = batch_events > 0 ?
-				Min(batch_events, max_events - total) : max_events - total;
+			limits->events = max_events - total;
 		result = BatchRun(name, limits);
 		total += result.events;
 	} while (result.outcome == BATCH_CUT &&
@@ -45,7 +43,7 @@ projection_run(PG_FUNCTION_ARGS)
 {
 	char	   *name = ArgumentName(fcinfo, 0, "name");
 	int64		max_events = 0;
-	BatchLimits limits = {.partitions = PARTITIONS_MAX, .events = 0};
+	BatchLimits limits = {.partitions = PARTITIONS_MAX,.command = "projection_run()"};
 
 	if (!PG_ARGISNULL(1))
 	{
@@ -63,7 +61,8 @@ Datum
 projection_backfill(PG_FUNCTION_ARGS)
 {
 	char	   *name = ArgumentName(fcinfo, 0, "name");
-	BatchLimits limits = {.partitions = PARTITIONS_MAX, .events = -1};
+	BatchLimits limits = {.partitions = PARTITIONS_MAX,.events = -1,
+	.command = "projection_backfill()"};
 
 	if (!PG_ARGISNULL(1))
 	{

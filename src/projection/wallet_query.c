@@ -10,7 +10,6 @@
 #include "compat.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 
 #include "argument.h"
 #include "projection/projection.h"
@@ -37,8 +36,7 @@ query_wallet(FunctionCallInfo fcinfo, const char *expression)
 	query = psprintf("SELECT %s FROM (SELECT) AS nothing LEFT JOIN %s AS w"
 					 " ON w.wallet_id OPERATOR(pg_catalog.=) $1",
 					 expression,
-					 quote_qualified_identifier(get_namespace_name(get_rel_namespace(projection->read_model)),
-												get_rel_name(projection->read_model)));
+					 ProjectionReadModelName(projection));
 	values[0] = CStringGetTextDatum(wallet_id);
 	SPI_connect();
 	if (SPI_execute_with_args(query, 1, types, values, NULL, true, 1) != SPI_OK_SELECT ||

@@ -6,6 +6,7 @@
 #define WALLET_PROJECTION_AGGREGATE_H
 
 #include "access/genam.h"
+#include "utils/snapshot.h"
 
 #include "stream/stream.h"
 
@@ -21,14 +22,18 @@ typedef struct AggregateScan
 	Relation	index;
 	IndexScanDesc scan;
 	TupleTableSlot *slot;
+	SnapshotData snapshot;
+	TransactionId writer;		/* who is about to commit the event that was
+								 * returned last; invalid: it is committed, or
+								 * our own */
 } AggregateScan;
 
 extern AggregateKey AggregateKeyMake(const char *type, const char *id);
 extern void AggregateScanBegin(AggregateScan *scan, const Stream *stream,
-							   const AggregateKey *key, Snapshot snapshot);
+							   const AggregateKey *key);
 extern TupleTableSlot *AggregateScanNext(AggregateScan *scan);
 extern void AggregateScanEnd(AggregateScan *scan);
 extern int64 AggregateVersion(const Stream *stream, const AggregateKey *key,
-							  Snapshot snapshot);
+							  TransactionId *writer);
 
 #endif							/* WALLET_PROJECTION_AGGREGATE_H */

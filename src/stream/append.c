@@ -4,22 +4,29 @@
  *
  * In this order, which the exactness of positions rests on:
  *
- *	1. the stream's table is locked (StreamOpen with RowExclusiveLock);
- *	2. the aggregate is locked, so that appends to it follow each other;
- *	3. a snapshot is taken and the aggregate's version read;
- *	4. numbers are drawn, and the events inserted.
+ *	1. the stream's table is locked (StreamOpen with RowExclusiveLock), until
+ *	   the transaction ends;
+ *	2. the aggregate is locked, and its newest event read.  If that is another
+ *	   transaction's that is still running, the lock is given back, its end
+ *	   waited for, and this step begun again;
+ *	3. with the version known, numbers are drawn and the events inserted;
+ *	4. the aggregate's lock is given back: from here on our own events in the
+ *	   index make the next one wait.
  *
- * The locks are held until the transaction ends, through PREPARE as well.
+ * So appends to one aggregate follow each other, and a transaction holds no
+ * more locks for a million aggregates than for one.
  */
 #include "postgres.h"
 
 #include "access/tableam.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/pg_collation.h"
 #include "commands/sequence.h"
 #include "common/hashfn.h"
 #include "compat.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -35,16 +42,45 @@
 
 SQL_FUNCTION(stream_append);
 
-/* Make appends to this aggregate wait for each other. */
-void
-AppendLock(const Stream *stream, const char *type, const char *id)
+static uint64
+aggregate_hash(const Stream *stream, const AggregateKey *key)
 {
+	text	   *type = DatumGetTextPP(key->type);
+	text	   *id = DatumGetTextPP(key->id);
 	uint64		hash;
 
-	hash = hash_bytes_extended((const unsigned char *) type, strlen(type),
+	hash = hash_bytes_extended((unsigned char *) VARDATA_ANY(type),
+							   VARSIZE_ANY_EXHDR(type),
 							   RelationGetRelid(stream->relation));
-	hash = hash_bytes_extended((const unsigned char *) id, strlen(id), hash);
-	KeyLockHash(KEYLOCK_AGGREGATE, hash, ExclusiveLock);
+	return hash_bytes_extended((unsigned char *) VARDATA_ANY(id),
+							   VARSIZE_ANY_EXHDR(id), hash);
+}
+
+/* Make appends to this aggregate wait for each other, until AppendUnlock(). */
+void
+AppendLock(const Stream *stream, const AggregateKey *key)
+{
+	KeyLockHash(KEYLOCK_AGGREGATE, aggregate_hash(stream, key), ExclusiveLock);
+}
+
+void
+AppendUnlock(const Stream *stream, const AggregateKey *key)
+{
+	KeyUnlockHash(KEYLOCK_AGGREGATE, aggregate_hash(stream, key),
+				  ExclusiveLock);
+}
+
+/*
+ * The newest event of the locked aggregate is a running transaction's: give
+ * the lock back, and wait until that has ended.
+ */
+void
+AppendWait(const Stream *stream, const AggregateKey *key,
+		   TransactionId writer)
+{
+	AppendUnlock(stream, key);
+	CHECK_FOR_INTERRUPTS();
+	XactLockTableWait(writer, NULL, NULL, XLTW_None);
 }
 
 /*
@@ -110,7 +146,7 @@ AppendEvents(Stream *stream, const AggregateKey *key, int64 version,
 	writer = RowWriterBegin(stream->relation, owned, InvalidSnapshot);
 	for (int i = 0; i < count; i++)
 	{
-		TupleTableSlot *slot = RowWriterSlot(writer);
+		TupleTableSlot *slot = RowWriterSlot(writer, NULL, true);
 
 		fill_slot(slot, key, nextval_internal(stream->parts.sequence, false),
 				  ++version, &events[i], now);
@@ -176,20 +212,44 @@ find_event(const Stream *stream, const AggregateKey *key,
  */
 static int64
 find_repeated(const Stream *stream, const AggregateKey *key,
-			  const NewEvent *events, int count, Snapshot snapshot)
+			  const NewEvent *events, int count)
 {
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	const NewEvent *known_event = NULL;
 	int			known = 0;
-	int64		version = 0;
+	int64		last = 0;
 
 	for (int i = 0; i < count; i++)
 	{
-		version = find_event(stream, key, &events[i], snapshot);
-		if (version != 0)
-			known++;
-		if (known != 0 && known != i + 1)
-			refuse_known_id(&events[i], "Other events of the same call are new.");
+		int64		version = find_event(stream, key, &events[i], snapshot);
+
+		if (version == 0)
+			continue;
+		known_event = &events[i];
+		last = version;
+		known++;
 	}
-	return version;
+	UnregisterSnapshot(snapshot);
+	if (known != 0 && known != count)
+		refuse_known_id(known_event, "Other events of the same call are new.");
+	return last;
+}
+
+/* Lock the aggregate and read its version, waiting for whom it must. */
+static int64
+lock_version(const Stream *stream, const AggregateKey *key)
+{
+	for (;;)
+	{
+		TransactionId writer;
+		int64		version;
+
+		AppendLock(stream, key);
+		version = AggregateVersion(stream, key, &writer);
+		if (!TransactionIdIsValid(writer))
+			return version;
+		AppendWait(stream, key, writer);
+	}
 }
 
 /* stream_append(stream, aggregate_type, aggregate_id, events, expected_version) */
@@ -206,7 +266,7 @@ stream_append(PG_FUNCTION_ARGS)
 	NewEvent   *events;
 	Stream	   *stream;
 	AggregateKey key;
-	Snapshot	snapshot;
+	int64		current;
 	int64		expected;
 	int64		version = 0;
 
@@ -217,18 +277,16 @@ stream_append(PG_FUNCTION_ARGS)
 	PreventCommandIfReadOnly("stream_append()");
 	stream = StreamOpen(name, RowExclusiveLock, false);
 	StreamCheckRights(stream, GetUserId(), ACL_INSERT);
-	AppendLock(stream, type, id);
 	key = AggregateKeyMake(type, id);
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	current = lock_version(stream, &key);
 	if (with_id > 0)
-		version = find_repeated(stream, &key, events, count, snapshot);
+		version = find_repeated(stream, &key, events, count);
 	if (version == 0)
 	{
-		version = AggregateVersion(stream, &key, snapshot);
-		AppendCheckVersion(type, id, version, expected);
-		version = AppendEvents(stream, &key, version, events, count);
+		AppendCheckVersion(type, id, current, expected);
+		version = AppendEvents(stream, &key, current, events, count);
 	}
-	UnregisterSnapshot(snapshot);
-	StreamClose(stream);
+	AppendUnlock(stream, &key);
+	StreamRelease(stream);
 	PG_RETURN_INT64(version);
 }

@@ -11,11 +11,12 @@
 #include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/table.h"
+#include "access/xact.h"
+#include "catalog/dependency.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "compat.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -145,7 +146,8 @@ open_registered(const char *name, LOCKMODE mode, StreamEntry *found)
 			memset(&fresh, 0, sizeof(fresh));
 			strlcpy(fresh.name, name, NAMEDATALEN);
 			fresh.relid = relid;
-			fresh.parts = StreamExamine(relation);
+			fresh.parts = StreamExamine(relation,
+										ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE);
 			entry = hash_search(known_streams, name, HASH_ENTER, NULL);
 			*entry = *found = fresh;
 			return relation;
@@ -192,7 +194,7 @@ StreamOpen(const char *name, LOCKMODE mode, bool missing_ok)
 
 /* Close the stream; the lock stays until the transaction ends. */
 void
-StreamClose(Stream *stream)
+StreamRelease(Stream *stream)
 {
 	table_close(stream->relation, NoLock);
 	pfree(stream);
@@ -231,10 +233,7 @@ create_stream(const char *name)
 	PreventCommandIfReadOnly("stream_create()");
 	if (!OidIsValid(relid))
 	{
-		SPI_connect();
-		if (SPI_execute(create_statement(schema, name), false, 0) != SPI_OK_UTILITY)
-			elog(ERROR, "unexpected result of creating stream \"%s\"", name);
-		SPI_finish();
+		RunUtility(create_statement(schema, name));
 		relid = get_relname_relid(name, schema);
 	}
 	else
@@ -243,7 +242,7 @@ create_stream(const char *name)
 
 		if (!compat_owns_relation(relid))
 			aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, name);
-		(void) StreamExamine(relation);
+		(void) StreamExamine(relation, ERRCODE_DUPLICATE_TABLE);
 		relation_close(relation, NoLock);
 	}
 	register_relation(name, relid);
@@ -268,6 +267,21 @@ StreamEnsure(const char *name, LOCKMODE mode)
 		create_stream(name);
 		stream = StreamOpen(name, mode, false);
 	}
+	return stream;
+}
+
+/*
+ * Open a stream; NULL if there is none.  One whose table an earlier
+ * installation of the extension has left behind is taken over.
+ */
+Stream *
+StreamFind(const char *name, LOCKMODE mode)
+{
+	Stream	   *stream = StreamOpen(name, mode, true);
+
+	if (stream == NULL &&
+		OidIsValid(get_relname_relid(name, ExtensionSchema())))
+		stream = StreamEnsure(name, mode);
 	return stream;
 }
 
@@ -297,8 +311,13 @@ StreamCheckRights(Stream *stream, Oid role, uint32 rights)
 	AclResult	result = pg_class_aclcheck(relid, role, rights);
 
 	if (result != ACLCHECK_OK)
-		aclcheck_error(result, OBJECT_TABLE,
-					   RelationGetRelationName(stream->relation));
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for stream \"%s\"", stream->name),
+				 errdetail("Role \"%s\" needs the right to %s on its table \"%s\".",
+						   GetUserNameFromId(role, false),
+						   rights == ACL_INSERT ? "INSERT" : "SELECT",
+						   RelationGetRelationName(stream->relation))));
 	if (check_enable_rls(relid, role, false) == RLS_ENABLED)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -307,18 +326,23 @@ StreamCheckRights(Stream *stream, Oid role, uint32 rights)
 				 errhint("Events cannot be filtered by policies. Use the table's owner, or a role with BYPASSRLS.")));
 }
 
-/* wallet_projection.last_position(stream): null where there is no table */
+/*
+ * wallet_projection.last_position(stream): null where there is no table, or
+ * one that is not numbered.  For views: it must not fail.
+ */
 Datum
 stream_last_position(PG_FUNCTION_ARGS)
 {
-	Stream	   *stream = StreamOpen(text_to_cstring(PG_GETARG_TEXT_PP(0)),
-									AccessShareLock, true);
+	Oid			relid = registered_relation(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	Relation	relation = OidIsValid(relid) ?
+		try_table_open(relid, AccessShareLock) : NULL;
+	Oid			sequence;
 
-	int64		number;
-
-	if (stream == NULL)
+	if (relation == NULL)
 		PG_RETURN_NULL();
-	number = StreamLastNumber(stream->parts.sequence);
-	StreamClose(stream);
-	PG_RETURN_INT64(number);
+	sequence = compat_getIdentitySequence(relation, STREAM_NO, true);
+	table_close(relation, AccessShareLock);
+	if (!OidIsValid(sequence))
+		PG_RETURN_NULL();
+	PG_RETURN_INT64(SequenceLastNumber(sequence));
 }

@@ -86,7 +86,7 @@ stream_read(PG_FUNCTION_ARGS)
 					 " ORDER BY aggregate_version LIMIT $4",
 					 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(stream->relation)),
 												RelationGetRelationName(stream->relation)));
-	StreamClose(stream);
+	StreamRelease(stream);
 	values[0] = CStringGetTextDatum(type);
 	values[1] = CStringGetTextDatum(id);
 	values[2] = PG_GETARG_DATUM(3);

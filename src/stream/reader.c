@@ -6,7 +6,7 @@
  * table at a time: the index gives places in order, neighbours among them are
  * on one page, and that page is locked once for all of them.  The columns of
  * an event are taken straight out of the tuple: the stream's shape has been
- * checked, none of them is null.
+ * checked.
  *
  * A table with children, or of another access method, is read through a plan
  * in chunks.
@@ -40,11 +40,11 @@
 /* how many tuples of a page are asked for ahead */
 #define PREFETCH_DISTANCE 6
 
-/* A short text: never out of line, and compressed only by force. */
+/* A text: nearly always plain, but compressed or out of line it may be. */
 static inline void
 read_text(const char *value, const char **bytes, int *length)
 {
-	if (unlikely(!VARATT_IS_SHORT(value) && VARATT_IS_EXTENDED(value)))
+	if (unlikely(VARATT_IS_EXTERNAL(value) || VARATT_IS_COMPRESSED(value)))
 		value = (const char *) pg_detoast_datum_packed((struct varlena *) value);
 	*bytes = VARDATA_ANY(value);
 	*length = VARSIZE_ANY_EXHDR(value);
@@ -60,6 +60,43 @@ next_value(const char *data, uint32 *offset)
 	value = data + *offset;
 	*offset = att_addlength_pointer(*offset, -1, value);
 	return value;
+}
+
+/* The event in a tuple that has not all columns in it, or nulls among them. */
+static void
+event_from_odd_tuple(Event *event, HeapTuple tuple, TupleDesc desc)
+{
+	static const AttrNumber wanted[] = {STREAM_NO, STREAM_EVENT_NAME,
+	STREAM_AGGREGATE_TYPE, STREAM_AGGREGATE_ID, STREAM_PAYLOAD};
+	Datum		values[lengthof(wanted)];
+
+	for (int i = 0; i < lengthof(wanted); i++)
+	{
+		bool		isnull;
+
+		values[i] = heap_getattr(tuple, wanted[i], desc, &isnull);
+		if (isnull)
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("column \"%s\" of an event is null",
+							NameStr(TupleDescAttr(desc, wanted[i] - 1)->attname))));
+	}
+	event->no = DatumGetInt64(values[0]);
+	read_text(DatumGetPointer(values[1]), &event->name, &event->name_length);
+	read_text(DatumGetPointer(values[2]), &event->type, &event->type_length);
+	read_text(DatumGetPointer(values[3]), &event->key, &event->key_length);
+	event->payload = values[4];
+}
+
+/* Are all columns that make an event in the tuple, and none of them null? */
+static inline bool
+is_plain(HeapTupleHeader tuple)
+{
+	const uint8 columns = (1 << STREAM_PAYLOAD) - 1;
+
+	return HeapTupleHeaderGetNatts(tuple) >= STREAM_PAYLOAD &&
+		((tuple->t_infomask & HEAP_HASNULL) == 0 ||
+		 (tuple->t_bits[0] & columns) == columns);
 }
 
 /* The event in a tuple of the stream's table. */
@@ -162,7 +199,11 @@ read_run(const Stream *stream, Snapshot snapshot, PageRun *run,
 	{
 		Event		event;
 
-		event_from_tuple(&event, &tuples[i]);
+		if (likely(is_plain(tuples[i].t_data)))
+			event_from_tuple(&event, &tuples[i]);
+		else
+			event_from_odd_tuple(&event, &tuples[i],
+								 RelationGetDescr(stream->relation));
 		more = receive(state, &event);
 	}
 	run->count = 0;

@@ -11,9 +11,13 @@
  * Whoever drew a number <= B is in W or has ended.  Once every member of W
  * has ended, each number <= B is visible to all later snapshots, or dead: B
  * is settled.  Nobody waits for that.  The pair (B, W) is kept in this
- * process and looked at again the next time.  It is a fact about the stream,
- * so it stays true whatever becomes of our own transaction; a sequence that
- * is restarted gets a new file, and the pair is forgotten.
+ * process and looked at again the next time.  It is a fact about the stream;
+ * a sequence that is restarted gets a new file, and the pair is forgotten.
+ *
+ * W knows nothing of our own transaction.  Once that has written to the
+ * stream, it may have numbers whose rows no snapshot shows yet (the statement
+ * that is running), and PREPARE may make it somebody else's.  Nothing new is
+ * settled then; the transactions after it will see to it.
  *
  * The caller takes its snapshot after Settle() has returned, never before.
  *
@@ -70,14 +74,18 @@ find_memory(Oid relid)
 	return memory;
 }
 
-/* Is it a VACUUM, or an index build that writes no events? */
+/*
+ * Is it a VACUUM, or an index build that writes no events?  A prepared
+ * transaction keeps its id when its process goes on to something else.
+ */
 static bool
 is_maintenance(const VirtualTransactionId *vxid)
 {
 	PGPROC	   *proc = compat_vxid_proc(vxid);
 
 	return proc != NULL &&
-		(proc->statusFlags & (PROC_IN_VACUUM | PROC_IN_SAFE_IC)) != 0;
+		(proc->statusFlags & (PROC_IN_VACUUM | PROC_IN_SAFE_IC)) != 0 &&
+		compat_proc_lxid(proc) == vxid->localTransactionId;
 }
 
 /* Add those who hold a writer's lock on this table. */
@@ -105,27 +113,37 @@ add_lockers(Writers *writers, Oid relid)
 	pfree(ids);
 }
 
-/* Those who may write to the stream: to its table or to a child of it. */
-static Writers
-find_writers(Relation relation)
+/* Has our own transaction locked the table as a writer does? */
+static bool
+writes_itself(Oid relid)
 {
-	Writers		writers = {0};
-
-	add_lockers(&writers, RelationGetRelid(relation));
-	if (relation->rd_rel->relhassubclass)
+	for (LOCKMODE mode = RowExclusiveLock; mode <= AccessExclusiveLock; mode++)
 	{
-		List	   *tables = find_all_inheritors(RelationGetRelid(relation),
-												 NoLock, NULL);
-		ListCell   *cell;
+		LOCKTAG		tag;
 
-		foreach(cell, tables)
-		{
-			if (lfirst_oid(cell) != RelationGetRelid(relation))
-				add_lockers(&writers, lfirst_oid(cell));
-		}
-		list_free(tables);
+		SET_LOCKTAG_RELATION(tag, MyDatabaseId, relid);
+		if (mode != ShareUpdateExclusiveLock && mode != ShareLock &&
+			compat_LockHeldByMe(&tag, mode))
+			return true;
 	}
-	return writers;
+	return false;
+}
+
+/* Those who may write to the stream: to its table or to a child of it. */
+static void
+find_writers(Settlement *look, Relation relation)
+{
+	List	   *tables = list_make1_oid(RelationGetRelid(relation));
+	ListCell   *cell;
+
+	if (relation->rd_rel->relhassubclass)
+		tables = find_all_inheritors(RelationGetRelid(relation), NoLock, NULL);
+	foreach(cell, tables)
+	{
+		add_lockers(&look->writers, lfirst_oid(cell));
+		look->own = look->own || writes_itself(lfirst_oid(cell));
+	}
+	list_free(tables);
 }
 
 /*
@@ -174,11 +192,11 @@ Settle(const Stream *stream)
 	SettleMemory *memory = find_memory(RelationGetRelid(stream->relation));
 	Relation	sequence = relation_open(stream->parts.sequence, AccessShareLock);
 	Oid			sequence_file = sequence->rd_rel->relfilenode;
-	Settlement	look;
+	Settlement	look = {0};
 
 	relation_close(sequence, AccessShareLock);
 	look.last_number = StreamLastNumber(stream->parts.sequence);
-	look.writers = find_writers(stream->relation);
+	find_writers(&look, stream->relation);
 
 	if (memory->sequence_file != sequence_file ||
 		look.last_number < memory->settled)
@@ -192,7 +210,11 @@ Settle(const Stream *stream)
 		memory->settled = Max(memory->settled, memory->pending_number);
 		forget_pending(memory);
 	}
-	if (look.writers.count == 0)
+	if (look.own)
+	{
+		/* we can tell nothing new */
+	}
+	else if (look.writers.count == 0)
 	{
 		memory->settled = Max(memory->settled, look.last_number);
 		forget_pending(memory);

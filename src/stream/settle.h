@@ -23,6 +23,7 @@ typedef struct Settlement
 	Writers		writers;		/* who wrote after that; palloc'd */
 	int64		settled;		/* numbers up to here are visible to any
 								 * snapshot taken from now on, or dead */
+	bool		own;			/* our own transaction writes, too */
 } Settlement;
 
 extern Settlement Settle(const Stream *stream);

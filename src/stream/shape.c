@@ -45,26 +45,26 @@ static const struct
 };
 
 static void
-refuse_shape(Relation relation, const char *detail)
+refuse_shape(Relation relation, int sqlerrcode, const char *detail)
 {
 	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			(errcode(sqlerrcode),
 			 errmsg("table \"%s\" does not have the shape of a stream",
 					RelationGetRelationName(relation)),
 			 errdetail_internal("%s", detail),
-			 errhint("Its first columns must be those of a table that stream_create makes.")));
+			 errhint("Its first columns and unique constraints must be those of a table that stream_create makes.")));
 }
 
 /* Raise an error unless the first columns are a stream's. */
 static void
-check_columns(Relation relation)
+check_columns(Relation relation, int sqlerrcode)
 {
 	TupleDesc	desc = RelationGetDescr(relation);
 
 	if (relation->rd_rel->relkind != RELKIND_RELATION)
-		refuse_shape(relation, "It is not an ordinary table.");
+		refuse_shape(relation, sqlerrcode, "It is not an ordinary table.");
 	if (relation->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
-		refuse_shape(relation, "It is temporary or unlogged.");
+		refuse_shape(relation, sqlerrcode, "It is temporary or unlogged.");
 	for (int i = 0; i < STREAM_COLUMNS; i++)
 	{
 		Form_pg_attribute attribute = i < desc->natts ?
@@ -74,38 +74,40 @@ check_columns(Relation relation)
 			strcmp(NameStr(attribute->attname), stream_columns[i].name) != 0 ||
 			attribute->atttypid != stream_columns[i].type ||
 			!attribute->attnotnull)
-			refuse_shape(relation,
+			refuse_shape(relation, sqlerrcode,
 						 psprintf("Column %d is not \"%s %s not null\".",
 								  i + 1, stream_columns[i].name,
 								  format_type_be(stream_columns[i].type)));
 		if (attribute->attcollation != InvalidOid &&
 			attribute->attcollation != C_COLLATION_OID)
-			refuse_shape(relation,
+			refuse_shape(relation, sqlerrcode,
 						 psprintf("Column \"%s\" is not collated \"C\".",
 								  stream_columns[i].name));
 	}
 	if (TupleDescAttr(desc, STREAM_NO - 1)->attidentity !=
 		ATTRIBUTE_IDENTITY_ALWAYS)
-		refuse_shape(relation,
+		refuse_shape(relation, sqlerrcode,
 					 "Column \"no\" is not \"generated always as identity\".");
 }
 
 /* The unique index on these columns; an error if there is none. */
 static Oid
-find_unique_index(Relation relation, int nkeys, const AttrNumber *keys)
+find_unique_index(Relation relation, int sqlerrcode, int nkeys,
+				  const AttrNumber *keys)
 {
 	Oid			index = UniqueIndexOn(relation, nkeys, keys);
 
 	if (!OidIsValid(index))
-		refuse_shape(relation,
-					 psprintf("It has no unique index that begins with column \"%s\".",
-							  stream_columns[keys[0] - 1].name));
+		refuse_shape(relation, sqlerrcode,
+					 psprintf("It has no plain, immediate unique constraint on \"%s\"%s.",
+							  stream_columns[keys[0] - 1].name,
+							  nkeys > 1 ? ", \"aggregate_id\", \"aggregate_version\"" : ""));
 	return index;
 }
 
 /* Take a table's parts, after making sure that it has a stream's shape. */
 StreamParts
-StreamExamine(Relation relation)
+StreamExamine(Relation relation, int sqlerrcode)
 {
 	static const AttrNumber number_key[] = {STREAM_NO};
 	static const AttrNumber event_key[] = {STREAM_EVENT_ID};
@@ -113,29 +115,47 @@ StreamExamine(Relation relation)
 	STREAM_AGGREGATE_ID, STREAM_AGGREGATE_VERSION};
 	StreamParts parts;
 
-	check_columns(relation);
-	parts.sequence = compat_getIdentitySequence(relation, STREAM_NO);
-	parts.number_index = find_unique_index(relation, 1, number_key);
-	parts.event_index = find_unique_index(relation, 1, event_key);
-	parts.version_index = find_unique_index(relation, 3, version_key);
+	check_columns(relation, sqlerrcode);
+	parts.sequence = compat_getIdentitySequence(relation, STREAM_NO, false);
+	parts.number_index = find_unique_index(relation, sqlerrcode, 1, number_key);
+	parts.event_index = find_unique_index(relation, sqlerrcode, 1, event_key);
+	parts.version_index = find_unique_index(relation, sqlerrcode, 3, version_key);
 	return parts;
 }
 
 /*
  * The last number that was drawn from a sequence, 0 if none.  Reads the
- * sequence itself, whose rights are not the caller's business; an error if it
- * does not give numbers one at a time and in order.
+ * sequence itself, whose rights are not the caller's business.
+ */
+int64
+SequenceLastNumber(Oid sequence)
+{
+	Relation	relation = relation_open(sequence, AccessShareLock);
+	Buffer		buffer = ReadBuffer(relation, 0);
+	Page		page = BufferGetPage(buffer);
+	HeapTupleHeader tuple;
+	Form_pg_sequence_data data;
+	int64		number;
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	tuple = (HeapTupleHeader) PageGetItem(page,
+										  PageGetItemId(page, FirstOffsetNumber));
+	data = (Form_pg_sequence_data) ((char *) tuple + tuple->t_hoff);
+	number = data->is_called ? data->last_value : data->last_value - 1;
+	UnlockReleaseBuffer(buffer);
+	relation_close(relation, AccessShareLock);
+	return number;
+}
+
+/*
+ * The last number of a stream's sequence; an error if that does not give
+ * numbers one at a time and in order.
  */
 int64
 StreamLastNumber(Oid sequence)
 {
-	Relation	relation;
 	HeapTuple	tuple = SearchSysCache1(SEQRELID, ObjectIdGetDatum(sequence));
 	Form_pg_sequence form;
-	Buffer		buffer;
-	Page		page;
-	Form_pg_sequence_data data;
-	int64		number;
 
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for sequence %u", sequence);
@@ -150,16 +170,5 @@ StreamLastNumber(Oid sequence)
 						 quote_qualified_identifier(get_namespace_name(get_rel_namespace(sequence)),
 													get_rel_name(sequence)))));
 	ReleaseSysCache(tuple);
-
-	relation = relation_open(sequence, AccessShareLock);
-	buffer = ReadBuffer(relation, 0);
-	LockBuffer(buffer, BUFFER_LOCK_SHARE);
-	page = BufferGetPage(buffer);
-	data = (Form_pg_sequence_data)
-		((char *) PageGetItem(page, PageGetItemId(page, FirstOffsetNumber)) +
-		 ((HeapTupleHeader) PageGetItem(page, PageGetItemId(page, FirstOffsetNumber)))->t_hoff);
-	number = data->is_called ? data->last_value : data->last_value - 1;
-	UnlockReleaseBuffer(buffer);
-	relation_close(relation, AccessShareLock);
-	return number;
+	return SequenceLastNumber(sequence);
 }

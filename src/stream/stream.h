@@ -4,7 +4,7 @@
  *
  * A stream is known by its name.  StreamOpen() locks its table and finds
  * what is needed to read and append; the result lives in the current memory
- * context, the relation until StreamClose() or the end of the transaction.
+ * context, the relation until StreamRelease() or the end of the transaction.
  */
 #ifndef WALLET_PROJECTION_STREAM_H
 #define WALLET_PROJECTION_STREAM_H
@@ -48,12 +48,14 @@ typedef struct Stream
 } Stream;
 
 /* shape.c */
-extern StreamParts StreamExamine(Relation relation);
+extern StreamParts StreamExamine(Relation relation, int sqlerrcode);
+extern int64 SequenceLastNumber(Oid sequence);
 extern int64 StreamLastNumber(Oid sequence);
 
 /* catalog.c */
 extern Stream *StreamOpen(const char *name, LOCKMODE mode, bool missing_ok);
-extern void StreamClose(Stream *stream);
+extern void StreamRelease(Stream *stream);
+extern Stream *StreamFind(const char *name, LOCKMODE mode);
 extern Stream *StreamEnsure(const char *name, LOCKMODE mode);
 extern void StreamCheckRights(Stream *stream, Oid role, uint32 rights);
 

@@ -14,13 +14,12 @@
 
 #include <uuid/uuid.h>
 
-#include "access/xact.h"
+#include "access/transam.h"
 #include "compat.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 
 #include "amount.h"
 #include "argument.h"
@@ -115,26 +114,33 @@ load_event(Wallet *wallet, TupleTableSlot *slot)
 				 errmsg("event %lld of stream \"%s\" cannot be read",
 						(long long) DatumGetInt64(values[STREAM_NO - 1]),
 						WALLET_STREAM),
-				 errdetail("The amount of %s %s.", name,
-						   AmountFaultReason(fault))));
+				 errdetail("The amount of %s of wallet \"%s\" %s.", name,
+						   TextDatumGetCString(values[STREAM_AGGREGATE_ID - 1]),
+						   AmountFaultReason(fault)),
+				 errhint("The wallet can be used again when the event is corrected.")));
 	wallet->balance += strcmp(name, "WalletWasDebited") == 0 ? -amount : amount;
 	return wallet->created;
 }
 
-/* Load the wallet from its newest events. */
-static void
+/*
+ * Load the wallet from its newest events.  Returns the transaction that has
+ * to be waited for first, or an invalid one.
+ */
+static TransactionId
 load_wallet(Command *command)
 {
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
 												  "wallet_projection load",
 												  ALLOCSET_SMALL_SIZES);
 	AggregateScan scan;
 	TupleTableSlot *slot;
+	TransactionId writer;
 	bool		known = false;
 
-	AggregateScanBegin(&scan, command->stream, &command->key, snapshot);
-	while (!known && (slot = AggregateScanNext(&scan)) != NULL)
+	memset(&command->wallet, 0, sizeof(Wallet));
+	AggregateScanBegin(&scan, command->stream, &command->key);
+	while (!known && (slot = AggregateScanNext(&scan)) != NULL &&
+		   !TransactionIdIsValid(scan.writer))
 	{
 		MemoryContext old = MemoryContextSwitchTo(context);
 
@@ -143,58 +149,62 @@ load_wallet(Command *command)
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(context);
 	}
+	writer = scan.writer;
 	AggregateScanEnd(&scan);
 	MemoryContextDelete(context);
-	UnregisterSnapshot(snapshot);
+	return writer;
 }
 
 /* Lock and load a wallet; the stream must be open with RowExclusiveLock. */
 static void
 begin_command(Command *command, const char *wallet_id, Stream *stream)
 {
-	memset(command, 0, sizeof(Command));
+	TransactionId writer;
+
 	command->wallet_id = wallet_id;
 	command->stream = stream;
 	StreamCheckRights(stream, GetUserId(), ACL_INSERT);
-	AppendLock(stream, WALLET_TYPE, wallet_id);
 	command->key = AggregateKeyMake(WALLET_TYPE, wallet_id);
-	load_wallet(command);
+	for (;;)
+	{
+		AppendLock(stream, &command->key);
+		writer = load_wallet(command);
+		if (!TransactionIdIsValid(writer))
+			return;
+		AppendWait(stream, &command->key, writer);
+	}
 }
 
-/* An object of up to two pairs, in the order of jsonb's keys. */
+static void
+push_string(JsonbParseState **state, JsonbIteratorToken token,
+			const char *string)
+{
+	JsonbValue	value;
+
+	value.type = jbvString;
+	value.val.string.val = unconstify(char *, string);
+	value.val.string.len = strlen(string);
+	(void) pushJsonbValue(state, token, &value);
+}
+
+/* An object of an amount, and the wallet's id if there is one. */
 static Jsonb *
 make_object(const char *amount_key, Numeric amount, const char *wallet_id)
 {
 	JsonbParseState *state = NULL;
 	JsonbValue	value;
-	JsonbValue *object;
-	bool		id_first = strlen(amount_key) > strlen("walletId");
 
 	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	for (int i = 0; i < 2; i++)
+	if (wallet_id != NULL)
 	{
-		bool		is_id = id_first == (i == 0);
-
-		if (is_id && wallet_id == NULL)
-			continue;
-		value.type = jbvString;
-		value.val.string.val = unconstify(char *, is_id ? "walletId" : amount_key);
-		value.val.string.len = strlen(value.val.string.val);
-		(void) pushJsonbValue(&state, WJB_KEY, &value);
-		if (is_id)
-		{
-			value.val.string.val = unconstify(char *, wallet_id);
-			value.val.string.len = strlen(wallet_id);
-		}
-		else
-		{
-			value.type = jbvNumeric;
-			value.val.numeric = amount;
-		}
-		(void) pushJsonbValue(&state, WJB_VALUE, &value);
+		push_string(&state, WJB_KEY, "walletId");
+		push_string(&state, WJB_VALUE, wallet_id);
 	}
-	object = pushJsonbValue(&state, WJB_END_OBJECT, NULL);
-	return JsonbValueToJsonb(object);
+	push_string(&state, WJB_KEY, amount_key);
+	value.type = jbvNumeric;
+	value.val.numeric = amount;
+	(void) pushJsonbValue(&state, WJB_VALUE, &value);
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 
 /* Append the command's event, with the balance after it; the new version. */
@@ -212,7 +222,8 @@ end_command(Command *command, const char *event_name, const char *amount_key,
 								 NULL);
 	version = AppendEvents(command->stream, &command->key,
 						   command->wallet.version, &event, 1);
-	StreamClose(command->stream);
+	AppendUnlock(command->stream, &command->key);
+	StreamRelease(command->stream);
 	return version;
 }
 
@@ -231,7 +242,7 @@ create_wallet(FunctionCallInfo fcinfo, const char *wallet_id, int number)
 				 errmsg("Initial balance must not be negative")));
 	begin_command(&command, wallet_id,
 				  StreamEnsure(WALLET_STREAM, RowExclusiveLock));
-	if (command.wallet.version != 0)
+	if (command.wallet.created)
 		ereport(ERROR,
 				(errcode(ERRCODE_WALLET_EXISTS),
 				 errmsg("wallet \"%s\" exists already", wallet_id)));
@@ -266,7 +277,7 @@ wallet_create_with_new_id(PG_FUNCTION_ARGS)
 static void
 begin_transaction(Command *command, const char *wallet_id, int64 expected)
 {
-	Stream	   *stream = StreamOpen(WALLET_STREAM, RowExclusiveLock, true);
+	Stream	   *stream = StreamFind(WALLET_STREAM, RowExclusiveLock);
 
 	if (stream != NULL)
 		begin_command(command, wallet_id, stream);

@@ -6,6 +6,9 @@
 # beforehand.
 run_sessions()
 {
+	# shellcheck disable=SC2034  # CPU time would not tell
+	local clock=$wall_clock
+
 	sql "SELECT projection_reset('wallet_balance'); ${4:-}" >/dev/null
 	settle
 	events_per_second "$3" "$1" "$2"

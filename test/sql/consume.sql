@@ -94,7 +94,6 @@ SELECT * FROM status;
 --
 SELECT append_event('w2', 'WalletWasDebited', '{"amount": 1}'), append_event('w3', 'WalletWasDebited', '{"amount": 1}'), append_event('w3', 'WalletWasDebited', '{"amount": 1}'),
        append_event('bad', 'WalletWasDebited', '{"amount": 1}'), append_event('w4', 'WalletWasDebited', '{"amount": 1}');
-SELECT max(no) - 1 = 33 AS known FROM wallet_stream;
 CALL projection_consume('async_projection', stop_on_failure => true);
 \echo :LAST_ERROR_SQLSTATE
 SELECT * FROM status;
@@ -103,7 +102,7 @@ SELECT * FROM consumer_locks;
 CALL projection_consume('async_projection', finish_when_no_messages => true);
 \echo :LAST_ERROR_SQLSTATE
 SELECT * FROM status;
-CALL projection_consume('async_projection', time_limit => '1 ms');
+CALL projection_consume('async_projection', time_limit => '500 ms');
 -- a session sees the same
 SELECT error_of($$ SELECT projection_run('wallet_balance') $$);
 -- mended, it goes on, and the error is forgotten

@@ -142,12 +142,12 @@ END $$;
 CREATE TRIGGER after_row AFTER INSERT OR UPDATE ON wallet_balances FOR EACH ROW EXECUTE FUNCTION fire();
 SELECT wallet_create('g', 1), wallet_debit('a', 1), wallet_debit('b', 1), wallet_create('h', 2);
 SELECT projection_run('wallet_balance');
-SELECT what FROM fired ORDER BY id;
+SELECT what FROM fired ORDER BY what COLLATE "C";
 TRUNCATE fired;
 CREATE TRIGGER before_row BEFORE INSERT OR UPDATE ON wallet_balances FOR EACH ROW EXECUTE FUNCTION fire();
 SELECT wallet_create('i', 1), wallet_debit('a', 1), wallet_create('j', 2), wallet_debit('b', 1);
 SELECT projection_run('wallet_balance');
-SELECT what FROM fired ORDER BY id;
+SELECT what FROM fired ORDER BY what COLLATE "C";
 SELECT wallet_id, current_balance, note FROM wallet_balances WHERE note LIKE '%trigger' ORDER BY wallet_id;
 SELECT * FROM check_read_model();
 DROP TRIGGER before_row ON wallet_balances;
@@ -159,13 +159,13 @@ CREATE TRIGGER when_row AFTER UPDATE ON wallet_balances FOR EACH ROW WHEN (NEW.c
 CREATE TRIGGER of_note AFTER UPDATE OF note ON wallet_balances FOR EACH ROW EXECUTE FUNCTION fire();
 SELECT wallet_credit('b', 200), wallet_credit('c', 1), wallet_credit('d', 1);
 SELECT projection_run('wallet_balance');
-SELECT what FROM fired ORDER BY id;
+SELECT what FROM fired ORDER BY what COLLATE "C";
 TRUNCATE fired;
 DROP TRIGGER when_row ON wallet_balances;
 CREATE TRIGGER of_balance AFTER UPDATE OF current_balance ON wallet_balances FOR EACH ROW EXECUTE FUNCTION fire();
 SELECT wallet_credit('c', 1);
 SELECT projection_run('wallet_balance');
-SELECT what FROM fired ORDER BY id;
+SELECT what FROM fired ORDER BY what COLLATE "C";
 DROP TRIGGER of_note ON wallet_balances;
 DROP TRIGGER of_balance ON wallet_balances;
 
@@ -182,11 +182,23 @@ SELECT run_after('CREATE TRIGGER refuse AFTER UPDATE ON wallet_balances FOR EACH
 -- one that changes other rows of the same batch
 CREATE FUNCTION spread() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    UPDATE regress_wp.wallet_balances SET note = 'spread from ' || NEW.wallet_id WHERE wallet_id <> NEW.wallet_id AND tenant = 'none';
+    UPDATE regress_wp.wallet_balances SET note = 'spread from ' || NEW.wallet_id WHERE wallet_id <> NEW.wallet_id;
     RETURN NEW;
 END $$;
 SELECT run_after('CREATE TRIGGER spread AFTER UPDATE ON wallet_balances FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION spread()');
-SELECT run_after('CREATE TRIGGER spread BEFORE UPDATE ON wallet_balances FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION spread()');
+SELECT regexp_replace(run_after('CREATE TRIGGER spread BEFORE UPDATE ON wallet_balances FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION spread()'), 'Wallet "[ab]"', 'Wallet "..."');
+-- a constraint's function that does so
+CREATE FUNCTION meddle(wallet_id text) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+    IF wallet_id IN ('a', 'b') AND current_setting('regress_wp.meddle') = 'on' THEN
+        SET LOCAL regress_wp.meddle = off;
+        UPDATE regress_wp.wallet_balances b SET note = 'meddled with' WHERE b.wallet_id IN ('a', 'b') AND b.wallet_id <> meddle.wallet_id;
+        SET LOCAL regress_wp.meddle = on;
+    END IF;
+    RETURN true;
+END $$;
+SET regress_wp.meddle = off;
+SELECT regexp_replace(run_after('ALTER TABLE wallet_balances ADD CHECK (regress_wp.meddle(wallet_id))', 'SET LOCAL regress_wp.meddle = on'), 'Wallet "[ab]"', 'Wallet "..."');
 -- one that changes the amounts has its will
 CREATE FUNCTION round_up() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.current_balance = 1000; RETURN NEW; END $$;
 SELECT run_after('CREATE TRIGGER round_up BEFORE INSERT ON wallet_balances FOR EACH ROW WHEN (NEW.wallet_id = ''k'') EXECUTE FUNCTION round_up()');
@@ -203,7 +215,7 @@ BEGIN
 END $$;
 CREATE TRIGGER notify_large AFTER INSERT OR UPDATE ON wallet_balances FOR EACH ROW EXECUTE FUNCTION notify_large();
 SELECT projection_run('wallet_balance');
-SELECT aggregate_id, event_name, payload FROM notices ORDER BY no;
+SELECT aggregate_id, event_name, payload FROM notices ORDER BY aggregate_id;
 SELECT * FROM check_read_model();
 DROP TRIGGER notify_large ON wallet_balances;
 
@@ -243,14 +255,17 @@ DROP TRIGGER after_table ON wallet_balances;
 --
 CREATE FUNCTION debit_all() RETURNS SETOF text LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM append_event(wallet_id, 'WalletWasDebited', '{"amount": 0.01}') FROM (SELECT aggregate_id AS wallet_id FROM wallet_stream WHERE event_name = 'WalletWasCreated' ORDER BY no) w;
+    PERFORM append_event(aggregate_id, 'WalletWasDebited', jsonb_build_object('amount', n / 100.0))
+       FROM (SELECT aggregate_id, row_number() OVER (ORDER BY no) AS n FROM wallet_stream WHERE event_name = 'WalletWasCreated' ORDER BY no) w;
     PERFORM projection_run('wallet_balance');
     RETURN QUERY SELECT check_read_model();
 END $$;
 SELECT debit_all();
 SELECT debit_all();
 CREATE TABLE copy AS SELECT wallet_id, current_balance, total_debits, total_credits, transaction_count FROM wallet_balances;
+-- each row in another's place
 DELETE FROM wallet_balances;
+VACUUM wallet_balances;
 INSERT INTO wallet_balances (wallet_id, current_balance, total_debits, total_credits, transaction_count) SELECT * FROM copy ORDER BY wallet_id DESC;
 SELECT debit_all();
 UPDATE wallet_balances SET wallet_id = CASE wallet_id WHEN 'a' THEN 'b' WHEN 'b' THEN 'a' ELSE wallet_id END || '?';

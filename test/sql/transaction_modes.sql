@@ -15,7 +15,6 @@ SELECT wallet_create('w1', 10);
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 SELECT error_of($$ SELECT projection_run('wallet_balance') $$);
 SELECT error_of($$ SELECT projection_backfill('wallet_balance') $$);
-SELECT error_of($$ SELECT projection_run('no such projection') $$);
 -- commands do: they look at the newest events in any case
 SELECT wallet_debit('w1', 1), wallet_create('w2', 5);
 SELECT stream_append('wallet_stream', 'Other', 'x', '[{"event_name": "e", "payload": {}}]', 0);

@@ -20,8 +20,10 @@ sub work
 
 	while (!$self->{session}->over)
 	{
+		my $calm = $self->{session}->longest_hold == 0;
 		my $action = choose(
-			30 => 'consume', 40 => 'run', 12 => 'block', 4 => 'backfill',
+			$calm ? 80 : 10 => 'sprint',
+			30 => 'consume', 30 => 'run', 12 => 'block',
 			2 => 'run_in_old_snapshot', 3 => 'pause', 2 => 'reconnect');
 		$self->$action;
 	}
@@ -62,36 +64,55 @@ sub consume
 	return;
 }
 
-# A limit of events; small ones cut a read in the middle of a gap.
-sub limit
+# Batches as fast as the server can.
+sub sprint
 {
-	return chance(0.4) ? undef : 1 + int(rand(20));
+	my ($self) = @_;
+
+	$self->{session}->attempt(
+		'sprint of batches',
+		sub {
+			$self->{session}->execute(q(
+				DO $$ BEGIN FOR i IN 1..200 LOOP
+					PERFORM projection_run('wallet_balance'); COMMIT;
+				END LOOP; END $$));
+		});
+	return;
 }
 
-# As fast as it goes, each time in a transaction of its own.
+# Batches in transactions of their own.
 sub run
 {
 	my ($self) = @_;
 	my $session = $self->{session};
 
-	foreach (0 .. int(rand(50)))
+	foreach (0 .. int(rand(20)))
 	{
-		$session->attempt('projection_run', sub { $self->apply(limit()) })
+		$session->attempt('batch', sub { apply($session) })
 		  or last;
 	}
 	return;
 }
 
+# Applies events in the current transaction: of all partitions that are free,
+# or of a few; sometimes up to a limit, which cuts the read in the middle.
 sub apply
 {
-	my ($self, $limit) = @_;
-	my $session = $self->{session};
-	my $events =
-	  $session->query(q(SELECT projection_run('wallet_balance', ?)), $limit);
+	my ($session) = @_;
+	my $limit = chance(0.4) ? undef : 1 + int(rand(20));
+	my $events;
 
+	if (chance(0.2))
+	{
+		$session->query(q(SELECT projection_backfill('wallet_balance', ?)),
+			chance(0.3) ? undef : 1 + int(rand(4)));
+		$session->count('projection_backfill');
+		return;
+	}
+	$events =
+	  $session->query(q(SELECT projection_run('wallet_balance', ?)), $limit);
 	$session->fail("a run of at most $limit events applied $events")
 	  if defined $limit && $events > $limit;
-	$session->count('events applied by projection_run', $events);
 	return;
 }
 
@@ -105,13 +126,13 @@ sub block
 
 	$hold = between(0.01, 0.5) if $hold > 0.5;
 	$session->attempt(
-		"projection_run, then $end",
+		"batch, then $end",
 		sub {
 			$session->execute('BEGIN');
-			$self->apply(limit());
+			apply($session);
 			$session->execute('SAVEPOINT before_more');
 			sleep($hold);
-			$self->apply(limit()) if chance(0.5);
+			apply($session) if chance(0.5);
 			$session->execute('ROLLBACK TO SAVEPOINT before_more')
 			  if chance(0.3);
 			$self->end_block($end, $hold);
@@ -135,21 +156,6 @@ sub end_block
 	return;
 }
 
-sub backfill
-{
-	my ($self) = @_;
-	my $session = $self->{session};
-
-	$session->attempt(
-		'projection_backfill',
-		sub {
-			$session->query(
-				q(SELECT projection_backfill('wallet_balance', ?)),
-				chance(0.5) ? undef : 1 + int(rand(4)));
-		});
-	return;
-}
-
 # Must be refused: the snapshot may be older than what is settled.
 sub run_in_old_snapshot
 {
@@ -163,7 +169,7 @@ sub run_in_old_snapshot
 
 			$session->execute('BEGIN ISOLATION LEVEL '
 				  . choose(50 => 'REPEATABLE READ', 50 => 'SERIALIZABLE'));
-			eval { $self->apply; 1 } or do
+			eval { apply($session); 1 } or do
 			{
 				die $@ unless ref $@ && $@->{state} eq '25001';
 				$refused = 1;

@@ -122,19 +122,19 @@ sub set_batch_size
 	return;
 }
 
-# In the first third of the run, so that it does not hide what goes wrong
+# In the first half of the run, so that it does not hide what goes wrong
 # later: the read model from the first event again.
 sub start_again
 {
 	my ($self) = @_;
 	my $session = $self->{session};
 	my $seconds = $self->{run}{seconds};
-	my $partitions = 1 + int(rand(20));
+	my $partitions = choose(50 => 1, 50 => 1 + int(rand(40)));
 
 	return
 	  if $self->{started_again} >= 2
-	  || $session->elapsed < $seconds * (1 + $self->{started_again}) / 8
-	  || $session->elapsed > $seconds / 3;
+	  || $session->elapsed < $seconds * (1 + $self->{started_again}) / 10
+	  || $session->elapsed > $seconds / 2;
 	if ($self->{started_again} == 0)
 	{
 		$self->{started_again} += $session->attempt(

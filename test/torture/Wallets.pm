@@ -2,6 +2,7 @@
 #
 # c-N    touched by the wallet's commands alone
 # m-N    touched by everybody
+# s-N    touched by one writer, in short transactions
 # d-N    made by all writers at once, by the same call
 # and those with a UUID for a name, made by wallet_create(initial_balance).
 
@@ -15,8 +16,8 @@ no warnings qw(portable);
 use Encode qw(encode_utf8);
 
 use Exporter qw(import);
-our @EXPORT_OK = qw(hot_wallet cold_wallet duel_wallet all_wallets
-  partition_hash HOT_WALLETS DUELS_PER_SECOND);
+our @EXPORT_OK = qw(hot_wallet cold_wallet duel_wallet sprint_wallet
+  all_wallets partition_hash HOT_WALLETS DUELS_PER_SECOND);
 
 use constant HOT_WALLETS => 3;
 use constant DUELS_PER_SECOND => 2;
@@ -36,6 +37,12 @@ sub cold_wallet
 	return "$kind-$number" . ($odd{ $number % 40 } // '');
 }
 
+sub sprint_wallet
+{
+	my ($writer) = @_;
+	return "s-$writer";
+}
+
 sub duel_wallet
 {
 	my ($number) = @_;
@@ -45,13 +52,14 @@ sub duel_wallet
 # All whose names are known beforehand.
 sub all_wallets
 {
-	my ($cold, $duels) = @_;
+	my ($cold, $duels, $writers) = @_;
 
 	return (
 		(map { hot_wallet('c', $_), hot_wallet('m', $_) }
 			  0 .. HOT_WALLETS - 1),
 		(map { cold_wallet('c', $_), cold_wallet('m', $_) } 0 .. $cold - 1),
-		(map { duel_wallet($_) } 0 .. $duels - 1));
+		(map { duel_wallet($_) } 0 .. $duels - 1),
+		(map { sprint_wallet($_) } 0 .. $writers - 1));
 }
 
 sub mix

@@ -16,18 +16,26 @@ use warnings;
 use Digest::MD5 qw(md5_hex);
 use Time::HiRes qw(sleep time);
 
+use Consumer ();
 use Session qw(chance choose between);
-use Wallets qw(hot_wallet cold_wallet duel_wallet partition_hash HOT_WALLETS
-  DUELS_PER_SECOND);
+use Wallets qw(hot_wallet cold_wallet duel_wallet sprint_wallet
+  partition_hash HOT_WALLETS DUELS_PER_SECOND);
 
 # how many made calls are kept to be repeated
 use constant REPEATABLE => 50;
+
+# cold wallets: so many at first, so many more each second, so many the young
+# ones that are preferred
+use constant { FIRST_WALLETS => 200, NEW_WALLETS => 20, YOUNG => 40 };
 
 # how many write in calm times
 use constant FAST_WRITERS => 2;
 
 # of an INSERT, where others are faster
 use constant TRIES => 4;
+
+my $insert = q(INSERT INTO wallet_stream (event_id, event_name,
+	aggregate_type, aggregate_id, aggregate_version, payload));
 
 my @foreign_types = qw(Order Wal Wallets wallet);
 
@@ -41,6 +49,7 @@ sub work
 		known => {},       # wallets that certainly exist
 		calls => [],       # of stream_append, to be repeated
 		last_duel => -1,
+		consume_next => 0,
 	}, __PACKAGE__;
 
 	while (!$self->{session}->over)
@@ -48,7 +57,9 @@ sub work
 		$self->duel;
 		$self->hold_for_long if $number == 0;
 		my $action =
-		  $self->{session}->longest_hold > 0 ? rough_action() : $self->calm_action;
+		    $self->{consume_next}-- > 0 ? 'consume'
+		  : $self->{session}->longest_hold > 0 ? rough_action()
+		  :                                      $self->calm_action;
 		$self->$action;
 	}
 	$self->{session}->finish;
@@ -59,7 +70,7 @@ sub rough_action
 {
 	return choose(
 		60 => 'single', 25 => 'block', 10 => 'finish_prepared',
-		4 => 'repeat', 1 => 'reconnect');
+		4 => 'repeat', 5 => 'consume', 1 => 'reconnect');
 }
 
 # Few sessions, and fast: numbers settle all the time, and what is wrong with
@@ -68,14 +79,43 @@ sub calm_action
 {
 	my ($self) = @_;
 
-	return choose(10 => 'finish_prepared', 90 => 'rest')
+	return choose(50 => 'finish_prepared', 50 => 'rest')
 	  if $self->{number} >= FAST_WRITERS;
-	return choose(95 => 'single', 4 => 'finish_prepared', 1 => 'block');
+	return choose(
+		20 => 'sprint', 75 => 'single', 4 => 'block', 1 => 'finish_prepared');
+}
+
+# Many short transactions, as fast as the server can, on a wallet of our own.
+sub sprint
+{
+	my ($self) = @_;
+	my $session = $self->{session};
+	my $wallet = sprint_wallet($self->{number});
+	my $statement = choose(
+		50 => "PERFORM wallet_credit('$wallet', 1)",
+		50 => "$insert SELECT gen_random_uuid(), 'WalletWasCredited', 'Wallet',
+			'$wallet', max(aggregate_version) + 1, '{\"amount\": 1}'
+			FROM wallet_stream
+			WHERE aggregate_type = 'Wallet' AND aggregate_id = '$wallet'");
+
+	if (!$self->{known}{$wallet})
+	{
+		$session->attempt('sprint', sub { $self->create($wallet) });
+		$self->{known}{$wallet} = 1;
+	}
+	$session->attempt(
+		'sprint',
+		sub {
+			$session->execute(
+				"DO \$\$ BEGIN FOR i IN 1..100 LOOP $statement; COMMIT;"
+				  . ' END LOOP; END $$');
+		});
+	return;
 }
 
 sub rest
 {
-	sleep(0.05);
+	sleep(0.02);
 	return;
 }
 
@@ -87,18 +127,18 @@ sub reconnect
 }
 
 # How many cold wallets are in use by now: new ones come up all the time, as
-# the first events of a wallet are the ones whose order matters most.
-sub cold_wallets
+# the order of a wallet's first events matters most.
+sub cold_wallets_after
 {
-	my ($self) = @_;
-	return 50 + int(20 * $self->{session}->elapsed);
+	my ($seconds) = @_;
+	return FIRST_WALLETS + int(NEW_WALLETS * $seconds);
 }
 
 sub wallet
 {
 	my ($self, $kind) = @_;
-	my $cold = $self->cold_wallets;
-	my $oldest = chance(0.5) ? $cold - 30 : 0;
+	my $cold = cold_wallets_after($self->{session}->elapsed);
+	my $oldest = chance(0.5) && !$self->{cold_only} ? $cold - YOUNG : 0;
 
 	return hot_wallet($kind, int(rand(HOT_WALLETS)))
 	  if !$self->{cold_only} && chance(0.4);
@@ -200,8 +240,13 @@ sub steps
 		sleep($hold) if $hold > 0 && $step == $pause_after;
 	}
 	$self->new_wallet if chance(0.1);
-	$self->run_projection
-	  if $isolation eq 'READ COMMITTED' && chance(0.1);
+	if ($isolation eq 'READ COMMITTED' && chance(0.3))
+	{
+		# append and apply in one transaction
+		Consumer::apply($self->{session});
+		$self->{session}->count('append and batch');
+		$self->{consume_next} = 5;
+	}
 	return;
 }
 
@@ -229,15 +274,14 @@ sub step_in_savepoint
 	return;
 }
 
-# Append and apply in one transaction.
-sub run_projection
+# A session that writes may consume as well; it must not take what it saw while
+# it was writing for what it sees afterwards.
+sub consume
 {
 	my ($self) = @_;
-	my $limit = chance(0.5) ? undef : 1 + int(rand(20));
+	my $session = $self->{session};
 
-	$self->{session}
-	  ->query(q(SELECT projection_run('wallet_balance', ?)), $limit);
-	$self->{session}->count('append and run');
+	$session->attempt('writer as consumer', sub { Consumer::apply($session) });
 	return;
 }
 
@@ -539,9 +583,6 @@ sub duel
 		});
 	return;
 }
-
-my $insert = q(INSERT INTO wallet_stream (event_id, event_name,
-	aggregate_type, aggregate_id, aggregate_version, payload));
 
 # A foreign writer: version first, then the INSERT, again if somebody else was
 # faster.

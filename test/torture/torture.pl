@@ -47,19 +47,20 @@ GetOptions(map { ("$_=i" => \$options{$_}) } keys %options)
   or die "usage: torture/run [--seconds N] [--seed S] [--writers W]"
   . " [--consumers C] [--crashes K]\n";
 
-# how long, after the time is over, the sessions may take to end
-use constant PATIENCE => 60;
+# how many seconds, after the time is over, the sessions may take to end
+use constant PATIENCE => 15;
 
 # what a run of the default length must have done
 my @must_happen = (
-	qw(command append insert insert_many copy foreign_type duel check),
-	'repeated call', 'savepoint rolled back', 'append and run',
+	qw(command append insert insert_many copy foreign_type sprint duel check),
+	'repeated call', 'savepoint rolled back',
 	'transaction committed', 'transaction committed (long)',
 	'transaction rolled_back', 'transaction prepared',
 	'transaction prepared (long)', 'prepared (very long)',
 	'COMMIT PREPARED', 'ROLLBACK PREPARED',
-	qw(projection_consume projection_run projection_backfill),
-	(map { "projection_run, then $_" } qw(COMMIT ROLLBACK PREPARE)),
+	qw(projection_consume projection_backfill batch),
+	(map { "batch, then $_" } qw(COMMIT ROLLBACK PREPARE)),
+	'append and batch', 'writer as consumer',
 	'refused in an old snapshot',
 	qw(pg_terminate_backend pg_cancel_backend projection_set projection_reset),
 	'projection_delete, projection_init');
@@ -69,7 +70,7 @@ my $run = {
 	database => "torture_$$",
 	seconds => $seconds,
 	crashes => $options{crashes},
-	cold => 150 + 20 * $seconds };
+	cold => Writer::cold_wallets_after($seconds) + 20 };
 my %counts;
 my %crashes;
 my @failures;
@@ -130,7 +131,8 @@ sub set_up
 	$session->execute('INSERT INTO torture.wallet VALUES (?, ?, ?)',
 		$_, partition_hash($_), /^c/ ? 1 : 0)
 	  foreach (all_wallets($run->{cold},
-			$seconds * DUELS_PER_SECOND + 10));
+			$seconds * DUELS_PER_SECOND + 10,
+			$options{writers}));
 	$session->execute('COMMIT');
 	$session->execute('ANALYZE torture.wallet');
 	$session->disconnect;
@@ -188,7 +190,7 @@ sub read_reports
 	{
 		if (!$select->can_read($run->{ends} + PATIENCE - time))
 		{
-			push(@failures, 'some sessions do not end');
+			push(@failures, 'sessions do not end', waiting_sessions());
 			last;
 		}
 		sysread($reader, $buffer, 65536, length($buffer)) or last;
@@ -204,6 +206,23 @@ sub read_reports
 		}
 	}
 	return;
+}
+
+# Who waits for whom; 0 is a prepared transaction.
+sub waiting_sessions
+{
+	my $session = Session->new('main', $run);
+	my @rows = $session->rows(q(
+		SELECT application_name AS role, pid, pg_blocking_pids(pid) AS waits_for,
+		       wait_event, query,
+		       (SELECT array_agg(format('%s %s', locktype, mode)) FROM pg_locks l
+		         WHERE l.pid = a.pid AND NOT granted) AS lock
+		  FROM pg_stat_activity a
+		 WHERE datname = current_database() AND state <> 'idle'
+		   AND pid <> pg_backend_pid()));
+
+	$session->disconnect;
+	return map { describe($_) } @rows;
 }
 
 # A session has met a server that was started again at this time.
@@ -257,7 +276,11 @@ sub none
 sub describe
 {
 	my ($row) = @_;
-	return join(', ', map { "$_ " . ($row->{$_} // 'NULL') } sort keys %$row);
+	return join(', ',
+		map {
+			my $value = $row->{$_} // 'NULL';
+			"$_ " . (ref $value ? "(@$value)" : $value)
+		} sort keys %$row);
 }
 
 my $wallet_event = q(

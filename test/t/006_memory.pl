@@ -1,0 +1,67 @@
+# wallet_projection.batch_memory bounds what a backfill takes, however many
+# wallets there are.  Measured as the growth of the process's address space.
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib $FindBin::RealBin;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use WalletTest;
+
+plan skip_all => 'there is no /proc' unless -r "/proc/$$/status";
+
+my $wallets = 200_000;
+my $node = new_node('memory', 'jit = off', 'shared_buffers = 64MB',
+	'max_wal_size = 1GB');
+
+# The most that the process has had, in kilobytes.
+sub peak
+{
+	my ($pid) = @_;
+
+	slurp_file("/proc/$pid/status") =~ /^VmPeak:\s*(\d+) kB/m or die;
+	return $1;
+}
+
+# By how much a backfill within these limits makes a session grow.
+sub growth
+{
+	my ($batch_memory) = @_;
+	my $session = $node->background_psql('postgres');
+	my $pid = backend_pid($session);
+
+	# what any session takes at its first batch
+	$session->query_safe("SET wallet_projection.batch_memory = '$batch_memory'");
+	$session->query_safe("SELECT projection_reset('wallet_balance')");
+	$session->query_safe("SELECT projection_run('wallet_balance', 1000)");
+
+	my $before = peak($pid);
+	is($session->query_safe("SELECT projection_backfill('wallet_balance')"),
+		$wallets - 1000, "backfill in $batch_memory");
+	my $growth = peak($pid) - $before;
+
+	$session->quit;
+	note "grew by $growth kB";
+	is( $node->safe_psql(
+			'postgres', 'SELECT count(*), sum(current_balance) FROM wallet_balances'),
+		"$wallets|$wallets.0000",
+		'all wallets are there');
+	return $growth;
+}
+
+install($node);
+$node->safe_psql('postgres', <<"SQL");
+INSERT INTO wallet_stream (event_id, event_name, aggregate_type, aggregate_id, aggregate_version, payload)
+SELECT gen_random_uuid(), 'WalletWasCreated', 'Wallet', 'wallet number ' || i, 1, '{"initialBalance": 1}'
+  FROM generate_series(1, $wallets) i;
+SQL
+
+my $unbounded = growth('256MB');
+my $bounded = growth('2MB');
+
+cmp_ok($unbounded, '>', 30_000, 'so many wallets would take much');
+cmp_ok($bounded, '<', 16_000, 'but take no more than they may, but for a cache');
+
+$node->stop;
+done_testing();

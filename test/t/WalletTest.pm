@@ -1,0 +1,183 @@
+# WalletTest: what the tests in this directory share.
+#
+# They are run by
+#     make installcheck TAP_TESTS=1 PROVE_TESTS='test/t/*.pl'
+# after `make install`; the Makefiles of PostgreSQL that this goes through tell
+# prove where the modules PostgreSQL::Test::* are.  IPC::Run must be there.
+package WalletTest;
+
+use strict;
+use warnings FATAL => 'all';
+
+use Exporter 'import';
+use IPC::Run;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+our @EXPORT = qw(new_node install consistent is_prefix put_wallets
+  start_client stop_client start_load start_writers sqlstate backend_pid);
+
+# A row of the read model must at any time equal a prefix of its wallet's
+# events; at the end no wallet may be behind.
+my $oracle = <<'SQL';
+CREATE FUNCTION oracle(OUT not_a_prefix bigint, OUT behind bigint) LANGUAGE sql AS $$
+  WITH prefix AS (
+    SELECT aggregate_id, lead(no) OVER w IS NULL AS whole,
+           (sum(CASE event_name WHEN 'WalletWasDebited' THEN -amount ELSE amount END) OVER w,
+            coalesce(sum(amount) FILTER (WHERE event_name = 'WalletWasDebited') OVER w, 0),
+            coalesce(sum(amount) FILTER (WHERE event_name = 'WalletWasCredited') OVER w, 0),
+            (count(*) OVER w - 1)::integer) AS state
+      FROM public.wallet_stream,
+           LATERAL (SELECT coalesce(payload->>'amount', payload->>'initialBalance')::numeric) a (amount)
+    WINDOW w AS (PARTITION BY aggregate_id ORDER BY aggregate_version)),
+  wallet AS (
+    SELECT wallet_id, (current_balance, total_debits, total_credits, transaction_count) AS state
+      FROM public.wallet_balances)
+  SELECT (SELECT count(*) FROM wallet LEFT JOIN prefix ON aggregate_id = wallet_id AND prefix.state = wallet.state
+           WHERE aggregate_id IS NULL),
+         (SELECT count(*) FROM prefix LEFT JOIN wallet ON wallet_id = aggregate_id AND wallet.state = prefix.state
+           WHERE whole AND wallet_id IS NULL)
+$$;
+SQL
+
+# A server of our own, with these settings.
+sub new_node
+{
+	my ($name, @settings) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+
+	$node->init(extra => [ '--encoding=UTF8', '--locale=C' ]);
+	$node->append_conf('postgresql.conf',
+		join("\n", 'log_statement = none', 'autovacuum = off', @settings));
+	$node->start;
+	return $node;
+}
+
+# The extension, the projection, initialized, and the oracle in a database; the
+# options are pairs for projection_set, or parameters (-name) of psql.
+sub install
+{
+	my ($node, $database, %options) = @_;
+	my $role = delete $options{-role} // $node->safe_psql('postgres', 'SELECT user');
+	my $set = join '',
+	  map { "SELECT projection_set('wallet_balance', '$_', '$options{$_}');\n" }
+	  sort keys %options;
+
+	$node->safe_psql($database // 'postgres', <<"SQL", extra_params => [ '-U', $role ]);
+CREATE EXTENSION wallet_projection;
+${set}SELECT projection_init('wallet_balance');
+$oracle
+SQL
+	return;
+}
+
+# Wallets w1, w2, ... with so much in them that no writer runs out of it.
+sub put_wallets
+{
+	my ($node, $count) = @_;
+
+	$node->safe_psql('postgres',
+		"SELECT count(wallet_create('w' || i, 1000000)) FROM generate_series(1, $count) i"
+	);
+	return;
+}
+
+# Do all rows equal a recomputation from all events?
+sub consistent
+{
+	my ($node, $name, $database) = @_;
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	is( $node->safe_psql($database // 'postgres', 'SELECT * FROM oracle()'),
+		'0|0', "$name: all rows equal a recomputation");
+	return;
+}
+
+# Does each row equal a prefix of its wallet's events?
+sub is_prefix
+{
+	my ($node, $name) = @_;
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	is( $node->safe_psql('postgres', 'SELECT not_a_prefix FROM oracle()'),
+		'0', "$name: each row equals a prefix of its events");
+	return;
+}
+
+# Start a client program on the database, to be ended by stop_client.
+sub start_client
+{
+	my ($node, $program, @arguments) = @_;
+
+	return IPC::Run::start(
+		[ $node->installed_command($program), @arguments, $node->connstr('postgres') ],
+		'<', \undef, '>', \my $out, '2>', \my $err);
+}
+
+sub stop_client
+{
+	my ($client) = @_;
+
+	$client->signal('TERM');
+	eval { $client->finish };
+	return;
+}
+
+# Sessions that run these scripts, at random, until they are stopped.
+sub start_load
+{
+	my ($node, $clients, %scripts) = @_;
+	my @files;
+
+	foreach my $name (sort keys %scripts)
+	{
+		my $file = $node->basedir . "/$name.sql";
+
+		unlink $file;
+		append_to_file($file, $scripts{$name});
+		push @files, '-f', $file;
+	}
+	return start_client($node, 'pgbench', '-n', '-c', $clients, '-T', 600, @files);
+}
+
+# Writers to the wallets w1 to w$wallets: short and long transactions, aborted
+# ones, savepoints.
+sub start_writers
+{
+	my ($node, $clients, $wallets) = @_;
+	my $any = "\\set w random(1, $wallets)\n";
+
+	return start_load(
+		$node, $clients,
+		short => $any . "SELECT wallet_credit('w' || :w, 1);\n",
+		long => $any
+		  . "BEGIN;\nSELECT wallet_debit('w' || :w, 1);\nSELECT pg_sleep(0.02);\n"
+		  . "SELECT wallet_credit('w' || :w, 2);\nEND;\n",
+		aborted => $any
+		  . "BEGIN;\nSELECT wallet_credit('w' || :w, 3);\nSELECT wallet_credit('w' || :w, 3);\nROLLBACK;\n",
+		savepoint => $any
+		  . "BEGIN;\nSELECT wallet_credit('w' || :w, 4);\nSAVEPOINT s;\n"
+		  . "SELECT wallet_debit('w' || :w, 5);\nROLLBACK TO s;\n"
+		  . "SELECT wallet_debit('w' || :w, 6);\nEND;\n");
+}
+
+# The SQLSTATE with which a statement fails; '00000' where it does not.
+sub sqlstate
+{
+	my ($node, $statement, $database) = @_;
+	my ($status, $out, $err) = $node->psql($database // 'postgres', $statement,
+		extra_params => [ '-v', 'VERBOSITY=sqlstate' ], on_error_stop => 1);
+
+	return '00000' if $status == 0;
+	return $err =~ /ERROR:  (\w{5})/ ? $1 : $err;
+}
+
+sub backend_pid
+{
+	my ($session) = @_;
+
+	return $session->query_safe('SELECT pg_backend_pid()');
+}
+
+1;
