@@ -6,7 +6,6 @@
 
 #include "access/genam.h"
 #include "catalog/pg_am.h"
-#include "catalog/pg_collation.h"
 #include "commands/defrem.h"
 #include "nodes/pg_list.h"
 #include "utils/lsyscache.h"
@@ -15,8 +14,8 @@
 #include "unique_index.h"
 
 /*
- * Does the index order its columns as our scans expect: ascending, by their
- * types' usual order, texts by their bytes?
+ * Does the index order its columns as our scans expect: ascending, as their
+ * types and collations have it, and are only the same texts equal?
  */
 static bool
 has_usual_order(Relation relation, Relation index, int nkeys)
@@ -26,14 +25,16 @@ has_usual_order(Relation relation, Relation index, int nkeys)
 	for (int i = 0; i < nkeys; i++)
 	{
 		AttrNumber	column = index->rd_index->indkey.values[i];
-		Oid			type = TupleDescAttr(RelationGetDescr(relation),
-										 column - 1)->atttypid;
+		Form_pg_attribute attribute =
+		TupleDescAttr(RelationGetDescr(relation), column - 1);
+		Oid			collation = index->rd_indcollation[i];
+		Oid			opclass = GetDefaultOpClass(attribute->atttypid,
+												BTREE_AM_OID);
 
 		if (index->rd_indoption[i] != 0 ||
-			(OidIsValid(index->rd_indcollation[i]) &&
-			 index->rd_indcollation[i] != C_COLLATION_OID) ||
-			index->rd_opfamily[i] !=
-			get_opclass_family(GetDefaultOpClass(type, BTREE_AM_OID)))
+			index->rd_opfamily[i] != get_opclass_family(opclass) ||
+			collation != attribute->attcollation ||
+			(OidIsValid(collation) && !get_collation_isdeterministic(collation)))
 			return false;
 	}
 	return true;

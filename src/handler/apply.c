@@ -133,11 +133,11 @@ static bool
 insert_row(Apply *apply, const FoldedKey *folded, ApplyFailure *failure)
 {
 	const FoldEntry *entry = folded->entry;
-	TupleTableSlot *slot = RowWriterSlot(apply->writer,
-										 unconstify(FoldedKey *, folded),
-										 true);
+	TupleTableSlot *slot;
 	const char *reason;
 
+	apply->current = NULL;
+	slot = RowWriterSlot(apply->writer, unconstify(FoldedKey *, folded), true);
 	apply->current = entry;
 	reason = make_row(apply, entry, slot);
 	if (reason != NULL)

@@ -86,7 +86,7 @@ open_key_index(Relation relation, AttrNumber key)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("read model \"%s\" has no unique index on its key",
 						RelationGetRelationName(relation)),
-				 errhint("Its key column needs a primary key or unique constraint that is not deferrable, with collation \"C\".")));
+				 errhint("Its key column needs a primary key or unique constraint that is not deferrable.")));
 	return index_open(index, AccessShareLock);
 }
 

@@ -203,7 +203,7 @@ SELECT by_default, by_generation FROM wallet_balances WHERE wallet_id = 'w3';
 SET enable_seqscan = off;
 SELECT wallet_id FROM wallet_balances WHERE regress_wp.who(wallet_id) = 'w3regress_wp_owner';
 RESET enable_seqscan;
--- a deferred trigger would run after the batch, as the caller
+-- a deferred trigger runs at the end of the batch, as the owner
 SET ROLE regress_wp_owner;
 CREATE CONSTRAINT TRIGGER later AFTER UPDATE ON wallet_balances DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION look();
 RESET ROLE;

@@ -121,20 +121,21 @@ SELECT after('ALTER TABLE orders ALTER event_name TYPE varchar(200)');
 SELECT after('SELECT 1');
 
 -- a sequence that does not give numbers one at a time and in order
+SELECT projection_init('wallet_balance');
 CREATE FUNCTION position_after(change text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
     result text;
 BEGIN
     EXECUTE change;
-    result := error_of($q$ SELECT wallet_projection.last_position('orders') $q$);
+    result := error_of($q$ SELECT projection_run('wallet_balance') $q$);
     RAISE SQLSTATE 'ZZZZZ';
 EXCEPTION WHEN SQLSTATE 'ZZZZZ' THEN
     RETURN result;
 END $$;
-SELECT position_after('ALTER SEQUENCE orders_no_seq CACHE 10');
-SELECT position_after('ALTER SEQUENCE orders_no_seq INCREMENT 2');
-SELECT position_after('ALTER SEQUENCE orders_no_seq CYCLE');
-SELECT position_after('ALTER SEQUENCE orders_no_seq CACHE 10; ALTER SEQUENCE orders_no_seq RENAME TO "the ""numbers"""');
+SELECT position_after('ALTER SEQUENCE wallet_stream_no_seq CACHE 10');
+SELECT position_after('ALTER SEQUENCE wallet_stream_no_seq INCREMENT 2');
+SELECT position_after('ALTER SEQUENCE wallet_stream_no_seq CYCLE');
+SELECT position_after('ALTER SEQUENCE wallet_stream_no_seq CACHE 10; ALTER SEQUENCE wallet_stream_no_seq RENAME TO "the ""numbers"""');
 SELECT position_after('SELECT 1');
 
 -- an event cannot bring its number along, as it is ...

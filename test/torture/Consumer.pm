@@ -73,7 +73,7 @@ sub sprint
 		'sprint of batches',
 		sub {
 			$self->{session}->execute(q(
-				DO $$ BEGIN FOR i IN 1..200 LOOP
+				DO $$ BEGIN FOR i IN 1..50 LOOP
 					PERFORM projection_run('wallet_balance'); COMMIT;
 				END LOOP; END $$));
 		});

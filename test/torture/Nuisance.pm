@@ -110,7 +110,7 @@ sub add_column
 sub set_batch_size
 {
 	my ($self) = @_;
-	my $size = choose(60 => 1 + int(rand(20)), 20 => 200, 20 => 10000);
+	my $size = choose(40 => 1 + int(rand(20)), 20 => 200, 40 => 10000);
 
 	$self->{session}->attempt(
 		'projection_set',

@@ -82,7 +82,7 @@ sub calm_action
 	return choose(50 => 'finish_prepared', 50 => 'rest')
 	  if $self->{number} >= FAST_WRITERS;
 	return choose(
-		20 => 'sprint', 75 => 'single', 4 => 'block', 1 => 'finish_prepared');
+		8 => 'sprint', 87 => 'single', 4 => 'block', 1 => 'finish_prepared');
 }
 
 # Many short transactions, as fast as the server can, on a wallet of our own.
