@@ -66,6 +66,7 @@ typedef struct Consumer
 	bool		worked;			/* in this round */
 	List	   *served;
 	MemoryContext context;		/* lives as long as the call */
+	MemoryContext round;		/* reset after each round */
 } Consumer;
 
 /*
@@ -81,7 +82,7 @@ commit(Consumer *consumer)
 #ifndef USE_ASSERT_CHECKING
 	(void) pgstat_report_stat(false);
 #endif
-	MemoryContextSwitchTo(consumer->context);
+	MemoryContextSwitchTo(consumer->round);
 }
 
 /* Find the channel's projections; an error if there is none to serve. */
@@ -134,6 +135,8 @@ put_off(Consumer *consumer, Served *served, ErrorData *error)
 	/* a cancelled call or a shutdown is not the projection's failure */
 	if (category == MAKE_SQLSTATE('5', '7', '0', '0', '0'))
 		ReThrowError(error);
+	if (served->error != NULL)
+		FreeErrorData(served->error);
 	served->error = error;
 	record_error(consumer, served);
 	if (consumer->stop_on_failure)
@@ -176,7 +179,7 @@ try_batch(Consumer *consumer, Served *served, const BatchLimits *limits,
 		RollbackAndReleaseCurrentSubTransaction();
 	}
 	PG_END_TRY();
-	MemoryContextSwitchTo(consumer->context);
+	MemoryContextSwitchTo(consumer->round);
 	CurrentResourceOwner = owner;
 	return error;
 }
@@ -209,6 +212,8 @@ serve(Consumer *consumer, Served *served)
 	}
 	commit(consumer);
 	served->retry_delay = 0;
+	if (served->error != NULL)
+		FreeErrorData(served->error);
 	served->error = NULL;
 	served->drained = result.outcome == BATCH_IDLE ||
 		(result.outcome == BATCH_WHOLE && result.events == 0 &&
@@ -224,6 +229,7 @@ go_round(Consumer *consumer)
 {
 	ListCell   *cell;
 
+	MemoryContextReset(consumer->round);
 	consumer->worked = false;
 	foreach(cell, consumer->served)
 	{
@@ -387,6 +393,10 @@ projection_consume(PG_FUNCTION_ARGS)
 	consumer->context = CurrentMemoryContext;
 	read_arguments(fcinfo, consumer);
 	find_projections(consumer);
+	consumer->round = AllocSetContextCreate(consumer->context,
+											"wallet_projection round",
+											ALLOCSET_SMALL_SIZES);
+	MemoryContextSwitchTo(consumer->round);
 	PG_TRY();
 	{
 		come_in(consumer);
