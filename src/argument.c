@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 

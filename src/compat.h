@@ -9,6 +9,7 @@
 #define WALLET_PROJECTION_COMPAT_H
 
 #include "access/genam.h"
+#include "access/tableam.h"
 #include "catalog/pg_namespace.h"
 #include "executor/executor.h"
 #include "fmgr.h"
@@ -21,6 +22,9 @@
 #include "storage/lock.h"
 #include "storage/proc.h"
 #include "utils/rel.h"
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
 #if PG_VERSION_NUM >= 170000
 #include "storage/procarray.h"
 #else
