@@ -32,10 +32,11 @@ CREATE TABLE wallet_projection.projection_state (
     partitions integer CHECK (partitions BETWEEN 1 AND 1024),
     batch_size integer CHECK (batch_size BETWEEN 1 AND 10000000),
     read_model regclass,
+    relation   regclass,
     last_error text
 );
 COMMENT ON TABLE wallet_projection.projection_state IS
-    'options set since (null: as declared); the read model, once initialized; the last error of a consumer';
+    'options set since (null: as declared); the read model and the stream''s table, once initialized; the last error of a consumer';
 
 CREATE TABLE wallet_projection.partition (
     projection text COLLATE "C" NOT NULL,
@@ -331,11 +332,13 @@ SELECT q.name AS projection, q.stream, q.channel,
                CASE WHEN s.read_model IS NULL THEN NULL
                     WHEN c.oid IS NULL THEN 'the read model was dropped'
                     WHEN l.last_position IS NULL THEN 'the stream was dropped'
+                    WHEN s.relation OPERATOR(pg_catalog.<>) t.relation THEN 'the stream was replaced'
                     WHEN l.last_position < p.highest THEN 'the numbers of the stream went backwards' END AS trouble
           FROM wallet_projection.projection d
           CROSS JOIN LATERAL (SELECT wallet_projection.last_position(d.stream) AS last_position) l
           LEFT JOIN wallet_projection.projection_state s ON s.projection = d.name
           LEFT JOIN pg_catalog.pg_class c ON c.oid = s.read_model
+          LEFT JOIN wallet_projection.stream t ON t.name = d.stream
           LEFT JOIN (SELECT projection, min(head) AS head, max(head) AS highest, max(lag_events) AS lag_events,
                             max(wallet_projection.size(gaps)) AS gaps
                        FROM projection_partitions GROUP BY projection) p ON p.projection = d.name) q;

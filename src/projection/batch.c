@@ -109,6 +109,14 @@ batch_open(Batch *batch, const char *name)
 	batch->owner = OwnerEnter(projection);
 	batch->stream = StreamOpen(projection->stream, AccessShareLock, false);
 	StreamCheckRights(batch->stream, GetUserId(), ACL_SELECT);
+	if (RelationGetRelid(batch->stream->relation) != projection->relation)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("stream \"%s\" is not the table that projection \"%s\" was initialized with",
+						batch->stream->name, name),
+				 errdetail("It was dropped and made anew; the positions are of the old one."),
+				 errhint("Start again with: SELECT projection_reset(%s);",
+						 quote_literal_cstr(name))));
 }
 
 /* An error if the stream's numbers have begun again below the positions. */
@@ -363,6 +371,8 @@ rethrow_error(Batch *batch, Apply *apply, MemoryContext context)
 	if (!is_of_row(error->sqlerrcode))
 		PG_RE_THROW();
 	FlushErrorState();
+	if (error->hint == NULL)
+		error->hint = pstrdup("Correct the read model or the event, then run the projection again.");
 	if (entry != NULL && entry->creates &&
 		error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION &&
 		ApplyIsKeyConstraint(apply, error->constraint_name))

@@ -82,6 +82,8 @@ read_state(Projection *projection)
 			projection->batch_size = DatumGetInt32(values[STATE_CATALOG_BATCH_SIZE - 1]);
 		if (!nulls[STATE_CATALOG_READ_MODEL - 1])
 			projection->read_model = DatumGetObjectId(values[STATE_CATALOG_READ_MODEL - 1]);
+		if (!nulls[STATE_CATALOG_RELATION - 1])
+			projection->relation = DatumGetObjectId(values[STATE_CATALOG_RELATION - 1]);
 		if (!nulls[STATE_CATALOG_LAST_ERROR - 1])
 			projection->last_error = TextDatumGetCString(values[STATE_CATALOG_LAST_ERROR - 1]);
 	}
@@ -131,7 +133,7 @@ ProjectionsOfChannel(const char *channel)
 }
 
 /*
- * Write down the read model and the last error, and, with_options, the
+ * Write down the read model, the stream's table and the last error, and, with_options, the
  * options as well, which are as declared until then.  The caller holds the
  * projection's lock exclusively.
  */
@@ -160,6 +162,8 @@ ProjectionSaveState(const Projection *projection, bool with_options)
 	}
 	values[STATE_CATALOG_READ_MODEL - 1] = ObjectIdGetDatum(projection->read_model);
 	nulls[STATE_CATALOG_READ_MODEL - 1] = !OidIsValid(projection->read_model);
+	values[STATE_CATALOG_RELATION - 1] = ObjectIdGetDatum(projection->relation);
+	nulls[STATE_CATALOG_RELATION - 1] = !OidIsValid(projection->relation);
 	nulls[STATE_CATALOG_LAST_ERROR - 1] = projection->last_error == NULL;
 	if (projection->last_error != NULL)
 		values[STATE_CATALOG_LAST_ERROR - 1] = CStringGetTextDatum(projection->last_error);

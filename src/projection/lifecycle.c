@@ -15,6 +15,7 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/rel.h"
 
 #include "argument.h"
 #include "catalog.h"
@@ -77,6 +78,17 @@ create_read_model(const Projection *projection)
 	return get_relname_relid(handler->read_model, schema);
 }
 
+/* The projection's stream, made where there is none yet. */
+static Oid
+stream_table(const Projection *projection)
+{
+	Stream	   *stream = StreamEnsure(projection->stream, AccessShareLock);
+	Oid			relid = RelationGetRelid(stream->relation);
+
+	StreamRelease(stream);
+	return relid;
+}
+
 /* projection_init(name) */
 Datum
 projection_init(PG_FUNCTION_ARGS)
@@ -88,7 +100,7 @@ projection_init(PG_FUNCTION_ARGS)
 		ProjectionCheckInitialized(projection);
 		PG_RETURN_VOID();
 	}
-	StreamRelease(StreamEnsure(projection->stream, AccessShareLock));
+	projection->relation = stream_table(projection);
 	projection->read_model = create_read_model(projection);
 	ProjectionSaveState(projection, false);
 	PartitionsCreate(projection);
@@ -124,6 +136,7 @@ projection_reset(PG_FUNCTION_ARGS)
 	OwnerLeave(&owner);
 	PartitionsDrop(projection);
 	PartitionsCreate(projection);
+	projection->relation = stream_table(projection);
 	projection->last_error = NULL;
 	ProjectionSaveState(projection, false);
 	PG_RETURN_VOID();

@@ -17,6 +17,8 @@ typedef struct Projection
 	int			partitions;
 	int			batch_size;
 	Oid			read_model;		/* InvalidOid: not initialized */
+	Oid			relation;		/* the stream's table that the positions are
+								 * of */
 	char	   *last_error;		/* of a consumer; NULL: none */
 } Projection;
 

@@ -115,6 +115,9 @@ parse_event(JsonbContainer *object, int number, NewEvent *event)
 		char	   *name = pnstrdup(key.val.string.val, key.val.string.len);
 
 		(void) JsonbIteratorNext(&iterator, &value, true);
+		if (value.type == jbvNull &&
+			(strcmp(name, "metadata") == 0 || strcmp(name, "event_id") == 0))
+			continue;			/* as if left out */
 		if (strcmp(name, "event_name") == 0)
 			event->name = event_name_value(&value, number);
 		else if (strcmp(name, "payload") == 0)
