@@ -234,7 +234,8 @@ COMMENT ON FUNCTION projection_reset(text) IS
  * projection_set(name, option, value): sets an option.
  *     channel     the consumers that serve it (default async_projection)
  *     partitions  1 to 1024 (default 16); only before projection_init
- *     batch_size  events per batch, 1 to 10000000 (default 10000)
+ *     batch_size  events per transaction of a consumer, 1 to 10000000
+ *                 (default 10000)
  * Errors: 22023 no such option or bad value; 55000 partitions after init.
  */
 CREATE FUNCTION projection_set(name text, option text, value text) RETURNS void
@@ -246,7 +247,8 @@ COMMENT ON FUNCTION projection_set(text, text, text) IS
 /*
  * projection_run(name, max_events): applies all that is pending in the
  * partitions that no other session holds, or at most max_events events, in
- * the caller's transaction, and returns the number of events applied.
+ * the caller's transaction, and returns the number of events applied.  Memory
+ * is bounded by wallet_projection.batch_memory.
  * Errors: WP005 an event cannot be applied; 55000 not initialized, or the
  * stream went backwards; 25001 the transaction's isolation level is not
  * READ COMMITTED; whatever the read model's constraints and triggers raise.
@@ -258,16 +260,15 @@ COMMENT ON FUNCTION projection_run(text, bigint) IS
     'applies pending events in the caller''s transaction; returns their number';
 
 /*
- * projection_backfill(name, max_partitions): as projection_run, in batches
- * that are bounded by wallet_projection.batch_memory alone: the fastest way
- * through a long stream.  Sessions that run at once share the work when each
- * takes a part of the partitions (null: all that are free).
+ * projection_backfill(name, max_partitions): as projection_run, of up to so
+ * many partitions (null: all that are free): sessions that run at once share
+ * a long stream when each takes a part of them.
  */
 CREATE FUNCTION projection_backfill(name text, max_partitions integer DEFAULT NULL) RETURNS bigint
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'projection_backfill';
 COMMENT ON FUNCTION projection_backfill(text, integer) IS
-    'applies all pending events in large batches; returns their number';
+    'applies all pending events of some partitions; returns their number';
 
 /*
  * CALL projection_consume(channel, ...): serves all projections of the

@@ -499,8 +499,8 @@ batch_work(Batch *batch)
 static int64
 max_events(const Projection *projection, const BatchLimits *limits)
 {
-	if (limits->events < 0)
-		return 0;
+	if (!limits->sized)
+		return limits->events;
 	if (limits->events == 0)
 		return projection->batch_size;
 	return Min(limits->events, projection->batch_size);

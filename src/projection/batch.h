@@ -9,9 +9,8 @@
 typedef struct BatchLimits
 {
 	int			partitions;		/* claimed at most; 0: a fair share of them */
-	int64		events;			/* applied at most, besides the projection's
-								 * batch_size; 0: only that; -1: as memory
-								 * allows */
+	int64		events;			/* applied at most; 0: as memory allows */
+	bool		sized;			/* and at most the projection's batch_size */
 	const char *command;		/* what the user called, for messages */
 } BatchLimits;
 

@@ -192,7 +192,7 @@ try_batch(Consumer *consumer, Served *served, const BatchLimits *limits,
 static void
 serve(Consumer *consumer, Served *served)
 {
-	BatchLimits limits = {.command = COMMAND};
+	BatchLimits limits = {.sized = true,.command = COMMAND};
 	BatchResult result = {0};
 	ErrorData  *error;
 

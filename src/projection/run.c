@@ -1,6 +1,11 @@
 /*
  * run.c
  *		Batches in the caller's transaction.
+ *
+ * They are as large as memory allows, whatever the projection's batch_size
+ * is: that is for transactions.  Small batches in one transaction would write
+ * the same rows again and again, and none of their versions could be cleared
+ * away.
  */
 #include "postgres.h"
 
@@ -61,7 +66,7 @@ Datum
 projection_backfill(PG_FUNCTION_ARGS)
 {
 	char	   *name = ArgumentName(fcinfo, 0, "name");
-	BatchLimits limits = {.partitions = PARTITIONS_MAX,.events = -1,
+	BatchLimits limits = {.partitions = PARTITIONS_MAX,
 	.command = "projection_backfill()"};
 
 	if (!PG_ARGISNULL(1))
