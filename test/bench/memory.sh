@@ -6,13 +6,7 @@
 # own_memory PID: the kB of a process that are its own.
 own_memory()
 {
-	local name value
-
-	while read -r name value _; do
-		if [ "$name" = RssAnon: ]; then
-			echo "$value"
-		fi
-	done <"/proc/$1/status"
+	awk '/^RssAnon:/ { print $2 }' "/proc/$1/status"
 }
 
 # backfill_memory SETTING: the MB that a session took at most for a backfill.

@@ -78,7 +78,7 @@ sub put_wallets
 	my ($node, $count) = @_;
 
 	$node->safe_psql('postgres',
-		"SELECT count(wallet_create('w' || i, 1000000)) FROM generate_series(1, $count) i"
+		"SELECT count(wallet_create('w' || i, 1000000000)) FROM generate_series(1, $count) i"
 	);
 	return;
 }
@@ -142,24 +142,24 @@ sub start_load
 }
 
 # Writers to the wallets w1 to w$wallets: short and long transactions, aborted
-# ones, savepoints.
+# ones, savepoints.  The amounts differ, so that no other events add up to the
+# same.
 sub start_writers
 {
 	my ($node, $clients, $wallets) = @_;
-	my $any = "\\set w random(1, $wallets)\n";
+	my $any =
+	    "\\set w random(1, $wallets)\n"
+	  . "\\set a random(1, 10000)\n\\set b random(1, 10000)\n";
+	my $credit = "SELECT wallet_credit('w' || :w, :a);\n";
+	my $debit = "SELECT wallet_debit('w' || :w, :b);\n";
 
 	return start_load(
 		$node, $clients,
-		short => $any . "SELECT wallet_credit('w' || :w, 1);\n",
-		long => $any
-		  . "BEGIN;\nSELECT wallet_debit('w' || :w, 1);\nSELECT pg_sleep(0.02);\n"
-		  . "SELECT wallet_credit('w' || :w, 2);\nEND;\n",
-		aborted => $any
-		  . "BEGIN;\nSELECT wallet_credit('w' || :w, 3);\nSELECT wallet_credit('w' || :w, 3);\nROLLBACK;\n",
-		savepoint => $any
-		  . "BEGIN;\nSELECT wallet_credit('w' || :w, 4);\nSAVEPOINT s;\n"
-		  . "SELECT wallet_debit('w' || :w, 5);\nROLLBACK TO s;\n"
-		  . "SELECT wallet_debit('w' || :w, 6);\nEND;\n");
+		short => $any . $credit,
+		long => "$any BEGIN;\n$debit SELECT pg_sleep(0.02);\n$credit END;\n",
+		aborted => "$any BEGIN;\n$credit $debit ROLLBACK;\n",
+		savepoint =>
+		  "$any BEGIN;\n$credit SAVEPOINT s;\n$debit ROLLBACK TO s;\n$debit END;\n");
 }
 
 # The SQLSTATE with which a statement fails; '00000' where it does not.

@@ -68,14 +68,15 @@ sub consume
 sub sprint
 {
 	my ($self) = @_;
+	my $limit = limit() // 'NULL';
 
 	$self->{session}->attempt(
 		'sprint of batches',
 		sub {
-			$self->{session}->execute(q(
-				DO $$ BEGIN FOR i IN 1..50 LOOP
-					PERFORM projection_run('wallet_balance'); COMMIT;
-				END LOOP; END $$));
+			$self->{session}->execute("
+				DO \$\$ BEGIN FOR i IN 1..50 LOOP
+					PERFORM projection_run('wallet_balance', $limit); COMMIT;
+				END LOOP; END \$\$");
 		});
 	return;
 }
@@ -94,12 +95,18 @@ sub run
 	return;
 }
 
+# A limit of events: small ones cut a read in the middle.
+sub limit
+{
+	return chance(0.4) ? undef : 1 + int(rand(20));
+}
+
 # Applies events in the current transaction: of all partitions that are free,
-# or of a few; sometimes up to a limit, which cuts the read in the middle.
+# or of a few.
 sub apply
 {
 	my ($session) = @_;
-	my $limit = chance(0.4) ? undef : 1 + int(rand(20));
+	my $limit = limit();
 	my $events;
 
 	if (chance(0.2))

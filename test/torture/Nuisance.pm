@@ -106,11 +106,11 @@ sub add_column
 	return;
 }
 
-# Small batches: reads are cut short.
+# Small batches: reads are cut short.  (Smaller ones are asked for by limits.)
 sub set_batch_size
 {
 	my ($self) = @_;
-	my $size = choose(40 => 1 + int(rand(20)), 20 => 200, 40 => 10000);
+	my $size = choose(20 => 20, 40 => 200, 40 => 10000);
 
 	$self->{session}->attempt(
 		'projection_set',

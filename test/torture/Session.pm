@@ -229,7 +229,7 @@ sub throw
 }
 
 # Prepares the transaction, to be finished by whoever comes by after that many
-# seconds (Writer::finish_prepared).
+# seconds (Writer::finish_prepared).  Returns its name.
 sub prepare_transaction
 {
 	my ($self, $hold) = @_;
@@ -238,7 +238,7 @@ sub prepare_transaction
 	# there is a limit to how many there may be
 	$self->expecting('53200',
 		sub { $self->execute("PREPARE TRANSACTION '$gid'") });
-	return;
+	return $gid;
 }
 
 # Runs code that may fail with these SQLSTATEs.

@@ -49,7 +49,6 @@ sub work
 		known => {},       # wallets that certainly exist
 		calls => [],       # of stream_append, to be repeated
 		last_duel => -1,
-		consume_next => 0,
 	}, __PACKAGE__;
 
 	while (!$self->{session}->over)
@@ -57,9 +56,7 @@ sub work
 		$self->duel;
 		$self->hold_for_long if $number == 0;
 		my $action =
-		    $self->{consume_next}-- > 0 ? 'consume'
-		  : $self->{session}->longest_hold > 0 ? rough_action()
-		  :                                      $self->calm_action;
+		  $self->{session}->longest_hold > 0 ? rough_action() : $self->calm_action;
 		$self->$action;
 	}
 	$self->{session}->finish;
@@ -70,7 +67,7 @@ sub rough_action
 {
 	return choose(
 		60 => 'single', 25 => 'block', 10 => 'finish_prepared',
-		4 => 'repeat', 5 => 'consume', 1 => 'reconnect');
+		4 => 'repeat', 1 => 'reconnect');
 }
 
 # Few sessions, and fast: numbers settle all the time, and what is wrong with
@@ -79,10 +76,10 @@ sub calm_action
 {
 	my ($self) = @_;
 
-	return choose(50 => 'finish_prepared', 50 => 'rest')
+	return choose(20 => 'finish_prepared', 80 => 'rest')
 	  if $self->{number} >= FAST_WRITERS;
 	return choose(
-		8 => 'sprint', 87 => 'single', 4 => 'block', 1 => 'finish_prepared');
+		8 => 'sprint', 80 => 'single', 10 => 'block', 2 => 'finish_prepared');
 }
 
 # Many short transactions, as fast as the server can, on a wallet of our own.
@@ -194,6 +191,7 @@ sub block
 {
 	my ($self) = @_;
 	my $session = $self->{session};
+	my $done;
 	my $isolation = choose(
 		90 => 'READ COMMITTED', 5 => 'REPEATABLE READ', 5 => 'SERIALIZABLE');
 	my $hold = chance(0.25) ? $session->longest_hold : 0;
@@ -205,7 +203,7 @@ sub block
 	# the others must not wait for us all the time
 	$self->{cold_only} = $hold > 0 || $end eq 'prepared';
 	$self->{touched} = [];
-	$session->attempt(
+	$done = $session->attempt(
 		'transaction ' . $end . ($hold > 0 ? ' (long)' : ''),
 		sub {
 			$session->expecting(
@@ -217,6 +215,7 @@ sub block
 				});
 		});
 	$self->{cold_only} = 0;
+	$self->after_prepare if $done && $end eq 'prepared';
 	return;
 }
 
@@ -245,7 +244,6 @@ sub steps
 		# append and apply in one transaction
 		Consumer::apply($self->{session});
 		$self->{session}->count('append and batch');
-		$self->{consume_next} = 5;
 	}
 	return;
 }
@@ -274,17 +272,6 @@ sub step_in_savepoint
 	return;
 }
 
-# A session that writes may consume as well; it must not take what it saw while
-# it was writing for what it sees afterwards.
-sub consume
-{
-	my ($self) = @_;
-	my $session = $self->{session};
-
-	$session->attempt('writer as consumer', sub { Consumer::apply($session) });
-	return;
-}
-
 sub committed
 {
 	my ($self) = @_;
@@ -308,7 +295,23 @@ sub prepared
 	my ($self, $hold) = @_;
 
 	$hold //= rand($self->{session}->longest_hold);
-	$self->{session}->prepare_transaction($hold);
+	$self->{gid} = $self->{session}->prepare_transaction($hold);
+	return;
+}
+
+# A session that writes may consume as well: it must not take what it knew as
+# the writer for what holds now that the transaction is prepared.
+sub after_prepare
+{
+	my ($self) = @_;
+	my $session = $self->{session};
+
+	foreach (1 .. 3)
+	{
+		$session->attempt('writer as consumer',
+			sub { Consumer::apply($session) });
+	}
+	$self->finish($self->{gid}) if $session->longest_hold == 0;
 	return;
 }
 
@@ -327,8 +330,14 @@ sub finish_prepared
 				   AND split_part(gid, ':', 2)::float8 <= ?
 				 ORDER BY random() LIMIT 1), time);
 		});
-	return unless defined $gid;
+	$self->finish($gid) if defined $gid;
+	return;
+}
 
+sub finish
+{
+	my ($self, $gid) = @_;
+	my $session = $self->{session};
 	my $how = choose(70 => 'COMMIT PREPARED', 30 => 'ROLLBACK PREPARED');
 	# somebody else may do so at the same time
 	$session->attempt(
@@ -340,7 +349,7 @@ sub finish_prepared
 	return;
 }
 
-# Once in a run: a prepared transaction that stays for a third of it.  It
+# Once in a run: a prepared transaction that stays for a quarter of it.  It
 # touches wallets that the others come to last.
 sub hold_for_long
 {
@@ -349,14 +358,14 @@ sub hold_for_long
 	my $seconds = $self->{run}{seconds};
 	my $last = $self->{run}{cold} - 1;
 
-	return if $self->{held} || $session->elapsed < 0.25 * $seconds;
+	return if $self->{held} || $session->elapsed < $seconds / 2;
 	$self->{touched} = [];
 	$self->{held} = $session->attempt(
 		'prepared (very long)',
 		sub {
 			$session->execute('BEGIN');
 			$self->insert(cold_wallet('m', $last - $_)) foreach (0 .. 4);
-			$self->prepared($seconds / 3);
+			$self->prepared($seconds / 4);
 		});
 	return;
 }

@@ -48,7 +48,7 @@ GetOptions(map { ("$_=i" => \$options{$_}) } keys %options)
   . " [--consumers C] [--crashes K]\n";
 
 # how many seconds, after the time is over, the sessions may take to end
-use constant PATIENCE => 15;
+use constant PATIENCE => 30;
 
 # what a run of the default length must have done
 my @must_happen = (
@@ -125,7 +125,7 @@ sub set_up
 	  if $session->query('SHOW max_prepared_transactions') == 0;
 	$session->query(q(SELECT stream_create('other_stream')));
 	$session->query(
-		q(SELECT projection_set('wallet_balance', 'batch_size', '20')));
+		q(SELECT projection_set('wallet_balance', 'batch_size', '200')));
 	$session->query(q(SELECT projection_init('wallet_balance')));
 	$session->execute('BEGIN');
 	$session->execute('INSERT INTO torture.wallet VALUES (?, ?, ?)',

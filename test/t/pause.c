@@ -1,0 +1,96 @@
+/*
+ * pause.c
+ *		Places between the steps of a batch where a session can be stopped.
+ *
+ * 008_between.pl links this with the extension's own sources, the functions
+ * below wrapped by the linker (--wrap).  A session stops at the place that its
+ * setting pause.at names for as long as somebody holds advisory lock 1; at
+ * "anywhere" it dawdles for up to two milliseconds at each place, by chance.
+ */
+#include "postgres.h"
+
+#include "access/tableam.h"
+#include "common/pg_prng.h"
+#include "fmgr.h"
+#include "utils/fmgrprotos.h"
+#include "utils/guc.h"
+
+#include "projection/gapwatch.h"
+#include "stream/settle.h"
+
+extern Settlement __wrap_Settle(const Stream *stream);
+extern Settlement __real_Settle(const Stream *stream);
+extern VirtualTransactionId *__wrap_GetLockConflicts(const LOCKTAG *tag,
+													 LOCKMODE mode, int *count);
+extern VirtualTransactionId *__real_GetLockConflicts(const LOCKTAG *tag,
+													 LOCKMODE mode, int *count);
+extern bool __wrap_GapsUnchanged(const char *projection, const Claim *claims,
+								 int count);
+extern bool __real_GapsUnchanged(const char *projection, const Claim *claims,
+								 int count);
+extern TupleTableSlot *__wrap_table_slot_create(Relation relation,
+												List **slots);
+extern TupleTableSlot *__real_table_slot_create(Relation relation,
+												List **slots);
+
+static void
+pause_at(const char *place)
+{
+	const char *at = GetConfigOption("pause.at", true, false);
+
+	if (at == NULL)
+		return;
+	if (strcmp(at, place) == 0)
+	{
+		DirectFunctionCall1(pg_advisory_lock_int8, Int64GetDatum(1));
+		DirectFunctionCall1(pg_advisory_unlock_int8, Int64GetDatum(1));
+	}
+	else if (strcmp(at, "anywhere") == 0 &&
+			 pg_prng_double(&pg_global_prng_state) < 0.3)
+		pg_usleep(pg_prng_double(&pg_global_prng_state) * 2000);
+}
+
+Settlement
+__wrap_Settle(const Stream *stream)
+{
+	Settlement	look;
+
+	pause_at("before settling");
+	look = __real_Settle(stream);
+	pause_at("after settling");
+	return look;
+}
+
+/* The writers of the stream; locks on other things are not our business. */
+VirtualTransactionId *
+__wrap_GetLockConflicts(const LOCKTAG *tag, LOCKMODE mode, int *count)
+{
+	VirtualTransactionId *ids;
+	bool		relation = tag->locktag_type == LOCKTAG_RELATION;
+
+	if (relation)
+		pause_at("before listing the writers");
+	ids = __real_GetLockConflicts(tag, mode, count);
+	if (relation)
+		pause_at("after listing the writers");
+	return ids;
+}
+
+bool
+__wrap_GapsUnchanged(const char *projection, const Claim *claims, int count)
+{
+	bool		unchanged;
+
+	pause_at("before looking at the gaps");
+	unchanged = __real_GapsUnchanged(projection, claims, count);
+	pause_at("after looking at the gaps");
+	return unchanged;
+}
+
+/* Made for the partitions, between the look at them and their locks. */
+TupleTableSlot *
+__wrap_table_slot_create(Relation relation, List **slots)
+{
+	pause_at("before locking partitions");
+	return __real_table_slot_create(relation, slots);
+}
