@@ -132,11 +132,26 @@ event_from_slot(Event *event, TupleTableSlot *slot)
 /* Places on one page, in order of their events' numbers. */
 typedef struct PageRun
 {
+	BufferAccessStrategy strategy;	/* NULL: as usual */
 	Buffer		buffer;			/* the page of the last run, pinned */
 	BlockNumber block;
 	int			count;
 	OffsetNumber offsets[MaxHeapTuplesPerPage];
 } PageRun;
+
+/* Pin the page of a run. */
+static void
+go_to_block(const Stream *stream, PageRun *run)
+{
+	if (BufferIsValid(run->buffer))
+	{
+		if (BufferGetBlockNumber(run->buffer) == run->block)
+			return;
+		ReleaseBuffer(run->buffer);
+	}
+	run->buffer = ReadBufferExtended(stream->relation, MAIN_FORKNUM,
+									 run->block, RBM_NORMAL, run->strategy);
+}
 
 /* The tuple at this place of a locked page; false if it is not to be seen. */
 static inline bool
@@ -149,11 +164,13 @@ fetch_tuple(const Stream *stream, Snapshot snapshot, const PageRun *run,
 	if (all_visible)
 	{
 		Page		page = BufferGetPage(run->buffer);
-		ItemId		item = PageGetItemId(page, offset);
 
-		if (ItemIdIsNormal(item))
+		/* a VACUUM since the index was read may have taken the place away */
+		if (offset <= PageGetMaxOffsetNumber(page) &&
+			ItemIdIsNormal(PageGetItemId(page, offset)))
 		{
-			tuple->t_data = (HeapTupleHeader) PageGetItem(page, item);
+			tuple->t_data = (HeapTupleHeader)
+				PageGetItem(page, PageGetItemId(page, offset));
 			return true;
 		}
 	}
@@ -181,8 +198,7 @@ read_run(const Stream *stream, Snapshot snapshot, PageRun *run,
 	bool		all_visible;
 	bool		more = true;
 
-	run->buffer = ReleaseAndReadBuffer(run->buffer, stream->relation,
-									   run->block);
+	go_to_block(stream, run);
 	LockBuffer(run->buffer, BUFFER_LOCK_SHARE);
 	all_visible = PageIsAllVisible(BufferGetPage(run->buffer));
 	for (int i = 0; i < run->count; i++)
@@ -223,6 +239,9 @@ read_heap(const Stream *stream, Snapshot snapshot, int64 first, int64 last,
 	ItemPointer place;
 	bool		more = true;
 
+	/* as a sequential scan does: a large table must not fill the cache */
+	if (RelationGetNumberOfBlocks(stream->relation) > NBuffers / 4)
+		run->strategy = GetAccessStrategy(BAS_BULKREAD);
 	ScanKeyInit(&keys[0], 1, BTGreaterEqualStrategyNumber, F_INT8GE,
 				Int64GetDatum(first));
 	ScanKeyInit(&keys[1], 1, BTLessEqualStrategyNumber, F_INT8LE,
@@ -251,6 +270,8 @@ read_heap(const Stream *stream, Snapshot snapshot, int64 first, int64 last,
 		more = read_run(stream, snapshot, run, receive, state);
 	if (BufferIsValid(run->buffer))
 		ReleaseBuffer(run->buffer);
+	if (run->strategy != NULL)
+		FreeAccessStrategy(run->strategy);
 	index_endscan(scan);
 	index_close(index, AccessShareLock);
 	pfree(run);
