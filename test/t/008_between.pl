@@ -29,7 +29,7 @@ sub build
 		glob("$source/*.c $source/*/*.c"),
 		"$FindBin::RealBin/pause.c",
 		(map { "-Wl,--wrap=$_" }
-			qw(Settle ReadBuffer GetLockConflicts GapsUnchanged table_slot_create)),
+			qw(Settle GetLockConflicts GapsUnchanged table_slot_create)),
 		'-luuid', '-o', $library);
 	return $library;
 }
@@ -97,9 +97,6 @@ sub stopped_at
 	push @results,
 	  $other->query_safe('SELECT * FROM oracle()'),
 	  $other->query_safe('SELECT DISTINCT gaps FROM projection_partitions');
-	# ANALYZE forgets that there was a child
-	$other->query_safe('SET client_min_messages = error; DROP TABLE IF EXISTS child');
-	$other->query_safe('ANALYZE wallet_stream');
 	is("@results", '0 0 0|0 {}',
 		"$place: $name" . ($with_resident ? ', with a resident writer' : ''));
 	return;
@@ -108,7 +105,6 @@ sub stopped_at
 my @places = (
 	'before locking partitions',
 	'before settling',
-	'before reading the last number',
 	'before listing the writers',
 	'after listing the writers',
 	'after settling',
@@ -152,23 +148,6 @@ my @scenarios = (
 		sub {
 			$a->query_safe('COMMIT');
 			credit($b, 'w1');
-		}
-	],
-	[
-		'a child of the table is made, and written to',
-		sub { $a->query_safe('COMMIT') },
-		sub {
-			$b->query_safe('CREATE TABLE child () INHERITS (wallet_stream)');
-			$a->query_safe(<<'SQL');
-BEGIN;
-INSERT INTO child (no, event_id, event_name, aggregate_type, aggregate_id, aggregate_version, payload)
-VALUES (nextval('wallet_stream_no_seq'), gen_random_uuid(), 'WalletWasCreated', 'Wallet', 'k', 1, '{"initialBalance": 1}');
-SQL
-		},
-		sub {
-			credit($b, 'w2');
-			$reader->query_safe($run);
-			$a->query_safe('COMMIT');
 		}
 	],
 	[

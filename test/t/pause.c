@@ -12,7 +12,6 @@
 #include "access/tableam.h"
 #include "common/pg_prng.h"
 #include "fmgr.h"
-#include "storage/bufmgr.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 
@@ -29,8 +28,6 @@ extern bool __wrap_GapsUnchanged(const char *projection, const Claim *claims,
 								 int count);
 extern bool __real_GapsUnchanged(const char *projection, const Claim *claims,
 								 int count);
-extern Buffer __wrap_ReadBuffer(Relation relation, BlockNumber block);
-extern Buffer __real_ReadBuffer(Relation relation, BlockNumber block);
 extern TupleTableSlot *__wrap_table_slot_create(Relation relation,
 												List **slots);
 extern TupleTableSlot *__real_table_slot_create(Relation relation,
@@ -53,28 +50,15 @@ pause_at(const char *place)
 		pg_usleep(pg_prng_double(&pg_global_prng_state) * 2000);
 }
 
-static bool settling = false;
-
 Settlement
 __wrap_Settle(const Stream *stream)
 {
 	Settlement	look;
 
 	pause_at("before settling");
-	settling = true;
 	look = __real_Settle(stream);
-	settling = false;
 	pause_at("after settling");
 	return look;
-}
-
-/* The sequence is read through this, and nothing else while settling. */
-Buffer
-__wrap_ReadBuffer(Relation relation, BlockNumber block)
-{
-	if (settling)
-		pause_at("before reading the last number");
-	return __real_ReadBuffer(relation, block);
 }
 
 /* The writers of the stream; locks on other things are not our business. */

@@ -36,48 +36,46 @@ sub work
 my $event = q(
 	SELECT e.aggregate_id AS wallet_id, e.aggregate_version AS version, e.no,
 	       e.event_name AS name,
-	       coalesce(e.payload->>'amount',
-	                e.payload->>'initialBalance')::numeric AS amount,
+	       coalesce(e.payload->>'amount', e.payload->>'initialBalance')::numeric AS amount,
 	       e.no <= p.head AND NOT p.gaps @> e.no AS applied
 	  FROM wallet_stream e
 	  JOIN torture.wallet w ON w.id = e.aggregate_id
 	  JOIN wallet_projection.partition p
-	    ON p.partition = mod(w.hash, (SELECT count(*)
-	                                    FROM wallet_projection.partition))
+	    ON p.partition = mod(w.hash, (SELECT count(*) FROM wallet_projection.partition))
 	 WHERE e.aggregate_type = 'Wallet');
 
 my $differences = qq(
 	WITH event AS ($event), sums AS (
 		SELECT wallet_id,
-		       coalesce(sum(amount) FILTER (WHERE name ~ 'Created'), 0) AS initial,
-		       coalesce(sum(amount) FILTER (WHERE name ~ 'Debited'), 0) AS debits,
-		       coalesce(sum(amount) FILTER (WHERE name ~ 'Credited'), 0) AS credits,
-		       count(*) FILTER (WHERE name ~ 'Debited|Credited') AS transactions,
+		       coalesce(sum(amount) FILTER (WHERE name = 'WalletWasCreated'), 0) AS initial,
+		       coalesce(sum(amount) FILTER (WHERE name = 'WalletWasDebited'), 0) AS debits,
+		       coalesce(sum(amount) FILTER (WHERE name = 'WalletWasCredited'), 0) AS credits,
+		       count(*) FILTER (WHERE name IN ('WalletWasDebited', 'WalletWasCredited')) AS transactions,
 		       max(version) AS last_applied
 		  FROM event WHERE applied GROUP BY wallet_id
 	), waiting AS (
 		SELECT wallet_id, min(version) AS first_waiting
 		  FROM event WHERE NOT applied GROUP BY wallet_id
 	), expected AS (
-		SELECT wallet_id, initial + credits - debits AS balance, debits, credits,
-		       transactions, last_applied, first_waiting
+		SELECT wallet_id, initial + credits - debits AS current_balance,
+		       debits AS total_debits, credits AS total_credits,
+		       transactions AS transaction_count, last_applied, first_waiting
 		  FROM sums LEFT JOIN waiting USING (wallet_id)
-	), found AS (
-		SELECT wallet_id, current_balance AS balance, total_debits AS debits,
-		       total_credits AS credits, transaction_count AS transactions
-		  FROM wallet_balances
 	)
-	SELECT coalesce(x.wallet_id, f.wallet_id) AS wallet_id,
-	       concat_ws(' ', x.balance, x.debits, x.credits, x.transactions) AS expected,
-	       concat_ws(' ', f.balance, f.debits, f.credits, f.transactions) AS found,
+	SELECT coalesce(x.wallet_id, b.wallet_id) AS wallet_id,
+	       concat_ws(' ', x.current_balance, x.total_debits, x.total_credits,
+	                 x.transaction_count) AS expected,
+	       concat_ws(' ', b.current_balance, b.total_debits, b.total_credits,
+	                 b.transaction_count) AS found,
 	       x.last_applied > x.first_waiting AS disordered,
-	       f.balance < 0 AND w.commands_only AS overdrawn
-	  FROM expected x FULL JOIN found f ON f.wallet_id = x.wallet_id
-	  LEFT JOIN torture.wallet w ON w.id = f.wallet_id
-	 WHERE (f.balance, f.debits, f.credits, f.transactions)
-	       IS DISTINCT FROM (x.balance, x.debits, x.credits, x.transactions)
+	       b.current_balance < 0 AND w.commands_only AS overdrawn
+	  FROM expected x FULL JOIN wallet_balances b ON b.wallet_id = x.wallet_id
+	  LEFT JOIN torture.wallet w ON w.id = b.wallet_id
+	 WHERE (b.current_balance, b.total_debits, b.total_credits, b.transaction_count)
+	       IS DISTINCT FROM
+	       (x.current_balance, x.total_debits, x.total_credits, x.transaction_count)
 	    OR x.last_applied > x.first_waiting
-	    OR f.balance < 0 AND w.commands_only
+	    OR b.current_balance < 0 AND w.commands_only
 	 ORDER BY 1);
 
 sub check

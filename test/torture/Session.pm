@@ -100,10 +100,8 @@ sub try_connect
 	my ($self) = @_;
 
 	$self->disconnect;
-	$self->{dbh} = DBI->connect(
-		"dbi:Pg:dbname=$self->{run}{database}",
-		undef, undef,
-		{ RaiseError => 1, PrintError => 0, PrintWarn => 1, AutoCommit => 1 });
+	$self->{dbh} = DBI->connect("dbi:Pg:dbname=$self->{run}{database}",
+		undef, undef, { RaiseError => 1, PrintError => 0, PrintWarn => 1, AutoCommit => 1 });
 	$self->{dbh}->do("SET $_")
 	  foreach (
 		"application_name = '$self->{role}'",

@@ -1,25 +1,43 @@
-# A session that writes events, one statement at a time, and in transactions
-# that are long, that are rolled back in part or whole, or that are prepared
-# and finished later by whoever comes by.  What is written is up to Steps.pm.
+# A session that writes events in every way there is: by the wallet's commands,
+# by stream_append, and as a foreign application does, by INSERT and COPY of
+# its own; one statement at a time, and in transactions that are long, that
+# are rolled back in part or whole, or that are prepared and finished later by
+# whoever comes by.
+#
+# A foreign writer here is a well-behaved one: it knows an event's version
+# before the INSERT draws the number, and takes the error that somebody else
+# was faster as such.
 
 package Writer;
 
 use strict;
 use warnings;
 
-use parent 'Steps';
-
+use Digest::MD5 qw(md5_hex);
 use Time::HiRes qw(sleep time);
 
 use Consumer ();
 use Session qw(chance choose between);
-use Wallets qw(cold_wallet duel_wallet sprint_wallet DUELS_PER_SECOND);
+use Wallets qw(hot_wallet cold_wallet duel_wallet sprint_wallet
+  partition_hash HOT_WALLETS DUELS_PER_SECOND);
+
+# how many made calls are kept to be repeated
+use constant REPEATABLE => 50;
+
+# cold wallets: so many at first, so many more each second, so many the young
+# ones that are preferred
+use constant { FIRST_WALLETS => 200, NEW_WALLETS => 20, YOUNG => 40 };
 
 # how many write in calm times
 use constant FAST_WRITERS => 2;
 
 # of an INSERT, where others are faster
 use constant TRIES => 4;
+
+my $insert = q(INSERT INTO wallet_stream (event_id, event_name,
+	aggregate_type, aggregate_id, aggregate_version, payload));
+
+my @foreign_types = qw(Order Wal Wallets wallet);
 
 sub work
 {
@@ -38,9 +56,7 @@ sub work
 		$self->duel;
 		$self->hold_for_long if $number == 0;
 		my $action =
-		    $self->{session}->longest_hold > 0
-		  ? rough_action()
-		  : $self->calm_action;
+		  $self->{session}->longest_hold > 0 ? rough_action() : $self->calm_action;
 		$self->$action;
 	}
 	$self->{session}->finish;
@@ -74,12 +90,19 @@ sub sprint
 	my $wallet = sprint_wallet($self->{number});
 	my $statement = choose(
 		50 => "PERFORM wallet_credit('$wallet', 1)",
-		50 => $self->insert_next($wallet));
+		50 => "$insert SELECT gen_random_uuid(), 'WalletWasCredited', 'Wallet',
+			'$wallet', max(aggregate_version) + 1, '{\"amount\": 1}'
+			FROM wallet_stream
+			WHERE aggregate_type = 'Wallet' AND aggregate_id = '$wallet'");
 
+	if (!$self->{known}{$wallet})
+	{
+		$session->attempt('sprint', sub { $self->create($wallet) });
+		$self->{known}{$wallet} = 1;
+	}
 	$session->attempt(
 		'sprint',
 		sub {
-			$self->create($wallet) if $self->version('Wallet', $wallet) == 0;
 			$session->execute(
 				"DO \$\$ BEGIN FOR i IN 1..100 LOOP $statement; COMMIT;"
 				  . ' END LOOP; END $$');
@@ -100,6 +123,30 @@ sub reconnect
 	return;
 }
 
+# How many cold wallets are in use by now: new ones come up all the time, as
+# the order of a wallet's first events matters most.
+sub cold_wallets_after
+{
+	my ($seconds) = @_;
+	return FIRST_WALLETS + int(NEW_WALLETS * $seconds);
+}
+
+sub wallet
+{
+	my ($self, $kind) = @_;
+	my $cold = cold_wallets_after($self->{session}->elapsed);
+	my $oldest = chance(0.5) && !$self->{cold_only} ? $cold - YOUNG : 0;
+
+	return hot_wallet($kind, int(rand(HOT_WALLETS)))
+	  if !$self->{cold_only} && chance(0.4);
+	return cold_wallet($kind, $oldest + int(rand($cold - $oldest)));
+}
+
+sub amount
+{
+	return sprintf('%.*f', int(rand(5)), between(1, 50));
+}
+
 #
 # Transactions
 #
@@ -108,7 +155,7 @@ sub reconnect
 sub single
 {
 	my ($self) = @_;
-	my $step = $self->choose_step;
+	my $step = choose_step();
 	my $wallet = $step =~ /^insert/ ? $self->wallet('m') : undef;
 	my $tries = defined $wallet ? TRIES : 1;
 	my $done = 0;
@@ -121,6 +168,13 @@ sub single
 	}
 	$self->learn if $done;
 	return;
+}
+
+sub choose_step
+{
+	return choose(
+		40 => 'command', 15 => 'append', 15 => 'insert',
+		10 => 'insert_many', 5 => 'copy', 8 => 'foreign_type');
 }
 
 # What was touched is committed.
@@ -141,8 +195,9 @@ sub block
 	my $isolation = choose(
 		90 => 'READ COMMITTED', 5 => 'REPEATABLE READ', 5 => 'SERIALIZABLE');
 	my $hold = chance(0.25) ? $session->longest_hold : 0;
-	my $end =
-	  choose(60 => 'committed', 20 => 'rolled_back', 20 => 'prepared');
+	my $end = choose(
+		60 => 'committed', 20 => 'rolled_back',
+		20 => 'prepared');
 
 	$hold = between(0.01, 2) if $hold > 2;
 	# the others must not wait for us all the time
@@ -178,7 +233,7 @@ sub steps
 		}
 		else
 		{
-			my $action = $self->choose_step;
+			my $action = choose_step();
 			$self->$action;
 		}
 		sleep($hold) if $hold > 0 && $step == $pause_after;
@@ -198,7 +253,7 @@ sub step_in_savepoint
 {
 	my ($self) = @_;
 	my $session = $self->{session};
-	my $step = $self->choose_step;
+	my $step = choose_step();
 	my $known = @{ $self->{touched} };
 	my $done;
 
@@ -284,7 +339,6 @@ sub finish
 	my ($self, $gid) = @_;
 	my $session = $self->{session};
 	my $how = choose(70 => 'COMMIT PREPARED', 30 => 'ROLLBACK PREPARED');
-
 	# somebody else may do so at the same time
 	$session->attempt(
 		$how,
@@ -317,8 +371,170 @@ sub hold_for_long
 }
 
 #
-# Repeated calls
+# Steps
 #
+
+sub command
+{
+	my ($self) = @_;
+	my $session = $self->{session};
+	my $wallet = $self->wallet(chance(0.6) ? 'c' : 'm');
+	my $known = $self->{known}{$wallet}
+	  || $self->version('Wallet', $wallet) > 0;
+	my $name = choose(50 => 'wallet_debit', 50 => 'wallet_credit');
+	my $errors = 'WP001';
+	my $expected;
+
+	if (chance($known ? 0.02 : 0.9))
+	{
+		$self->create($wallet);
+		return;
+	}
+	# commands do not fail for each other, but for foreign writers
+	$errors .= ' 23505' if $wallet =~ /^m/;
+	$errors .= ' WP003' unless $known;
+	if (chance(0.2))
+	{
+		$expected = $self->version('Wallet', $wallet);
+		$errors .= ' 40001';
+	}
+	$session->expecting(
+		$errors,
+		sub {
+			my $version = $session->query("SELECT $name(?, ?, ?)",
+				$wallet, amount(), $expected);
+
+			$session->fail("$name of $wallet, expected at version $expected,"
+				  . " returned $version")
+			  if defined $expected && $version != $expected + 1;
+		});
+	push(@{ $self->{touched} }, $wallet);
+	return;
+}
+
+sub create
+{
+	my ($self, $wallet) = @_;
+
+	$self->{session}->expecting(
+		$wallet =~ /^m/ ? 'WP004 23505' : 'WP004',
+		sub {
+			$self->{session}->query('SELECT wallet_create(?, ?)',
+				$wallet, chance(0.1) ? 0 : amount() * 10);
+		});
+	push(@{ $self->{touched} }, $wallet);
+	return;
+}
+
+# A wallet whose name nobody knows beforehand; in a transaction.
+sub new_wallet
+{
+	my ($self) = @_;
+	my $session = $self->{session};
+	my $wallet = $session->query(
+		q(WITH made AS (SELECT wallet_create(?) AS id)
+		  INSERT INTO torture.wallet SELECT id, NULL, true FROM made
+		  RETURNING id), amount());
+
+	$session->execute('UPDATE torture.wallet SET hash = ? WHERE id = ?',
+		partition_hash($wallet), $wallet);
+	$session->query('SELECT wallet_credit(?, ?)', $wallet, amount());
+	return;
+}
+
+sub version
+{
+	my ($self, $type, $id) = @_;
+
+	return $self->{session}->query(q(
+		SELECT coalesce(max(aggregate_version), 0) FROM wallet_stream
+		 WHERE aggregate_type = ? AND aggregate_id = ?), $type, $id);
+}
+
+# An event that may follow in a wallet at this version: name and payload.
+sub wallet_event
+{
+	my ($version) = @_;
+	my $name = choose(
+		45 => 'WalletWasDebited', 45 => 'WalletWasCredited',
+		10 => 'WalletWasRenamed');
+	my $key = 'amount';
+	# some are so large that they are stored out of line
+	my $note = chance(0.01)
+	  ? sprintf(', "note": "%s"', join('', map { rand() } 1 .. 500))
+	  : '';
+
+	($name, $key) = ('WalletWasCreated', 'initialBalance') if $version == 0;
+	return ($name, sprintf('{"%s": %s%s}', $key,
+		chance(0.8) ? amount() : '"' . amount() . '"', $note));
+}
+
+sub uuid
+{
+	my ($text) = @_;
+	my $hex = md5_hex($text // join(' ', $$, time, rand));
+
+	return $hex =~ s/^(.{8})(.{4})(.{4})(.{4})/$1-$2-$3-$4-/r;
+}
+
+sub append
+{
+	my ($self) = @_;
+	my $wallet = $self->wallet('m');
+	my $version = $self->version('Wallet', $wallet);
+	my $count = chance(0.02) ? 200 : 1 + int(rand(5));
+	my $with_ids = chance(0.5);
+	my @events;
+	my $call;
+
+	foreach my $i (0 .. $count - 1)
+	{
+		my ($name, $payload) = wallet_event($version + $i);
+		my $id = $with_ids ? sprintf(', "event_id": "%s"', uuid()) : '';
+
+		push(@events, qq({"event_name": "$name", "payload": $payload$id}));
+	}
+	$call = {
+		type => 'Wallet',
+		id => $wallet,
+		events => '[' . join(', ', @events) . ']',
+		# made later, it must not be the first of a wallet unless it was now
+		expected => $self->{known}{$wallet} && chance(0.7) ? undef : $version,
+	};
+	$self->call_append($call);
+	$self->remember_call($call) if $with_ids;
+	# the same again, at once
+	$self->call_append($call) if $with_ids && chance(0.2);
+	push(@{ $self->{touched} }, $wallet);
+	return;
+}
+
+sub remember_call
+{
+	my ($self, $call) = @_;
+	my $calls = $self->{calls};
+
+	shift(@$calls) if @$calls >= REPEATABLE;
+	# in a transaction it is not certain yet that it was made
+	push(@$calls, $call);
+	return;
+}
+
+sub call_append
+{
+	my ($self, $call) = @_;
+	my $session = $self->{session};
+	my $version;
+
+	$session->expecting(
+		'40001 23505',
+		sub {
+			$version = $session->query(
+				q(SELECT stream_append('wallet_stream', ?, ?, ?::jsonb, ?)),
+				@{$call}{qw(type id events expected)});
+		});
+	return $version;
+}
 
 # A call that was made before, whatever became of it.  Made once more after
 # that, it must return what it just returned.
@@ -362,7 +578,7 @@ sub duel
 			'{"event_name": "%s", "payload": {"%s": %d}, "event_id": "%s"}',
 			$i == 0 ? ('WalletWasCreated', 'initialBalance')
 			: ('WalletWasCredited', 'amount'),
-			$i + 1, Steps::uuid("$wallet $i")));
+			$i + 1, uuid("$wallet $i")));
 	}
 	$session->attempt(
 		'duel',
@@ -374,6 +590,110 @@ sub duel
 			$session->fail("duel on $wallet returned version $version")
 			  if $version != 3;
 		});
+	return;
+}
+
+# A foreign writer: version first, then the INSERT, again if somebody else was
+# faster.
+sub insert
+{
+	my ($self, $wallet) = @_;
+	my $session = $self->{session};
+
+	$wallet //= $self->wallet('m');
+	$session->expecting(
+		'23505',
+		sub {
+			my $version = $self->version('Wallet', $wallet);
+			my ($name, $payload) = wallet_event($version);
+
+			$session->execute("$insert VALUES (?, ?, 'Wallet', ?, ?, ?)",
+				uuid(), $name, $wallet, $version + 1, $payload);
+		});
+	push(@{ $self->{touched} }, $wallet);
+	return;
+}
+
+# The same in one statement, which reads the version before it draws numbers.
+sub insert_many
+{
+	my ($self, $wallet) = @_;
+
+	$wallet //= $self->wallet('m');
+	$self->{session}->expecting(
+		'23505',
+		sub {
+			$self->{session}->execute(
+				"$insert
+				SELECT gen_random_uuid(), e.name, 'Wallet', ?, e.version,
+				       jsonb_build_object(e.key, e.version)
+				  FROM (SELECT coalesce(max(aggregate_version), 0)
+				          FROM wallet_stream
+				         WHERE aggregate_type = 'Wallet' AND aggregate_id = ?
+				       ) last (version),
+				       LATERAL (
+				         SELECT last.version + i,
+				                CASE last.version + i WHEN 1 THEN 'WalletWasCreated'
+				                ELSE 'WalletWasCredited' END,
+				                CASE last.version + i WHEN 1 THEN 'initialBalance'
+				                ELSE 'amount' END
+				           FROM generate_series(1, ?) i) e (version, name, key)",
+				$wallet, $wallet, 1 + int(rand(5)));
+		});
+	push(@{ $self->{touched} }, $wallet);
+	return;
+}
+
+# Events of several wallets in one COPY.
+sub copy
+{
+	my ($self) = @_;
+	my %wallets = map { $self->wallet('m') => 1 } 0 .. int(rand(10));
+	my @lines;
+
+	foreach my $wallet (sort keys %wallets)
+	{
+		my $version = $self->version('Wallet', $wallet);
+
+		foreach my $i (0 .. int(rand(4)))
+		{
+			my ($name, $payload) = wallet_event($version + $i);
+
+			push(@lines,
+				csv(uuid(), $name, 'Wallet', $wallet, $version + $i + 1,
+					$payload));
+		}
+	}
+	$self->{session}->expecting(
+		'23505',
+		sub {
+			$self->{session}->copy(
+				$insert =~ s/INSERT INTO/COPY/r . ' FROM STDIN (FORMAT csv)',
+				@lines);
+		});
+	push(@{ $self->{touched} }, keys %wallets);
+	return;
+}
+
+sub csv
+{
+	my @fields = @_;
+
+	return join(',', map { '"' . s/"/""/gr . '"' } @fields) . "\n";
+}
+
+# Events that are none of the projection's business, under a wallet's name.
+sub foreign_type
+{
+	my ($self) = @_;
+	my $stream = chance(0.8) ? 'wallet_stream' : 'other_stream';
+	my $type = $foreign_types[ rand(@foreign_types) ];
+	my ($name, $payload) = wallet_event(int(rand(3)));
+
+	$self->{session}->query(
+		'SELECT stream_append(?, ?, ?, ?::jsonb)',
+		$stream, $type, $self->wallet('m'),
+		qq([{"event_name": "$name", "payload": $payload}]));
 	return;
 }
 

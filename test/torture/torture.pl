@@ -20,7 +20,6 @@ use warnings;
 use FindBin;
 use lib $FindBin::RealBin;
 
-use DBI ();
 use Getopt::Long;
 use IO::Select;
 use List::Util qw(sum0);
@@ -71,7 +70,7 @@ my $run = {
 	database => "torture_$$",
 	seconds => $seconds,
 	crashes => $options{crashes},
-	cold => Steps::cold_wallets_after($seconds) + 20 };
+	cold => Writer::cold_wallets_after($seconds) + 20 };
 my %counts;
 my %crashes;
 my @failures;
@@ -121,7 +120,7 @@ sub set_up
 		'CREATE EXTENSION wallet_projection',
 		'CREATE SCHEMA torture',
 		'CREATE TABLE torture.wallet (id text COLLATE "C" PRIMARY KEY,
-			hash numeric NOT NULL, commands_only boolean NOT NULL)');
+			hash numeric, commands_only boolean NOT NULL)');
 	die "max_prepared_transactions is 0\n"
 	  if $session->query('SHOW max_prepared_transactions') == 0;
 	$session->query(q(SELECT stream_create('other_stream')));
@@ -301,15 +300,15 @@ sub check_the_end
 
 	none($session, 'all rows equal a recomputation', qq(
 		SELECT coalesce(e.wallet_id, b.wallet_id) AS wallet_id, b.*, e.*
-		  FROM (SELECT wallet_id, sum(change) AS balance,
-		               coalesce(-sum(change) FILTER (WHERE name ~ 'Debited'), 0) AS debits,
-		               coalesce(sum(change) FILTER (WHERE name ~ 'Credited'), 0) AS credits,
-		               count(*) FILTER (WHERE name ~ 'Debited|Credited') AS transactions
-		          FROM ($wallet_event) e GROUP BY wallet_id) e
+		  FROM (SELECT wallet_id, sum(change),
+		               coalesce(-sum(change) FILTER (WHERE name = 'WalletWasDebited'), 0),
+		               coalesce(sum(change) FILTER (WHERE name = 'WalletWasCredited'), 0),
+		               count(*) FILTER (WHERE name ~ 'Debited|Credited')
+		          FROM ($wallet_event) e GROUP BY wallet_id
+		       ) e (wallet_id, balance, debits, credits, transactions)
 		  FULL JOIN wallet_balances b ON b.wallet_id = e.wallet_id
-		 WHERE (e.balance, e.debits, e.credits, e.transactions)
-		       IS DISTINCT FROM (b.current_balance, b.total_debits,
-		                         b.total_credits, b.transaction_count)));
+		 WHERE (e.balance, e.debits, e.credits, e.transactions) IS DISTINCT FROM
+		       (b.current_balance, b.total_debits, b.total_credits, b.transaction_count)));
 	none($session, 'every head is the last number, and there are no gaps', q(
 		SELECT p.*, s.last_value
 		  FROM wallet_projection.partition p, wallet_stream_no_seq s
