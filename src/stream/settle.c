@@ -32,6 +32,7 @@
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/hsearch.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
@@ -196,6 +197,8 @@ Settle(const Stream *stream)
 
 	relation_close(sequence, AccessShareLock);
 	look.last_number = StreamLastNumber(stream->parts.sequence);
+	/* a child table that was made before that must not be overlooked */
+	AcceptInvalidationMessages();
 	find_writers(&look, stream->relation);
 
 	if (memory->sequence_file != sequence_file ||
