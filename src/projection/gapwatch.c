@@ -98,6 +98,9 @@ GapsUnchanged(const char *projection, const Claim *claims, int count)
 
 	if (watch == NULL || watch->context == NULL)
 		return false;
+	/* nobody is left to fill them: one look, and they are gone */
+	if (watch->writers.count == 0)
+		return false;
 	for (int i = 0; i < count; i++)
 	{
 		const Position *now = &claims[i].position;
