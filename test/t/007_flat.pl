@@ -55,6 +55,7 @@ consume($batches);
 my $growth = memory($pid) - $before;
 note "grew by $growth of $before bytes";
 cmp_ok($growth, '<', 10 * $batches, "projection_consume: flat over $batches batches");
+$node->safe_psql('postgres', "SELECT pg_terminate_backend($pid, 10000)");
 stop_client($consumer);
 
 # a session that runs many batches in one statement: they are gone afterwards

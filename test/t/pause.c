@@ -4,14 +4,13 @@
  *
  * 008_between.pl links this with the extension's own sources, the functions
  * below wrapped by the linker (--wrap).  A session stops at the place that its
- * setting pause.at names for as long as somebody holds advisory lock 1; at
- * "anywhere" it dawdles for up to two milliseconds at each place, by chance.
+ * setting pause.at names, for as long as somebody holds advisory lock 1.
  */
 #include "postgres.h"
 
 #include "access/tableam.h"
-#include "common/pg_prng.h"
 #include "fmgr.h"
+#include "storage/bufmgr.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 
@@ -28,6 +27,8 @@ extern bool __wrap_GapsUnchanged(const char *projection, const Claim *claims,
 								 int count);
 extern bool __real_GapsUnchanged(const char *projection, const Claim *claims,
 								 int count);
+extern Buffer __wrap_ReadBuffer(Relation relation, BlockNumber block);
+extern Buffer __real_ReadBuffer(Relation relation, BlockNumber block);
 extern TupleTableSlot *__wrap_table_slot_create(Relation relation,
 												List **slots);
 extern TupleTableSlot *__real_table_slot_create(Relation relation,
@@ -38,17 +39,13 @@ pause_at(const char *place)
 {
 	const char *at = GetConfigOption("pause.at", true, false);
 
-	if (at == NULL)
+	if (at == NULL || strcmp(at, place) != 0)
 		return;
-	if (strcmp(at, place) == 0)
-	{
-		DirectFunctionCall1(pg_advisory_lock_int8, Int64GetDatum(1));
-		DirectFunctionCall1(pg_advisory_unlock_int8, Int64GetDatum(1));
-	}
-	else if (strcmp(at, "anywhere") == 0 &&
-			 pg_prng_double(&pg_global_prng_state) < 0.3)
-		pg_usleep(pg_prng_double(&pg_global_prng_state) * 2000);
+	DirectFunctionCall1(pg_advisory_lock_int8, Int64GetDatum(1));
+	DirectFunctionCall1(pg_advisory_unlock_int8, Int64GetDatum(1));
 }
+
+static bool settling = false;
 
 Settlement
 __wrap_Settle(const Stream *stream)
@@ -56,9 +53,20 @@ __wrap_Settle(const Stream *stream)
 	Settlement	look;
 
 	pause_at("before settling");
+	settling = true;
 	look = __real_Settle(stream);
+	settling = false;
 	pause_at("after settling");
 	return look;
+}
+
+/* The sequence is read through this, and nothing else while settling. */
+Buffer
+__wrap_ReadBuffer(Relation relation, BlockNumber block)
+{
+	if (settling)
+		pause_at("before reading the last number");
+	return __real_ReadBuffer(relation, block);
 }
 
 /* The writers of the stream; locks on other things are not our business. */
