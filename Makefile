@@ -10,7 +10,9 @@ OBJS = \
 	src/amount.o \
 	src/argument.o \
 	src/catalog.o \
+	src/keyhash.o \
 	src/keylock.o \
+	src/notice.o \
 	src/rowwriter.o \
 	src/unique_index.o \
 	src/stream/aggregate.o \
@@ -29,14 +31,32 @@ OBJS = \
 	src/handler/wallet_balance.o \
 	src/projection/batch.o \
 	src/projection/catalog.o \
+	src/projection/choice.o \
+	src/projection/claim.o \
 	src/projection/consume.o \
+	src/projection/dead_letter.o \
+	src/projection/failure.o \
 	src/projection/gapwatch.o \
+	src/projection/isolate.o \
 	src/projection/lifecycle.o \
 	src/projection/owner.o \
+	src/projection/park.o \
 	src/projection/partition.o \
 	src/projection/position.o \
+	src/projection/replay.o \
+	src/projection/retry.o \
 	src/projection/run.o \
-	src/projection/wallet_query.o
+	src/projection/served.o \
+	src/projection/wallet_query.o \
+	src/projection/wishes.o \
+	src/projection/work.o \
+	src/worker/control.o \
+	src/worker/launcher.o \
+	src/worker/meter.o \
+	src/worker/slots.o \
+	src/worker/status.o \
+	src/worker/wait.o \
+	src/worker/worker.o
 
 PG_CPPFLAGS = -I$(srcdir)/src
 override PG_CFLAGS += -fvisibility=hidden
@@ -46,6 +66,9 @@ REGRESS = $(sort $(notdir $(basename $(wildcard $(srcdir)/test/sql/*.sql))))
 REGRESS_OPTS = --inputdir=$(srcdir)/test
 ISOLATION = $(sort $(notdir $(basename $(wildcard $(srcdir)/test/isolation/specs/*.spec))))
 ISOLATION_OPTS = --inputdir=$(srcdir)/test/isolation
+
+# on a server with background workers the tests want to do the work themselves
+installcheck: export PGOPTIONS += -c wallet_projection.autostart=off
 
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)

@@ -33,10 +33,19 @@ CREATE TABLE wallet_projection.projection_state (
     batch_size integer CHECK (batch_size BETWEEN 1 AND 10000000),
     read_model regclass,
     relation   regclass,
-    last_error text
+    last_error text,
+    failures   integer,
+    next_try   timestamptz,
+    max_attempts     integer CHECK (max_attempts BETWEEN 1 AND 1000),
+    retry_delay      bigint CHECK (retry_delay >= 0),
+    retry_multiplier double precision CHECK (retry_multiplier >= 1),
+    retry_max_delay  bigint CHECK (retry_max_delay >= 0),
+    retry_jitter     double precision CHECK (retry_jitter BETWEEN 0 AND 1),
+    max_parked       integer CHECK (max_parked BETWEEN 0 AND 1000000),
+    CHECK (num_nulls(max_attempts, retry_delay, retry_multiplier, retry_max_delay, retry_jitter, max_parked) IN (0, 6))
 );
 COMMENT ON TABLE wallet_projection.projection_state IS
-    'options set since (null: as declared); the read model and the stream''s table, once initialized; the last error of a consumer';
+    'options set since (null: as declared; delays in milliseconds); the read model and the stream''s table, once initialized; the last error of a whole batch';
 
 CREATE TABLE wallet_projection.partition (
     projection text COLLATE "C" NOT NULL,
@@ -48,18 +57,78 @@ CREATE TABLE wallet_projection.partition (
 COMMENT ON TABLE wallet_projection.partition IS
     'positions: an event is applied if and only if its number is not above head and not in gaps';
 
+CREATE TABLE wallet_projection.parked (
+    projection      text COLLATE "C" NOT NULL,
+    partition_key   text COLLATE "C" NOT NULL,
+    id              bigint NOT NULL GENERATED ALWAYS AS IDENTITY UNIQUE,
+    partition       integer NOT NULL,
+    no              bigint NOT NULL,
+    version         bigint NOT NULL,
+    event_name      text NOT NULL,
+    attempts        integer NOT NULL,
+    waiting         bigint NOT NULL,
+    first_failed_at timestamptz NOT NULL,
+    last_failed_at  timestamptz NOT NULL,
+    next_retry_at   timestamptz,
+    sqlstate        text NOT NULL,
+    message         text NOT NULL,
+    detail          text,
+    hint            text,
+    context         text,
+    PRIMARY KEY (projection, partition_key)
+);
+COMMENT ON TABLE wallet_projection.parked IS
+    'keys whose next event (no) has failed; it and those behind it were passed over; no next retry: a dead letter';
+
+CREATE TABLE wallet_projection.skipped (
+    projection    text COLLATE "C" NOT NULL,
+    no            bigint NOT NULL,
+    partition_key text COLLATE "C" NOT NULL,
+    event_name    text NOT NULL,
+    skipped_at    timestamptz NOT NULL,
+    skipped_by    text NOT NULL,
+    sqlstate      text NOT NULL,
+    message       text NOT NULL,
+    event_id      uuid,
+    PRIMARY KEY (projection, no)
+);
+COMMENT ON TABLE wallet_projection.skipped IS
+    'events that a projection is never to apply, by dead_letter_delete';
+
+CREATE TABLE wallet_projection.channel (
+    name    text COLLATE "C" NOT NULL PRIMARY KEY,
+    workers integer NOT NULL CHECK (workers BETWEEN 0 AND 1024)
+);
+COMMENT ON TABLE wallet_projection.channel IS
+    'how many background workers a channel is to have, where channel_scale has said so';
+
+/* Not dumped: a restored projection is stopped until somebody starts it. */
+CREATE TABLE wallet_projection.started (
+    projection text COLLATE "C" NOT NULL PRIMARY KEY,
+    database   oid NOT NULL
+);
+COMMENT ON TABLE wallet_projection.started IS
+    'the projections that background workers serve; rows of another database came with a copy of it, and do not count';
+
 /*
  * The tables stay the superuser's who installs them, whatever role creates
  * the extension: the C code trusts their shape.  That role may dump and
  * restore them.
  */
 GRANT SELECT, INSERT ON wallet_projection.stream, wallet_projection.projection, wallet_projection.projection_state,
-    wallet_projection.partition TO @extowner@;
+    wallet_projection.partition, wallet_projection.channel, wallet_projection.parked, wallet_projection.skipped TO @extowner@;
+GRANT SELECT, UPDATE ON SEQUENCE wallet_projection.parked_id_seq TO @extowner@;
+/* not INSERT: workers serve what is in it, whoever owns that */
+GRANT SELECT ON wallet_projection.started TO @extowner@;
 
 SELECT pg_catalog.pg_extension_config_dump('wallet_projection.stream', '');
 SELECT pg_catalog.pg_extension_config_dump('wallet_projection.projection', 'WHERE NOT builtin');
 SELECT pg_catalog.pg_extension_config_dump('wallet_projection.projection_state', '');
 SELECT pg_catalog.pg_extension_config_dump('wallet_projection.partition', '');
+SELECT pg_catalog.pg_extension_config_dump('wallet_projection.channel', '');
+SELECT pg_catalog.pg_extension_config_dump('wallet_projection.parked', '');
+SELECT pg_catalog.pg_extension_config_dump('wallet_projection.parked_id_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('wallet_projection.skipped', '');
 
 INSERT INTO wallet_projection.projection (name, stream, aggregate_type, handler, builtin)
 VALUES ('wallet_balance', 'wallet_stream', 'Wallet', 'wallet_balance', true);
@@ -99,6 +168,28 @@ CREATE FUNCTION stream_append(stream text, aggregate_type text, aggregate_id tex
     AS 'MODULE_PATHNAME', 'stream_append';
 COMMENT ON FUNCTION stream_append(text, text, text, jsonb, bigint) IS
     'appends events to an aggregate, all or nothing; returns the aggregate''s new version';
+
+/*
+ * stream_notify(stream, "on"): has writers that insert into the stream's table
+ * by themselves wake the background workers when they commit, by a statement
+ * trigger; off drops it again.  Appends through the extension need none, and
+ * workers find such events without it too, after
+ * wallet_projection.poll_interval at the latest.  Locks the table against
+ * writers for a moment.
+ * Errors: 42704 no such stream; 42501 not the owner; 22004, 22023 bad
+ * argument.
+ */
+CREATE FUNCTION wallet_projection.stream_wake() RETURNS trigger
+    LANGUAGE C
+    AS 'MODULE_PATHNAME', 'stream_wake';
+COMMENT ON FUNCTION wallet_projection.stream_wake() IS
+    'trigger: wakes the workers of the stream when the transaction commits';
+
+CREATE FUNCTION stream_notify(stream text, "on" boolean) RETURNS void
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'stream_notify';
+COMMENT ON FUNCTION stream_notify(text, boolean) IS
+    'lets plain INSERTs into a stream wake the background workers, or not';
 
 /*
  * stream_read(stream, aggregate_type, aggregate_id, from_version, max_count):
@@ -199,15 +290,16 @@ COMMENT ON FUNCTION wallet_get_statistics(text) IS
 
 /*
  * projection_init(name): makes the read model, owned by the caller, and the
- * positions of all partitions, and the stream where there is none yet.  May
- * be repeated.
+ * positions of all partitions, and the stream where there is none yet; where
+ * the library is preloaded, starts the projection, unless
+ * wallet_projection.autostart is off.  May be repeated, and then does nothing.
  * Errors: 42P07 another relation has the read model's name.
  */
 CREATE FUNCTION projection_init(name text) RETURNS void
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'projection_init';
 COMMENT ON FUNCTION projection_init(text) IS
-    'creates a projection''s read model and positions; may be repeated';
+    'creates a projection''s read model and positions, and starts it where there are background workers; may be repeated';
 
 /*
  * projection_delete(name): drops the read model, the positions and the
@@ -236,20 +328,31 @@ COMMENT ON FUNCTION projection_reset(text) IS
  *     partitions  1 to 1024 (default 16); only before projection_init
  *     batch_size  events per transaction of a consumer, 1 to 10000000
  *                 (default 10000)
+ *     max_attempts      at an event that fails, the first one counted, until
+ *                       its key is a dead letter: 1 to 1000 (default 5)
+ *     retry_delay       after the first failure, an interval (default 1 s)
+ *     retry_multiplier  of the delay, after each further one: 1 to 1000
+ *                       (default 2)
+ *     retry_max_delay   an interval (default 5 min)
+ *     retry_jitter      the share by which a delay varies at random, both
+ *                       ways: 0 to 1 (default 0.1)
+ *     max_parked        keys, 0 to 1000000 (default 1000); one more stops the
+ *                       projection.  0: the first event that fails does.
  * Errors: 22023 no such option or bad value; 55000 partitions after init.
  */
 CREATE FUNCTION projection_set(name text, option text, value text) RETURNS void
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'projection_set';
 COMMENT ON FUNCTION projection_set(text, text, text) IS
-    'sets an option of a projection: channel, partitions or batch_size';
+    'sets an option of a projection: channel, partitions, batch_size, or one of retries';
 
 /*
  * projection_run(name, max_events): applies all that is pending in the
  * partitions that no other session holds, or at most max_events events, in
- * the caller's transaction, and returns the number of events applied.  Memory
- * is bounded by wallet_projection.batch_memory.
- * Errors: WP005 an event cannot be applied; 55000 not initialized, or the
+ * the caller's transaction, and returns the number of events applied.  A key
+ * whose event cannot be applied is parked, and parked keys that are due are
+ * tried again.  Memory is bounded by wallet_projection.batch_memory.
+ * Errors: WP005, or the read model's own, if max_parked keys are parked; 55000 not initialized, or the
  * stream went backwards; 25001 the transaction's isolation level is not
  * READ COMMITTED; whatever the read model's constraints and triggers raise.
  */
@@ -275,11 +378,12 @@ COMMENT ON FUNCTION projection_backfill(text, integer) IS
  * channel whose owner's rights the caller has, a transaction per batch, until
  * message_limit events are applied, time_limit is over, or, with
  * finish_when_no_messages, nothing is left; without any of these until it is
- * cancelled.  A projection whose batch fails is tried again after 1 s, then
- * 2 s, up to 60 s, while the others go on; the error is in
- * projection_status.last_error.  With stop_on_failure the first error ends
- * the call; with finish_when_no_messages it ends the call once the others
- * have nothing left.
+ * cancelled.  A key whose event cannot be applied is parked; with
+ * stop_on_failure its error ends the call instead.  A projection that fails as
+ * a whole is tried again after 1 s, then 2 s, up to 60 s, while the others go
+ * on; the error is in projection_status.last_error.  With stop_on_failure the
+ * first error ends the call; with finish_when_no_messages it ends the call once
+ * the others have nothing left.
  * Errors: 42704 no projection has the channel; 25001 inside a transaction
  * block; 42501, 22004, 22023; and those of projection_run.
  */
@@ -289,6 +393,107 @@ CREATE PROCEDURE projection_consume(channel text, message_limit bigint DEFAULT N
     AS 'MODULE_PATHNAME', 'projection_consume';
 COMMENT ON PROCEDURE projection_consume(text, bigint, interval, boolean, boolean) IS
     'serves the projections of a channel, a transaction per batch';
+
+/*
+ * Background workers.  They need shared_preload_libraries =
+ * 'wallet_projection'; without it projection_start, projection_stop,
+ * channel_scale and the view projection_workers raise 55000.
+ */
+
+/*
+ * projection_start(name): from the commit on, background workers serve the
+ * projection, also after a restart.  projection_init does it by itself, unless
+ * wallet_projection.autostart is off.  May be repeated.
+ * Errors: 55000 not preloaded, or not initialized; 54000 too many channels.
+ */
+CREATE FUNCTION projection_start(name text) RETURNS void
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'projection_start';
+COMMENT ON FUNCTION projection_start(text) IS
+    'lets background workers serve a projection';
+
+/*
+ * projection_stop(name): background workers leave the projection alone.
+ * Returns when running batches have ended.  Sessions may still run it.  May be
+ * repeated.
+ * Errors: 55000 not preloaded.
+ */
+CREATE FUNCTION projection_stop(name text) RETURNS void
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'projection_stop';
+COMMENT ON FUNCTION projection_stop(text) IS
+    'lets background workers leave a projection alone; returns when the running batch has ended';
+
+/*
+ * channel_scale(channel, workers): how many background workers serve the
+ * channel, 0 to 1024, as far as max_worker_processes allows.  Until it is
+ * called they are wallet_projection.workers.  The caller must own all
+ * projections of the channel.
+ * Errors: 55000 not preloaded; 42704 no projection has the channel; 22023
+ * not from 0 to 1024.
+ */
+CREATE FUNCTION channel_scale(channel text, workers integer) RETURNS void
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'channel_scale';
+COMMENT ON FUNCTION channel_scale(text, integer) IS
+    'sets how many background workers serve a channel';
+
+/*
+ * projection_wait(name, timeout): waits until all that was committed before
+ * the call is applied, whoever applies it, and returns true; false when the
+ * timeout is over.  What the own transaction has written, and what open ones
+ * have, is not waited for.  Anybody may call it.  Call it as a statement of its
+ * own: the snapshot of the statement, or of a REPEATABLE READ transaction, is
+ * older than what it waits for.
+ * Errors: 42704 no such projection; 55000 not initialized; 22023 a negative
+ * timeout.
+ */
+CREATE FUNCTION projection_wait(name text, timeout interval DEFAULT '5 s') RETURNS boolean
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'projection_wait';
+COMMENT ON FUNCTION projection_wait(text, interval) IS
+    'waits until all that is committed now is applied; false on time-out';
+
+/*
+ * Parked keys and dead letters.  A key whose event fails is parked: that event
+ * and those behind it wait in the stream, and everything else goes on.  It is
+ * tried again by itself, with the delays that projection_set says; after the
+ * last attempt it is a dead letter, and waits for one of these calls.  Then
+ * NOTIFY wallet_projection_dead_letter has
+ *     {"id": number, "projection": text, "partition_key": text, "no": number}
+ * Errors that all share: 42704 no such id or projection; 42501 not the owner;
+ * 22004 null; 25001 not READ COMMITTED.
+ */
+
+/*
+ * dead_letter_replay(id): applies the key's waiting events now, in order, in
+ * this transaction, whether it is dead or waits for a retry.  True if all went
+ * well, and the key is no longer parked; false, with a warning, if one of them
+ * fails: those before it are applied.
+ */
+CREATE FUNCTION dead_letter_replay(id bigint) RETURNS boolean
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'dead_letter_replay';
+COMMENT ON FUNCTION dead_letter_replay(bigint) IS
+    'applies a parked key''s waiting events now; false if one of them fails';
+
+/* dead_letter_replay_all(projection): the same for all its parked keys; returns how many went well. */
+CREATE FUNCTION dead_letter_replay_all(projection text) RETURNS bigint
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'dead_letter_replay_all';
+COMMENT ON FUNCTION dead_letter_replay_all(text) IS
+    'applies the waiting events of all parked keys of a projection; returns how many keys went well';
+
+/*
+ * dead_letter_delete(id): the failed event is never applied, also not after
+ * projection_reset; wallet_projection.skipped says so.  Goes on with the
+ * events behind it, as dead_letter_replay does.
+ */
+CREATE FUNCTION dead_letter_delete(id bigint) RETURNS boolean
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'dead_letter_delete';
+COMMENT ON FUNCTION dead_letter_delete(bigint) IS
+    'skips the event on which a parked key stands, and applies those behind it; false if one of them fails';
 
 /*
  * What can be seen.  The catalog's tables are not for everybody; these views
@@ -302,6 +507,32 @@ CREATE FUNCTION wallet_projection.last_position(stream text) RETURNS bigint
 COMMENT ON FUNCTION wallet_projection.last_position(text) IS
     'the last number that was drawn for a stream';
 
+/* When the first event was made that a partition has not passed yet. */
+CREATE FUNCTION wallet_projection.pending_since(projection text) RETURNS timestamptz
+    LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'projection_pending_since';
+COMMENT ON FUNCTION wallet_projection.pending_since(text) IS
+    'when the first event was made that some partition of a projection has not passed; null where there is none';
+
+/* What background workers do for a projection. */
+CREATE FUNCTION wallet_projection.activity(projection text, channel text, OUT started boolean, OUT workers integer,
+                                           OUT workers_wanted integer, OUT events_per_second double precision,
+                                           OUT numbers_per_second double precision, OUT problem text)
+    LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'projection_activity';
+COMMENT ON FUNCTION wallet_projection.activity(text, text) IS
+    'whether a projection is started, its workers, its speed over the last 10 s, and why workers are missing';
+
+/* The worker slots that are taken, of all databases. */
+CREATE FUNCTION wallet_projection.worker_slots(OUT pid integer, OUT database text, OUT channel text, OUT projection text,
+                                               OUT state text, OUT partitions integer[], OUT events bigint,
+                                               OUT batches bigint, OUT last_error text, OUT since timestamptz)
+    RETURNS SETOF record
+    LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'worker_slots';
+COMMENT ON FUNCTION wallet_projection.worker_slots() IS
+    'the background workers of all databases';
+
 /* How many numbers are in a set. */
 CREATE FUNCTION wallet_projection.size(numbers int8multirange) RETURNS bigint
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
@@ -309,6 +540,15 @@ CREATE FUNCTION wallet_projection.size(numbers int8multirange) RETURNS bigint
               FROM pg_catalog.unnest(numbers) r)::bigint;
 COMMENT ON FUNCTION wallet_projection.size(int8multirange) IS
     'how many numbers a multirange holds';
+
+/* A share of 1 as a bar of 20 characters. */
+CREATE FUNCTION wallet_projection.progress_bar(done numeric) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+    RETURN pg_catalog.format('[%s%s] %s%%', pg_catalog.repeat('#', pg_catalog.floor(done OPERATOR(pg_catalog.*) 20)::integer),
+                             pg_catalog.repeat('.', 20 OPERATOR(pg_catalog.-) pg_catalog.floor(done OPERATOR(pg_catalog.*) 20)::integer),
+                             pg_catalog.lpad(pg_catalog.floor(done OPERATOR(pg_catalog.*) 100)::text, 3));
+COMMENT ON FUNCTION wallet_projection.progress_bar(numeric) IS
+    'a number from 0 to 1 as a bar';
 
 CREATE VIEW projection_partitions AS
 SELECT p.projection, p.partition, p.head, p.gaps,
@@ -324,12 +564,25 @@ CREATE VIEW projection_status AS
 SELECT q.name AS projection, q.stream, q.channel,
        CASE WHEN q.read_model IS NULL THEN 'defined' WHEN coalesce(q.trouble, q.last_error) IS NOT NULL THEN 'failed'
             ELSE 'ready' END AS state,
-       q.partitions, q.head, q.last_position, q.lag_events, q.gaps, 0::bigint AS parked, 0::bigint AS dead_letters,
+       q.partitions, q.head, q.last_position, q.lag_events, q.gaps, k.parked, k.dead_letters,
        CASE WHEN q.trouble IS NOT NULL THEN q.trouble
             WHEN q.last_error IS NULL OR pg_catalog.pg_has_role(q.owner, 'USAGE') THEN q.last_error
-            ELSE '<insufficient privilege>' END AS last_error
-  FROM (SELECT d.name, d.stream, coalesce(s.channel, d.channel) AS channel, coalesce(s.partitions, d.partitions) AS partitions,
-               s.read_model, c.relowner AS owner, s.last_error, l.last_position, p.head, p.lag_events, p.gaps,
+            ELSE '<insufficient privilege>' END AS last_error,
+       CASE WHEN NOT a.started THEN 'stopped' WHEN a.workers OPERATOR(pg_catalog.=) 0 THEN 'waiting' ELSE 'running' END AS activity,
+       a.workers, a.workers_wanted, pg_catalog.round(a.events_per_second)::bigint AS events_per_second,
+       CASE WHEN q.lag_events OPERATOR(pg_catalog.>) 0
+            THEN greatest(pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) wallet_projection.pending_since(q.name), '0')
+            WHEN q.lag_events IS NOT NULL THEN '0'::interval END AS lag_time,
+       CASE WHEN q.lag_sum OPERATOR(pg_catalog.=) 0 THEN '0'::interval
+            WHEN coalesce(q.trouble, q.last_error) IS NULL AND a.numbers_per_second OPERATOR(pg_catalog.>) 0
+            THEN pg_catalog.make_interval(secs => pg_catalog.ceil(q.lag_sum::double precision
+                                                                  OPERATOR(pg_catalog./) a.numbers_per_second)) END AS catch_up_time,
+       wallet_projection.progress_bar(q.done) AS progress, a.problem AS workers_problem,
+       coalesce(q.failures, 0) AS failures, q.next_try
+  FROM (SELECT s.failures, s.next_try, d.name, d.stream, coalesce(s.channel, d.channel) AS channel, coalesce(s.partitions, d.partitions) AS partitions,
+               s.read_model, c.relowner AS owner, s.last_error, l.last_position, p.head, p.lag_events, p.gaps, p.lag_sum,
+               CASE WHEN l.last_position OPERATOR(pg_catalog.>) 0
+                    THEN least(p.head_average OPERATOR(pg_catalog./) l.last_position::numeric, 1) END AS done,
                CASE WHEN s.read_model IS NULL THEN NULL
                     WHEN c.oid IS NULL THEN 'the read model was dropped'
                     WHEN l.last_position IS NULL THEN 'the stream was dropped'
@@ -341,9 +594,76 @@ SELECT q.name AS projection, q.stream, q.channel,
           LEFT JOIN pg_catalog.pg_class c ON c.oid = s.read_model
           LEFT JOIN wallet_projection.stream t ON t.name = d.stream
           LEFT JOIN (SELECT projection, min(head) AS head, max(head) AS highest, max(lag_events) AS lag_events,
-                            max(wallet_projection.size(gaps)) AS gaps
-                       FROM projection_partitions GROUP BY projection) p ON p.projection = d.name) q;
+                            max(wallet_projection.size(gaps)) AS gaps, sum(lag_events) AS lag_sum, avg(head) AS head_average
+                       FROM projection_partitions GROUP BY projection) p ON p.projection = d.name) q
+  CROSS JOIN LATERAL wallet_projection.activity(q.name, q.channel) a
+  CROSS JOIN LATERAL (SELECT count(*) AS parked, count(*) FILTER (WHERE p.next_retry_at IS NULL) AS dead_letters
+                        FROM wallet_projection.parked p WHERE p.projection OPERATOR(pg_catalog.=) q.name) k;
 COMMENT ON VIEW projection_status IS
-    'a row per projection: state, lowest head, the stream''s last number, lag, gaps, and the last error of a consumer';
+    'a row per projection: state, position, lag, errors; its background workers, speed, time to catch up and progress';
 
-GRANT SELECT ON projection_partitions, projection_status TO PUBLIC;
+CREATE VIEW projection_workers AS
+SELECT pid, database, channel, projection, state, partitions, events, batches, last_error, since
+  FROM wallet_projection.worker_slots();
+COMMENT ON VIEW projection_workers IS
+    'a row per background worker, of all databases: what it does, the partitions that it holds, what it has done';
+
+/* Only for those with the rights of the projection's owner: messages hold data. */
+CREATE VIEW wallet_projection.parked_event WITH (security_barrier) AS
+SELECT p.id, p.projection, d.stream, d.aggregate_type, p.partition_key, p.no, p.version, p.event_name,
+       CASE WHEN p.next_retry_at IS NULL THEN 'dead' ELSE 'retrying' END AS state, p.attempts,
+       coalesce(s.max_attempts, 5) AS max_attempts, p.first_failed_at, p.last_failed_at, p.next_retry_at, p.sqlstate, p.message,
+       p.detail, p.hint, p.context, p.waiting
+  FROM wallet_projection.parked p
+  JOIN wallet_projection.projection d ON d.name OPERATOR(pg_catalog.=) p.projection
+  JOIN wallet_projection.projection_state s ON s.projection OPERATOR(pg_catalog.=) p.projection
+  JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) s.read_model::oid
+ WHERE pg_catalog.pg_has_role(c.relowner, 'USAGE');
+COMMENT ON VIEW wallet_projection.parked_event IS
+    'parked keys with all that is known of their failed event';
+
+CREATE VIEW projection_dead_letters AS
+SELECT id, projection, partition_key, no, event_name, state, attempts, first_failed_at, last_failed_at, next_retry_at,
+       sqlstate, message, waiting
+  FROM wallet_projection.parked_event;
+COMMENT ON VIEW projection_dead_letters IS
+    'a row per parked key: the event that failed, why, when it is tried again, and how many events wait behind it';
+
+CREATE FUNCTION dead_letter_list(projection text DEFAULT NULL)
+    RETURNS TABLE (id bigint, projection text, partition_key text, no bigint, event_name text, state text, attempts integer,
+                   first_failed_at timestamptz, last_failed_at timestamptz, next_retry_at timestamptz, sqlstate text,
+                   message text, waiting bigint)
+    LANGUAGE sql STABLE PARALLEL RESTRICTED
+    BEGIN ATOMIC
+        SELECT l.id, l.projection, l.partition_key, l.no, l.event_name, l.state, l.attempts, l.first_failed_at,
+               l.last_failed_at, l.next_retry_at, l.sqlstate, l.message, l.waiting
+          FROM projection_dead_letters l
+         WHERE dead_letter_list.projection IS NULL OR l.projection OPERATOR(pg_catalog.=) dead_letter_list.projection
+         ORDER BY l.id;
+    END;
+COMMENT ON FUNCTION dead_letter_list(text) IS
+    'the parked keys of a projection (null: of all) as in projection_dead_letters';
+
+/* All that is known of one parked key; the event as it is in the stream now. */
+CREATE FUNCTION dead_letter_show(id bigint)
+    RETURNS TABLE (id bigint, projection text, stream text, aggregate_type text, partition_key text, no bigint,
+                   version bigint, event_name text, event_id uuid, payload jsonb, metadata jsonb, created_at timestamptz,
+                   state text, attempts integer, first_failed_at timestamptz, last_failed_at timestamptz,
+                   next_retry_at timestamptz, sqlstate text, message text, detail text, hint text, context text,
+                   waiting bigint, next text)
+    LANGUAGE sql STABLE PARALLEL RESTRICTED
+    BEGIN ATOMIC
+        SELECT l.id, l.projection, l.stream, l.aggregate_type, l.partition_key, l.no, l.version, l.event_name, e.event_id,
+               e.payload, e.metadata, e.created_at, l.state, l.attempts, l.first_failed_at, l.last_failed_at, l.next_retry_at,
+               l.sqlstate, l.message, l.detail, l.hint, l.context, l.waiting,
+               CASE l.state WHEN 'dead' THEN pg_catalog.format('waits for SELECT dead_letter_replay(%s); or dead_letter_delete(%s), which skips this event', l.id, l.id)
+                            ELSE pg_catalog.format('attempt %s of %s at %s', l.attempts OPERATOR(pg_catalog.+) 1, l.max_attempts, l.next_retry_at) END
+          FROM wallet_projection.parked_event l
+          LEFT JOIN LATERAL stream_read(l.stream, l.aggregate_type, l.partition_key, l.version, 1) e ON e.no OPERATOR(pg_catalog.=) l.no
+         WHERE l.id OPERATOR(pg_catalog.=) dead_letter_show.id;
+    END;
+COMMENT ON FUNCTION dead_letter_show(bigint) IS
+    'all that is known of one parked key: its event, the error, what waits behind it, and what happens next';
+
+GRANT SELECT ON projection_partitions, projection_status, projection_workers, projection_dead_letters,
+    wallet_projection.parked_event TO PUBLIC;

@@ -8,12 +8,14 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/stratnum.h"
 #include "access/table.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_extension.h"
 #include "commands/extension.h"
 #include "executor/spi.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
@@ -42,10 +44,55 @@ CatalogRelation(const char *table)
 	return relid;
 }
 
+static void
+refuse_version(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the extension wallet_projection in this database is not of version %s, which is loaded",
+					EXTENSION_VERSION),
+			 errhint("After an update connect again; if the library is in shared_preload_libraries, restart the server. If the library is the newer one, run ALTER EXTENSION wallet_projection UPDATE.")));
+}
+
+/* how many columns this code knows of each table */
+static const struct
+{
+	const char *table;
+	int			columns;
+}			shapes[] = {
+	{STREAM_CATALOG, STREAM_CATALOG_NATTS},
+	{PROJECTION_CATALOG, PROJECTION_CATALOG_NATTS},
+	{STATE_CATALOG, STATE_CATALOG_NATTS},
+	{PARTITION_CATALOG, PARTITION_CATALOG_NATTS},
+	{STARTED_CATALOG, STARTED_CATALOG_NATTS},
+	{CHANNEL_CATALOG, CHANNEL_CATALOG_NATTS},
+	{PARKED_CATALOG, PARKED_CATALOG_NATTS},
+	{SKIPPED_CATALOG, SKIPPED_CATALOG_NATTS},
+};
+
+/*
+ * An error unless the table has the columns that this code knows.  After
+ * ALTER EXTENSION UPDATE a process may still have the old code in it.
+ */
+static void
+check_shape(Relation catalog, const char *table)
+{
+	for (int i = 0; i < lengthof(shapes); i++)
+	{
+		if (strcmp(shapes[i].table, table) == 0 &&
+			shapes[i].columns == RelationGetNumberOfAttributes(catalog))
+			return;
+	}
+	refuse_version();
+}
+
 Relation
 CatalogOpen(const char *table, LOCKMODE mode)
 {
-	return table_open(CatalogRelation(table), mode);
+	Relation	catalog = table_open(CatalogRelation(table), mode);
+
+	check_shape(catalog, table);
+	return catalog;
 }
 
 /*
@@ -82,29 +129,69 @@ CatalogFetch(Relation catalog, const char *key)
 	return tuple;
 }
 
-/* The schema that the extension's functions, streams and read models are in. */
-Oid
-ExtensionSchema(void)
+/* The extension's row of pg_extension, a copy; NULL if it is not there. */
+static HeapTuple
+extension_row(void)
 {
-	Oid			extension = get_extension_oid("wallet_projection", false);
-	Oid			schema = InvalidOid;
 	Relation	catalog = table_open(ExtensionRelationId, AccessShareLock);
 	ScanKeyData key;
 	SysScanDesc scan;
 	HeapTuple	tuple;
 
-	ScanKeyInit(&key, Anum_pg_extension_oid, BTEqualStrategyNumber, F_OIDEQ,
-				ObjectIdGetDatum(extension));
-	scan = systable_beginscan(catalog, ExtensionOidIndexId, true, NULL, 1,
+	ScanKeyInit(&key, Anum_pg_extension_extname, BTEqualStrategyNumber,
+				F_NAMEEQ, CStringGetDatum("wallet_projection"));
+	scan = systable_beginscan(catalog, ExtensionNameIndexId, true, NULL, 1,
 							  &key);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
-		schema = ((Form_pg_extension) GETSTRUCT(tuple))->extnamespace;
+		tuple = heap_copytuple(tuple);
 	systable_endscan(scan);
 	table_close(catalog, AccessShareLock);
-	if (!OidIsValid(schema))
-		elog(ERROR, "cache lookup failed for extension %u", extension);
-	return schema;
+	return tuple;
+}
+
+/* The schema that the extension's functions, streams and read models are in. */
+Oid
+ExtensionSchema(void)
+{
+	HeapTuple	tuple = extension_row();
+
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("extension \"wallet_projection\" does not exist")));
+	return ((Form_pg_extension) GETSTRUCT(tuple))->extnamespace;
+}
+
+/*
+ * Is the extension in this database?  If so, it stays until the transaction
+ * ends: DROP EXTENSION waits for us.  An error if it is of another version
+ * than this code.
+ */
+bool
+ExtensionIsThere(void)
+{
+	Oid			extension = get_extension_oid("wallet_projection", true);
+	Relation	catalog;
+	HeapTuple	tuple;
+	bool		isnull;
+
+	if (!OidIsValid(extension))
+		return false;
+	LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
+	tuple = extension_row();
+	if (!HeapTupleIsValid(tuple) ||
+		((Form_pg_extension) GETSTRUCT(tuple))->oid != extension)
+		return false;
+	catalog = table_open(ExtensionRelationId, AccessShareLock);
+	if (strcmp(TextDatumGetCString(heap_getattr(tuple,
+												Anum_pg_extension_extversion,
+												RelationGetDescr(catalog),
+												&isnull)),
+			   EXTENSION_VERSION) != 0)
+		refuse_version();
+	table_close(catalog, AccessShareLock);
+	return true;
 }
 
 /*

@@ -18,6 +18,9 @@
 
 #define CATALOG_SCHEMA "wallet_projection"
 
+/* the version of the extension's SQL that this code belongs to */
+#define EXTENSION_VERSION "0.1.0"
+
 /* columns of wallet_projection.stream */
 #define STREAM_CATALOG "stream"
 enum
@@ -53,7 +56,15 @@ enum
 	STATE_CATALOG_READ_MODEL,
 	STATE_CATALOG_RELATION,
 	STATE_CATALOG_LAST_ERROR,
-	STATE_CATALOG_NATTS = STATE_CATALOG_LAST_ERROR
+	STATE_CATALOG_FAILURES,
+	STATE_CATALOG_NEXT_TRY,
+	STATE_CATALOG_MAX_ATTEMPTS,
+	STATE_CATALOG_RETRY_DELAY,
+	STATE_CATALOG_RETRY_MULTIPLIER,
+	STATE_CATALOG_RETRY_MAX_DELAY,
+	STATE_CATALOG_RETRY_JITTER,
+	STATE_CATALOG_MAX_PARKED,
+	STATE_CATALOG_NATTS = STATE_CATALOG_MAX_PARKED
 };
 
 /* columns of wallet_projection.partition */
@@ -67,10 +78,69 @@ enum
 	PARTITION_CATALOG_NATTS = PARTITION_CATALOG_GAPS
 };
 
+/* columns of wallet_projection.started */
+#define STARTED_CATALOG "started"
+enum
+{
+	STARTED_CATALOG_PROJECTION = 1,
+	STARTED_CATALOG_DATABASE,
+	STARTED_CATALOG_NATTS = STARTED_CATALOG_DATABASE
+};
+
+/* columns of wallet_projection.channel */
+#define CHANNEL_CATALOG "channel"
+enum
+{
+	CHANNEL_CATALOG_NAME = 1,
+	CHANNEL_CATALOG_WORKERS,
+	CHANNEL_CATALOG_NATTS = CHANNEL_CATALOG_WORKERS
+};
+
+/* columns of wallet_projection.parked */
+#define PARKED_CATALOG "parked"
+enum
+{
+	PARKED_CATALOG_PROJECTION = 1,
+	PARKED_CATALOG_KEY,
+	PARKED_CATALOG_ID,
+	PARKED_CATALOG_PARTITION,
+	PARKED_CATALOG_NO,
+	PARKED_CATALOG_VERSION,
+	PARKED_CATALOG_EVENT_NAME,
+	PARKED_CATALOG_ATTEMPTS,
+	PARKED_CATALOG_WAITING,
+	PARKED_CATALOG_FIRST_FAILED_AT,
+	PARKED_CATALOG_LAST_FAILED_AT,
+	PARKED_CATALOG_NEXT_RETRY_AT,
+	PARKED_CATALOG_SQLSTATE,
+	PARKED_CATALOG_MESSAGE,
+	PARKED_CATALOG_DETAIL,
+	PARKED_CATALOG_HINT,
+	PARKED_CATALOG_CONTEXT,
+	PARKED_CATALOG_NATTS = PARKED_CATALOG_CONTEXT
+};
+
+/* columns of wallet_projection.skipped */
+#define SKIPPED_CATALOG "skipped"
+enum
+{
+	SKIPPED_CATALOG_PROJECTION = 1,
+	SKIPPED_CATALOG_NO,
+	SKIPPED_CATALOG_KEY,
+	SKIPPED_CATALOG_EVENT_NAME,
+	SKIPPED_CATALOG_SKIPPED_AT,
+	SKIPPED_CATALOG_SKIPPED_BY,
+	SKIPPED_CATALOG_SQLSTATE,
+	SKIPPED_CATALOG_MESSAGE,
+	SKIPPED_CATALOG_EVENT_ID,
+	SKIPPED_CATALOG_NATTS = SKIPPED_CATALOG_EVENT_ID
+};
+
 extern Oid	CatalogRelation(const char *table);
 extern Relation CatalogOpen(const char *table, LOCKMODE mode);
 extern SysScanDesc CatalogScan(Relation catalog, const char *key);
 extern HeapTuple CatalogFetch(Relation catalog, const char *key);
+extern bool ExtensionIsThere(void);
 extern Oid	ExtensionSchema(void);
 extern int	SafePathEnter(void);
 extern void SafePathLeave(int level);

@@ -100,6 +100,18 @@ typedef bool CompatUpdateIndexes;
 	(pg_namespace_aclcheck(schema, GetUserId(), ACL_CREATE) == ACLCHECK_OK)
 #endif
 
+/* Begin a function that returns its rows in a tuplestore. */
+#if PG_VERSION_NUM >= 160000
+#define compat_InitMaterializedSRF(fcinfo) InitMaterializedSRF(fcinfo, 0)
+#else
+#define compat_InitMaterializedSRF(fcinfo) SetSingleFuncCall(fcinfo, 0)
+#endif
+
+/* The setting transaction_timeout is there. */
+#if PG_VERSION_NUM >= 170000
+#define COMPAT_TRANSACTION_TIMEOUT
+#endif
+
 /* A range of these bounds. */
 #if PG_VERSION_NUM >= 160000
 #define compat_make_range(type, lower, upper) \

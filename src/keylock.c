@@ -36,6 +36,15 @@ KeyLock(KeyLockClass class, const char *name, LOCKMODE mode)
 	(void) LockAcquire(&tag, mode, false, false);
 }
 
+/* Take the lock until the transaction ends; false if that means waiting. */
+bool
+KeyLockIfFree(KeyLockClass class, const char *name, LOCKMODE mode)
+{
+	LOCKTAG		tag = name_tag(class, name);
+
+	return LockAcquire(&tag, mode, false, true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
 void
 KeyLockHash(KeyLockClass class, uint64 hash, LOCKMODE mode)
 {

@@ -6,9 +6,10 @@
  * own, apart from those of pg_advisory_lock, so deadlocks are detected and a
  * lock dies with its holder.
  *
- * Lock order: KEYLOCK_PROJECTION, KEYLOCK_STREAM, relations,
- * KEYLOCK_PRESENCE, rows of wallet_projection.partition, KEYLOCK_ERROR; for
- * appends: the stream's relation, KEYLOCK_AGGREGATE.
+ * Lock order: the extension (a worker's batch), KEYLOCK_PROJECTION (which a
+ * worker's batch does not wait for), KEYLOCK_WISHES, KEYLOCK_STREAM, relations, KEYLOCK_PRESENCE, rows of
+ * wallet_projection.partition, KEYLOCK_ERROR; for appends: the stream's
+ * relation, KEYLOCK_AGGREGATE.
  */
 #ifndef WALLET_PROJECTION_KEYLOCK_H
 #define WALLET_PROJECTION_KEYLOCK_H
@@ -18,16 +19,20 @@
 typedef enum KeyLockClass
 {
 	KEYLOCK_STREAM = 71,		/* exclusive: creating a stream of this name */
-	KEYLOCK_PROJECTION,			/* shared: running a batch; exclusive: init,
-								 * delete, reset, set */
+	KEYLOCK_PROJECTION,			/* shared: running a batch, start; exclusive:
+								 * init, delete, reset, set, stop */
 	KEYLOCK_PRESENCE,			/* shared: present as a consumer; never waited
 								 * for, only counted */
 	KEYLOCK_ERROR,				/* exclusive: writing down a failure */
-	KEYLOCK_AGGREGATE			/* exclusive: appending to an aggregate, until
+	KEYLOCK_AGGREGATE,			/* exclusive: appending to an aggregate, until
 								 * its events are in the table */
+	KEYLOCK_WISHES				/* exclusive: changing what is started, and
+								 * how many workers channels have */
 } KeyLockClass;
 
 extern void KeyLock(KeyLockClass class, const char *name, LOCKMODE mode);
+extern bool KeyLockIfFree(KeyLockClass class, const char *name,
+						  LOCKMODE mode);
 extern void KeyLockHash(KeyLockClass class, uint64 hash, LOCKMODE mode);
 extern void KeyUnlockHash(KeyLockClass class, uint64 hash, LOCKMODE mode);
 extern void KeyLockForSession(KeyLockClass class, const char *name,

@@ -113,20 +113,11 @@ make_row(Apply *apply, const FoldEntry *entry, TupleTableSlot *slot)
 }
 
 static bool
-fail(ApplyFailure *failure, const FoldEntry *entry, int64 no,
-	 const char *reason)
+fail(ApplyFailure *failure, const FoldEntry *entry, const char *reason)
 {
 	failure->entry = entry;
-	failure->no = no;
 	failure->reason = reason;
 	return false;
-}
-
-/* Where an error cannot be told to be one event's. */
-static int64
-only_event(const FoldEntry *entry)
-{
-	return entry->first_no == entry->last_no ? entry->first_no : 0;
 }
 
 static bool
@@ -141,7 +132,7 @@ insert_row(Apply *apply, const FoldedKey *folded, ApplyFailure *failure)
 	apply->current = entry;
 	reason = make_row(apply, entry, slot);
 	if (reason != NULL)
-		return fail(failure, entry, only_event(entry), reason);
+		return fail(failure, entry, reason);
 	apply->current = NULL;
 	RowWriterInsert(apply->writer, slot, unconstify(FoldedKey *, folded));
 	return true;
@@ -182,16 +173,16 @@ update_row(Apply *apply, const FoldedKey *folded, ApplyFailure *failure)
 		const char *reason;
 
 		if (!exists)
-			return fail(failure, entry, entry->first_no,
+			return fail(failure, entry,
 						"there is no row of it: it was never created, or its row was deleted");
 		if (entry->second_creation != 0)
-			return fail(failure, entry, entry->second_creation,
+			return fail(failure, entry,
 						"it was created before");
 		slot = RowWriterSlot(apply->writer,
 							 unconstify(FoldedKey *, folded), false);
 		reason = make_row(apply, entry, slot);
 		if (reason != NULL)
-			return fail(failure, entry, only_event(entry), reason);
+			return fail(failure, entry, reason);
 		if (RowWriterUpdate(apply->writer, apply->model->row, slot,
 							unconstify(FoldedKey *, folded)))
 			return true;
@@ -219,16 +210,15 @@ apply_keys(Apply *apply, const FoldedKey *keys, int64 count,
 }
 
 /*
- * Apply all that was folded.  Returns false, and says why, at the first key
- * that cannot be applied; what was written by then is the caller's to undo.
- * An error of the table's own (a constraint, a trigger) is raised as it is:
- * ApplyCurrent() tells then whose row it was.
+ * Apply what was folded of these keys, which are put into another order.
+ * Returns false, and says why, at the first key that cannot be applied; what
+ * was written by then is the caller's to undo.  An error of the table's own (a
+ * constraint, a trigger) is raised as it is: ApplyCurrent() tells then whose
+ * row it was.
  */
 bool
-ApplyFold(Apply *apply, Fold *fold, ApplyFailure *failure)
+ApplyKeys(Apply *apply, FoldedKey *keys, int64 count, ApplyFailure *failure)
 {
-	int64		count;
-	FoldedKey  *keys = FoldKeys(fold, &count);
 	MemoryContext old;
 	bool		good;
 
@@ -236,9 +226,11 @@ ApplyFold(Apply *apply, Fold *fold, ApplyFailure *failure)
 	old = MemoryContextSwitchTo(apply->row_context);
 	good = apply_keys(apply, keys, count, failure);
 	MemoryContextSwitchTo(old);
-	apply->current = NULL;
 	if (good)
+	{
+		apply->current = NULL;
 		RowWriterFlush(apply->writer);
+	}
 	return good;
 }
 

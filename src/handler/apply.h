@@ -7,11 +7,10 @@
 
 #include "handler/fold.h"
 
-/* Why a batch could not be applied: which key, which event, what is wrong. */
+/* Why keys could not be applied: which one, and what is wrong. */
 typedef struct ApplyFailure
 {
 	const FoldEntry *entry;
-	int64		no;				/* 0: one of the entry's, it is not known which */
 	const char *reason;
 } ApplyFailure;
 
@@ -19,7 +18,8 @@ typedef struct Apply Apply;
 
 extern Apply *ApplyBegin(const RowHandler *handler, Relation read_model,
 						 Snapshot snapshot);
-extern bool ApplyFold(Apply *apply, Fold *fold, ApplyFailure *failure);
+extern bool ApplyKeys(Apply *apply, FoldedKey *keys, int64 count,
+					  ApplyFailure *failure);
 extern void ApplyEnd(Apply *apply);
 extern const FoldEntry *ApplyCurrent(Apply *apply);
 extern bool ApplyIsKeyConstraint(Apply *apply, const char *name);

@@ -5,6 +5,8 @@
 #ifndef WALLET_PROJECTION_FOLD_H
 #define WALLET_PROJECTION_FOLD_H
 
+#include "nodes/pg_list.h"
+
 #include "handler/handler.h"
 
 /* What a batch has folded for one key; its bytes come after the state. */
@@ -13,10 +15,11 @@ typedef struct FoldEntry
 	int32		key_length;
 	uint16		key_offset;		/* from the state's beginning */
 	bool		creates;		/* its first event makes the row */
+	bool		banned;			/* further events are left out */
 	int64		first_no;
-	int64		last_no;
 	int64		second_creation;	/* an event that makes the row although
 									 * others came before it, or 0 */
+	int64		left_out;		/* events, since it is banned */
 	char		state[FLEXIBLE_ARRAY_MEMBER];	/* the handler's */
 } FoldEntry;
 
@@ -27,12 +30,12 @@ FoldEntryKey(const FoldEntry *entry)
 	return entry->state + entry->key_offset;
 }
 
-/* An event that cannot be applied, and why. */
-typedef struct BadEvent
-{
-	Event		event;
-	const char *reason;
-} BadEvent;
+/*
+ * Called for an event that cannot be applied.  If it returns, the key is
+ * banned from then on; what came before the event stays folded.
+ */
+typedef void (*FoldRefused) (void *arg, FoldEntry *entry, const Event *event,
+							 const char *reason);
 
 /* A key that has something to apply, to be sorted. */
 typedef struct FoldedKey
@@ -44,12 +47,14 @@ typedef struct FoldedKey
 
 typedef struct Fold Fold;
 
-extern Fold *FoldBegin(const RowHandler *handler);
-extern bool FoldAdd(Fold *fold, const Event *event, uint64 hash,
-					BadEvent *bad);
-extern bool FoldFlush(Fold *fold, BadEvent *bad);
+extern Fold *FoldBegin(const RowHandler *handler, FoldRefused refused,
+					   void *arg);
+extern void FoldBan(Fold *fold, const char *key, int length, uint64 hash);
+extern void FoldAdd(Fold *fold, const Event *event, uint64 hash);
+extern void FoldFlush(Fold *fold);
 extern int64 FoldEvents(const Fold *fold);
 extern int	FoldWaiting(const Fold *fold);
+extern List *FoldBanned(const Fold *fold);
 extern Size FoldMemory(const Fold *fold);
 extern FoldedKey *FoldKeys(Fold *fold, int64 *count);
 extern void FoldSort(FoldedKey *keys, int64 count);

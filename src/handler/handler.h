@@ -51,7 +51,9 @@ typedef struct RowHandler
 	int			ncolumns;
 	const HandlerColumn *columns;	/* the first is the key */
 	Size		state_size;
-	EventEffect (*fold) (void *state, const Event *event, const char **reason);
+	/* created: an event of the batch has made the row; another is bad */
+	EventEffect (*fold) (void *state, bool created, const Event *event,
+						 const char **reason);
 	const char *(*merge) (const void *state, Datum *values, bool *nulls);
 } RowHandler;
 

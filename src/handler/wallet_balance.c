@@ -72,7 +72,8 @@ event_is(const Event *event, const char *name, int length)
 	event_amount(event, name, sizeof(name) - 1, amount)
 
 static EventEffect
-wallet_balance_fold(void *state, const Event *event, const char **reason)
+wallet_balance_fold(void *state, bool created, const Event *event,
+					const char **reason)
 {
 	WalletChange *change = state;
 	Amount		amount;
@@ -97,6 +98,11 @@ wallet_balance_fold(void *state, const Event *event, const char **reason)
 	}
 	if (EVENT_IS(event, "WalletWasCreated"))
 	{
+		if (created)
+		{
+			*reason = "it was created before";
+			return EVENT_BAD;
+		}
 		*reason = EVENT_AMOUNT(event, "initialBalance", &amount);
 		if (*reason != NULL)
 			return EVENT_BAD;

@@ -15,10 +15,22 @@
 #include "catalog/indexing.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
+#include "utils/timestamp.h"
 
 #include "catalog.h"
 #include "keylock.h"
 #include "projection/projection.h"
+
+#define DEFAULT_MAX_PARKED 1000
+
+/* until somebody sets it otherwise */
+static const RetryPolicy default_retry = {
+	.max_attempts = 5,
+	.delay = 1000,
+	.multiplier = 2,
+	.max_delay = 5 * 60 * 1000,
+	.jitter = 0.1
+};
 
 /* Row handlers that come with the extension. */
 static const RowHandler *const row_handlers[] = {
@@ -61,6 +73,24 @@ read_definition(Projection *projection, Relation catalog, HeapTuple tuple)
 	projection->channel = TextDatumGetCString(values[PROJECTION_CATALOG_CHANNEL - 1]);
 	projection->partitions = DatumGetInt32(values[PROJECTION_CATALOG_PARTITIONS - 1]);
 	projection->batch_size = DatumGetInt32(values[PROJECTION_CATALOG_BATCH_SIZE - 1]);
+	projection->retry = default_retry;
+	projection->max_parked = DEFAULT_MAX_PARKED;
+}
+
+/* The options of parked keys, where they were set. */
+static void
+read_retry(Projection *projection, const Datum *values, const bool *nulls)
+{
+	RetryPolicy *retry = &projection->retry;
+
+	if (nulls[STATE_CATALOG_MAX_ATTEMPTS - 1])
+		return;
+	retry->max_attempts = DatumGetInt32(values[STATE_CATALOG_MAX_ATTEMPTS - 1]);
+	retry->delay = DatumGetInt64(values[STATE_CATALOG_RETRY_DELAY - 1]);
+	retry->multiplier = DatumGetFloat8(values[STATE_CATALOG_RETRY_MULTIPLIER - 1]);
+	retry->max_delay = DatumGetInt64(values[STATE_CATALOG_RETRY_MAX_DELAY - 1]);
+	retry->jitter = DatumGetFloat8(values[STATE_CATALOG_RETRY_JITTER - 1]);
+	projection->max_parked = DatumGetInt32(values[STATE_CATALOG_MAX_PARKED - 1]);
 }
 
 static void
@@ -86,6 +116,7 @@ read_state(Projection *projection)
 			projection->relation = DatumGetObjectId(values[STATE_CATALOG_RELATION - 1]);
 		if (!nulls[STATE_CATALOG_LAST_ERROR - 1])
 			projection->last_error = TextDatumGetCString(values[STATE_CATALOG_LAST_ERROR - 1]);
+		read_retry(projection, values, nulls);
 	}
 	table_close(catalog, AccessShareLock);
 }
@@ -132,10 +163,32 @@ ProjectionsOfChannel(const char *channel)
 	return result;
 }
 
+/* The options, all of them set from now on. */
+static void
+write_options(const Projection *projection, Datum *values, bool *nulls)
+{
+	const RetryPolicy *retry = &projection->retry;
+
+	values[STATE_CATALOG_CHANNEL - 1] = CStringGetTextDatum(projection->channel);
+	values[STATE_CATALOG_PARTITIONS - 1] = Int32GetDatum(projection->partitions);
+	values[STATE_CATALOG_BATCH_SIZE - 1] = Int32GetDatum(projection->batch_size);
+	nulls[STATE_CATALOG_CHANNEL - 1] = false;
+	nulls[STATE_CATALOG_PARTITIONS - 1] = false;
+	nulls[STATE_CATALOG_BATCH_SIZE - 1] = false;
+	values[STATE_CATALOG_MAX_ATTEMPTS - 1] = Int32GetDatum(retry->max_attempts);
+	values[STATE_CATALOG_RETRY_DELAY - 1] = Int64GetDatum(retry->delay);
+	values[STATE_CATALOG_RETRY_MULTIPLIER - 1] = Float8GetDatum(retry->multiplier);
+	values[STATE_CATALOG_RETRY_MAX_DELAY - 1] = Int64GetDatum(retry->max_delay);
+	values[STATE_CATALOG_RETRY_JITTER - 1] = Float8GetDatum(retry->jitter);
+	values[STATE_CATALOG_MAX_PARKED - 1] = Int32GetDatum(projection->max_parked);
+	for (int i = STATE_CATALOG_MAX_ATTEMPTS; i <= STATE_CATALOG_MAX_PARKED; i++)
+		nulls[i - 1] = false;
+}
+
 /*
- * Write down the read model, the stream's table and the last error, and, with_options, the
- * options as well, which are as declared until then.  The caller holds the
- * projection's lock exclusively.
+ * Write down the read model, the stream's table and the last error, and,
+ * with_options, the options as well, which are as declared until then.  The
+ * caller holds the projection's lock exclusively.
  */
 void
 ProjectionSaveState(const Projection *projection, bool with_options)
@@ -151,15 +204,10 @@ ProjectionSaveState(const Projection *projection, bool with_options)
 		deform(catalog, old, values, nulls);
 	values[STATE_CATALOG_PROJECTION - 1] = CStringGetTextDatum(projection->name);
 	nulls[STATE_CATALOG_PROJECTION - 1] = false;
+	if (projection->last_error == NULL)
+		nulls[STATE_CATALOG_FAILURES - 1] = nulls[STATE_CATALOG_NEXT_TRY - 1] = true;
 	if (with_options)
-	{
-		values[STATE_CATALOG_CHANNEL - 1] = CStringGetTextDatum(projection->channel);
-		values[STATE_CATALOG_PARTITIONS - 1] = Int32GetDatum(projection->partitions);
-		values[STATE_CATALOG_BATCH_SIZE - 1] = Int32GetDatum(projection->batch_size);
-		nulls[STATE_CATALOG_CHANNEL - 1] = false;
-		nulls[STATE_CATALOG_PARTITIONS - 1] = false;
-		nulls[STATE_CATALOG_BATCH_SIZE - 1] = false;
-	}
+		write_options(projection, values, nulls);
 	values[STATE_CATALOG_READ_MODEL - 1] = ObjectIdGetDatum(projection->read_model);
 	nulls[STATE_CATALOG_READ_MODEL - 1] = !OidIsValid(projection->read_model);
 	values[STATE_CATALOG_RELATION - 1] = ObjectIdGetDatum(projection->relation);
@@ -178,12 +226,13 @@ ProjectionSaveState(const Projection *projection, bool with_options)
 }
 
 /*
- * Write down that a projection has failed, or, with NULL, that it is well
- * again.  The caller holds the projection's lock shared.  One that is not
+ * Write down that a projection has failed, so often in a row, and when it is
+ * tried again; or, with NULL, that it is well again.  The caller holds the projection's lock shared.  One that is not
  * initialized has nowhere to write it to.
  */
 void
-ProjectionSaveError(const char *name, const char *error)
+ProjectionSaveError(const char *name, const char *error, int failures,
+					TimestampTz next_try)
 {
 	Relation	catalog;
 	HeapTuple	old;
@@ -194,11 +243,16 @@ ProjectionSaveError(const char *name, const char *error)
 	catalog = CatalogOpen(STATE_CATALOG, RowExclusiveLock);
 	old = CatalogFetch(catalog, name);
 	if (HeapTupleIsValid(old))
-	{
 		deform(catalog, old, values, nulls);
+	if (HeapTupleIsValid(old) && !nulls[STATE_CATALOG_READ_MODEL - 1])
+	{
 		nulls[STATE_CATALOG_LAST_ERROR - 1] = error == NULL;
 		if (error != NULL)
 			values[STATE_CATALOG_LAST_ERROR - 1] = CStringGetTextDatum(error);
+		nulls[STATE_CATALOG_FAILURES - 1] = error == NULL;
+		values[STATE_CATALOG_FAILURES - 1] = Int32GetDatum(failures);
+		nulls[STATE_CATALOG_NEXT_TRY - 1] = error == NULL;
+		values[STATE_CATALOG_NEXT_TRY - 1] = TimestampTzGetDatum(next_try);
 		CatalogTupleUpdate(catalog, &old->t_self,
 						   heap_form_tuple(RelationGetDescr(catalog), values,
 										   nulls));

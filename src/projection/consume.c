@@ -18,7 +18,6 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/latch.h"
-#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
@@ -31,29 +30,18 @@
 #include "projection/batch.h"
 #include "projection/partition.h"
 #include "projection/projection.h"
+#include "projection/isolate.h"
+#include "projection/replay.h"
+#include "projection/served.h"
+#include "projection/work.h"
 
 /* how long to wait where there is nothing to do, in milliseconds */
 #define WAIT_MIN 5
 #define WAIT_MAX 500
 
-/* how long a projection that failed is left alone, in milliseconds */
-#define RETRY_MIN 1000
-#define RETRY_MAX 60000
-
 #define COMMAND "projection_consume()"
 
 SQL_FUNCTION(projection_consume);
-
-/* One projection of the channel. */
-typedef struct Served
-{
-	char	   *name;
-	bool		present;		/* counted among its consumers */
-	bool		drained;		/* nothing was left when last looked at */
-	int			retry_delay;	/* 0: it is well */
-	TimestampTz next_try;
-	ErrorData  *error;			/* the last, while it is not well */
-} Served;
 
 typedef struct Consumer
 {
@@ -106,45 +94,23 @@ find_projections(Consumer *consumer)
 		Served	   *served = palloc0(sizeof(Served));
 
 		ProjectionCheckOwner(projection);
-		served->name = projection->name;
+		strlcpy(served->name, projection->name, NAMEDATALEN);
 		consumer->served = lappend(consumer->served, served);
 	}
 	PopActiveSnapshot();
-}
-
-/* Write down a projection's error; it is another transaction's by now. */
-static void
-record_error(Consumer *consumer, Served *served)
-{
-	PushActiveSnapshot(GetTransactionSnapshot());
-	KeyLock(KEYLOCK_PROJECTION, served->name, ShareLock);
-	ProjectionSaveError(served->name,
-						psprintf("%s: %s",
-								 unpack_sql_state(served->error->sqlerrcode),
-								 served->error->message));
-	PopActiveSnapshot();
-	commit(consumer);
 }
 
 /* A projection's batch has failed: leave it alone for a while. */
 static void
 put_off(Consumer *consumer, Served *served, ErrorData *error)
 {
-	int			category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
-
-	/* a cancelled call or a shutdown is not the projection's failure */
-	if (category == MAKE_SQLSTATE('5', '7', '0', '0', '0'))
+	if (ErrorIsOfShutdown(error))
 		ReThrowError(error);
-	if (served->error != NULL)
-		FreeErrorData(served->error);
-	served->error = error;
-	record_error(consumer, served);
+	(void) ServedFailed(served, error);
+	ServedSaveError(served);
+	commit(consumer);
 	if (consumer->stop_on_failure)
 		ReThrowError(error);
-	served->retry_delay = served->retry_delay == 0 ? RETRY_MIN :
-		Min(served->retry_delay * 2, RETRY_MAX);
-	served->next_try = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-												   served->retry_delay);
 	/* the call is going to end with it */
 	if (consumer->finish_when_drained)
 		return;
@@ -153,13 +119,20 @@ put_off(Consumer *consumer, Served *served, ErrorData *error)
 			 errmsg("%s", error->message),
 			 error->detail ? errdetail_internal("%s", error->detail) : 0,
 			 errhint("Projection \"%s\" will be tried again in %d s.",
-					 served->name, served->retry_delay / 1000)));
+					 served->name, (served->delay + 500) / 1000)));
 }
 
-/* One batch in a subtransaction; the error, or NULL. */
+/* What is done in a subtransaction. */
+typedef struct Attempt
+{
+	const BatchLimits *limits;	/* NULL: a parked key is tried again */
+	BatchResult batch;
+	ReplayResult replay;
+} Attempt;
+
+/* A batch, or a replay, in a subtransaction; the error, or NULL. */
 static ErrorData *
-try_batch(Consumer *consumer, Served *served, const BatchLimits *limits,
-		  BatchResult *result)
+attempt(Consumer *consumer, Served *served, Attempt *attempt)
 {
 	ResourceOwner owner = CurrentResourceOwner;
 	ErrorData  *volatile error = NULL;
@@ -168,7 +141,10 @@ try_batch(Consumer *consumer, Served *served, const BatchLimits *limits,
 	BeginInternalSubTransaction(NULL);
 	PG_TRY();
 	{
-		*result = BatchRun(served->name, limits);
+		if (attempt->limits != NULL)
+			attempt->batch = BatchRun(served->name, attempt->limits);
+		else
+			attempt->replay = ReplayDue(served->name, COMMAND, false);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -185,6 +161,56 @@ try_batch(Consumer *consumer, Served *served, const BatchLimits *limits,
 }
 
 /*
+ * One batch; the error, or NULL.  If an event fails, again, to find out which
+ * one it is.
+ */
+static ErrorData *
+try_batch(Consumer *consumer, Served *served, BatchLimits *limits,
+		  BatchResult *result)
+{
+	Attempt		batch = {.limits = limits};
+	ErrorData  *error;
+
+	limits->isolate = served->isolate;
+	error = attempt(consumer, served, &batch);
+	if (error != NULL && !limits->isolate && ErrorIsOfKey(error->sqlerrcode))
+	{
+		FreeErrorData(error);
+		limits->isolate = true;
+		error = attempt(consumer, served, &batch);
+	}
+	served->isolate = error != NULL && limits->isolate;
+	*result = batch.batch;
+	return error;
+}
+
+/* Try a parked key again that is due. */
+static void
+retry(Consumer *consumer, Served *served)
+{
+	Attempt		replay = {.limits = NULL};
+	ErrorData  *error = attempt(consumer, served, &replay);
+
+	if (error != NULL)
+	{
+		if (ErrorIsOfShutdown(error) || consumer->stop_on_failure)
+			ReThrowError(error);
+		ereport(WARNING,
+				(errcode(error->sqlerrcode),
+				 errmsg("a parked key of projection \"%s\" could not be tried again: %s",
+						served->name, error->message)));
+		FreeErrorData(error);
+		ServedRetryFailed(served);
+		return;
+	}
+	commit(consumer);
+	ServedRetryWell(served, replay.replay.next_retry);
+	consumer->applied += replay.replay.events;
+	if (replay.replay.outcome != REPLAY_NOTHING)
+		consumer->worked = true;
+}
+
+/*
  * One batch of one projection, committed.  A batch of our share of the
  * partitions that finds nothing says nothing of the others: then all that
  * are free are tried.
@@ -192,17 +218,20 @@ try_batch(Consumer *consumer, Served *served, const BatchLimits *limits,
 static void
 serve(Consumer *consumer, Served *served)
 {
-	BatchLimits limits = {.sized = true,.command = COMMAND};
+	BatchLimits limits = {.sized = true,.choice.window = CHOICE_WINDOW,
+	.stop_on_failure = consumer->stop_on_failure,.command = COMMAND};
 	BatchResult result = {0};
 	ErrorData  *error;
 
 	if (consumer->message_limit > 0)
 		limits.events = consumer->message_limit - consumer->applied;
+	limits.choice.turn = served->turn++;
 	error = try_batch(consumer, served, &limits, &result);
 	if (error == NULL && result.outcome == BATCH_WHOLE &&
 		result.events == 0 && result.partial)
 	{
 		limits.partitions = PARTITIONS_MAX;
+		limits.choice.window = 0;
 		error = try_batch(consumer, served, &limits, &result);
 	}
 	if (error != NULL)
@@ -211,10 +240,8 @@ serve(Consumer *consumer, Served *served)
 		return;
 	}
 	commit(consumer);
-	served->retry_delay = 0;
-	if (served->error != NULL)
-		FreeErrorData(served->error);
-	served->error = NULL;
+	ServedWell(served);
+	ServedRetryAt(served, result.next_retry);
 	served->drained = result.outcome == BATCH_IDLE ||
 		(result.outcome == BATCH_WHOLE && result.events == 0 &&
 		 !result.partial);
@@ -239,10 +266,14 @@ go_round(Consumer *consumer)
 		if (consumer->message_limit > 0 &&
 			consumer->applied >= consumer->message_limit)
 			break;
-		if (served->retry_delay > 0 && GetCurrentTimestamp() < served->next_try)
+		if (!ServedIsDue(served))
 			continue;
 		served->drained = false;
-		serve(consumer, served);
+		ServedLook(served);
+		if (ServedRetryIsDue(served))
+			retry(consumer, served);
+		if (ServedIsDue(served))
+			serve(consumer, served);
 	}
 	return consumer->worked;
 }
@@ -387,7 +418,7 @@ projection_consume(PG_FUNCTION_ARGS)
 				 errmsg("projection_consume cannot run inside a transaction block"),
 				 errdetail("It commits after each batch."),
 				 errhint("Call it by itself, outside BEGIN ... COMMIT and functions; or use projection_run.")));
-	BatchCheckTransaction(COMMAND);
+	WorkCheckTransaction(COMMAND);
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
 	consumer = palloc0(sizeof(Consumer));
 	consumer->context = CurrentMemoryContext;

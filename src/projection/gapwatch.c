@@ -7,7 +7,7 @@
  * and the writers that it saw.  As long as the positions are still the same
  * and none of the writers has ended, every gap is still a gap.
  *
- * Three conditions make that exact; test/model shows what goes wrong without:
+ * Four conditions make that exact; test/model shows what goes wrong without:
  *
  *	- It is asked after the snapshot is taken.  Asked before, a writer could
  *	  commit in between, and an event that follows its own be seen without it.
@@ -15,6 +15,8 @@
  *	  later number need not be among them.
  *	- It is known of each partition by itself: another consumer may have
  *	  moved some of them.
+ *	- A writer has ended when a snapshot sees it so, which is before it gives
+ *	  back its locks.
  *
  * What is remembered are facts about the stream: they stay true if our own
  * transaction is rolled back, as then the positions differ, or nothing does.
@@ -116,7 +118,7 @@ GapsUnchanged(const char *projection, const Claim *claims, int count)
 		if (now->gaps.ranges[now->gaps.count - 1].last > watch->last_number)
 			return false;
 	}
-	return !WritersEnded(&watch->writers, false);
+	return WritersUnfinished(&watch->writers);
 }
 
 static NumberSet

@@ -16,14 +16,22 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/timestamp.h"
 
 #include "argument.h"
 #include "catalog.h"
 #include "keylock.h"
+#include "notice.h"
+#include "projection/park.h"
 #include "projection/partition.h"
 #include "projection/projection.h"
+#include "projection/wishes.h"
+#include "settings.h"
 
 #define BATCH_SIZE_MAX 10000000
+#define ATTEMPTS_MAX 1000
+#define PARKED_MAX 1000000
+#define DELAY_MAX (366.0 * SECS_PER_DAY)
 
 SQL_FUNCTION(projection_init);
 SQL_FUNCTION(projection_delete);
@@ -31,22 +39,33 @@ SQL_FUNCTION(projection_reset);
 SQL_FUNCTION(projection_set);
 
 /*
- * Lock the projection against batches and look it up.  Rights are looked at
- * before as well: who has none must not make others wait.
+ * Lock the projection, against batches if the mode is exclusive, and look it
+ * up.  Rights are looked at before as well: who has none must not make others
+ * wait.
  */
-static Projection *
-lock_projection(FunctionCallInfo fcinfo, const char *function)
+Projection *
+ProjectionLock(const char *name, LOCKMODE mode, const char *command)
 {
-	char	   *name = ArgumentName(fcinfo, 0, "name");
-
 	Projection *projection;
 
-	PreventCommandIfReadOnly(function);
+	PreventCommandIfReadOnly(command);
 	ProjectionCheckOwner(ProjectionFetch(name));
-	KeyLock(KEYLOCK_PROJECTION, name, ExclusiveLock);
+	KeyLock(KEYLOCK_PROJECTION, name, mode);
 	projection = ProjectionFetch(name);
 	ProjectionCheckOwner(projection);
+	if (mode == ExclusiveLock)
+	{
+		WishesLock();
+		NoticeWishes();			/* workers look again when we are done */
+	}
 	return projection;
+}
+
+static Projection *
+lock_projection(FunctionCallInfo fcinfo, const char *command)
+{
+	return ProjectionLock(ArgumentName(fcinfo, 0, "name"), ExclusiveLock,
+						  command);
 }
 
 /* Make the read model as the handler wants it; returns its OID. */
@@ -85,6 +104,14 @@ stream_table(const Projection *projection)
 	Stream	   *stream = StreamEnsure(projection->stream, AccessShareLock);
 	Oid			relid = RelationGetRelid(stream->relation);
 
+	if (OidIsValid(projection->read_model))
+	{
+		OwnerScope	owner = OwnerEnter(projection);
+
+		SkipCheck(stream, projection->name);
+		OwnerLeave(&owner);
+	}
+
 	StreamRelease(stream);
 	return relid;
 }
@@ -104,6 +131,8 @@ projection_init(PG_FUNCTION_ARGS)
 	projection->read_model = create_read_model(projection);
 	ProjectionSaveState(projection, false);
 	PartitionsCreate(projection);
+	if (Preloaded && Autostart)
+		WishStart(projection);
 	PG_RETURN_VOID();
 }
 
@@ -117,7 +146,11 @@ projection_delete(PG_FUNCTION_ARGS)
 		get_rel_name(projection->read_model) != NULL)
 		RunUtility(psprintf("DROP TABLE %s",
 							ProjectionReadModelName(projection)));
+	if (WishStarted(projection->name))
+		WishStop(projection);
 	PartitionsDrop(projection);
+	ParkDrop(projection->name);
+	SkipDrop(projection->name);
 	ProjectionDropState(projection->name);
 	PG_RETURN_VOID();
 }
@@ -136,6 +169,7 @@ projection_reset(PG_FUNCTION_ARGS)
 	OwnerLeave(&owner);
 	PartitionsDrop(projection);
 	PartitionsCreate(projection);
+	ParkDrop(projection->name);
 	projection->relation = stream_table(projection);
 	projection->last_error = NULL;
 	ProjectionSaveState(projection, false);
@@ -179,28 +213,92 @@ set_partitions(Projection *projection, const char *value)
 	projection->partitions = partitions;
 }
 
+/* An option's value as a number within bounds. */
+static double
+number_option(const char *option, const char *value, double min, double max)
+{
+	char	   *end;
+	double		number;
+
+	errno = 0;
+	number = strtod(value, &end);
+	if (end == value || *end != '\0' || errno != 0 ||
+		!(number >= min && number <= max))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for option \"%s\": \"%s\"",
+						option, value),
+				 errdetail("It must be a number from %g to %g.", min, max)));
+	return number;
+}
+
+/* An option's value as an interval, in milliseconds. */
+static int64
+interval_option(const char *option, const char *value)
+{
+	Interval   *interval;
+	double		seconds;
+
+	interval = DatumGetIntervalP(DirectFunctionCall3(interval_in,
+													 CStringGetDatum(value),
+													 ObjectIdGetDatum(InvalidOid),
+													 Int32GetDatum(-1)));
+	seconds = interval->time / (double) USECS_PER_SEC +
+		((double) interval->month * DAYS_PER_MONTH + interval->day) * SECS_PER_DAY;
+	if (seconds < 0 || seconds > DELAY_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for option \"%s\": \"%s\"",
+						option, value),
+				 errdetail("It must be an interval from 0 to 366 days.")));
+	return (int64) (seconds * 1000);
+}
+
+static bool
+set_retry_option(Projection *projection, const char *option,
+				 const char *value)
+{
+	RetryPolicy *retry = &projection->retry;
+
+	if (strcmp(option, "max_attempts") == 0)
+		retry->max_attempts = integer_option(option, value, 1, ATTEMPTS_MAX);
+	else if (strcmp(option, "retry_delay") == 0)
+		retry->delay = interval_option(option, value);
+	else if (strcmp(option, "retry_multiplier") == 0)
+		retry->multiplier = number_option(option, value, 1, 1000);
+	else if (strcmp(option, "retry_max_delay") == 0)
+		retry->max_delay = interval_option(option, value);
+	else if (strcmp(option, "retry_jitter") == 0)
+		retry->jitter = number_option(option, value, 0, 1);
+	else if (strcmp(option, "max_parked") == 0)
+		projection->max_parked = integer_option(option, value, 0, PARKED_MAX);
+	else
+		return false;
+	return true;
+}
+
 /* projection_set(name, option, value) */
 Datum
 projection_set(PG_FUNCTION_ARGS)
 {
 	Projection *projection = lock_projection(fcinfo, "projection_set()");
 	char	   *option = ArgumentText(fcinfo, 1, "option", NAMEDATALEN);
+	char	   *value = ArgumentText(fcinfo, 2, "value", PG_INT32_MAX);
 
 	if (strcmp(option, "channel") == 0)
 		projection->channel = ArgumentName(fcinfo, 2, "value");
 	else if (strcmp(option, "partitions") == 0)
-		set_partitions(projection,
-					   ArgumentText(fcinfo, 2, "value", NAMEDATALEN));
+		set_partitions(projection, value);
 	else if (strcmp(option, "batch_size") == 0)
-		projection->batch_size =
-			integer_option("batch_size",
-						   ArgumentText(fcinfo, 2, "value", NAMEDATALEN), 1,
-						   BATCH_SIZE_MAX);
-	else
+		projection->batch_size = integer_option(option, value, 1,
+												BATCH_SIZE_MAX);
+	else if (!set_retry_option(projection, option, value))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("projection option \"%s\" does not exist", option),
-				 errhint("The options are channel, partitions and batch_size.")));
+				 errhint("The options are channel, partitions, batch_size, max_attempts, retry_delay, retry_multiplier, retry_max_delay, retry_jitter and max_parked.")));
 	ProjectionSaveState(projection, true);
+	if (WishStarted(projection->name))
+		WishesPublish();
 	PG_RETURN_VOID();
 }

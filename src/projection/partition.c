@@ -16,9 +16,8 @@
 #include "catalog/indexing.h"
 #include "catalog/pg_type.h"
 #include "compat.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
-#include "port/pg_bswap.h"
+#include "nodes/lockoptions.h"
 #include "utils/builtins.h"
 #include "utils/multirangetypes.h"
 #include "utils/rangetypes.h"
@@ -28,66 +27,6 @@
 
 #include "catalog.h"
 #include "projection/partition.h"
-
-/* odd constants with well-mixed bits */
-#define HASH_SEED		UINT64CONST(0x8F5D3B2A17C4E961)
-#define HASH_MULTIPLIER UINT64CONST(0xD6E8FEB86659FD93)
-
-static inline uint64
-mix(uint64 hash)
-{
-	hash ^= hash >> 32;
-	hash *= HASH_MULTIPLIER;
-	hash ^= hash >> 32;
-	return hash;
-}
-
-static uint64
-hash_bytes_of(const char *key, int length)
-{
-	uint64		hash = HASH_SEED ^ (uint64) length;
-	uint64		word;
-
-	/* bytes in little-endian order everywhere */
-	for (; length >= (int) sizeof(word); length -= sizeof(word))
-	{
-		memcpy(&word, key, sizeof(word));
-#ifdef WORDS_BIGENDIAN
-		word = pg_bswap64(word);
-#endif
-		hash = mix(hash ^ word);
-		key += sizeof(word);
-	}
-	word = 0;
-	for (int i = 0; i < length; i++)
-		word |= (uint64) (unsigned char) key[i] << (8 * i);
-	return mix(mix(hash ^ word));
-}
-
-/*
- * The hash of a partition key; its partition is the remainder by their
- * number.
- *
- * Positions are kept per partition and outlive the server: in a dump they may
- * come to another machine, release or encoding.  So this is a function of the
- * key's characters (in UTF-8) alone, and must never change.
- */
-uint64
-PartitionHash(const char *key, int length)
-{
-	if (unlikely(GetDatabaseEncoding() != PG_UTF8))
-	{
-		char	   *copy = pnstrdup(key, length);
-		char	   *utf8 = pg_server_to_any(copy, length, PG_UTF8);
-		uint64		hash = hash_bytes_of(utf8, strlen(utf8));
-
-		if (utf8 != copy)
-			pfree(utf8);
-		pfree(copy);
-		return hash;
-	}
-	return hash_bytes_of(key, length);
-}
 
 /* A set of numbers as the catalog holds it. */
 static Datum
@@ -205,9 +144,11 @@ compare_heads(const void *a, const void *b)
 	return x->partition - y->partition;
 }
 
-static Claim *
-peek(const Projection *projection, Relation catalog, int *count)
+/* The positions as last committed, in order of their heads; no locks. */
+Claim *
+PartitionsPeek(const Projection *projection, int *count)
 {
+	Relation	catalog = CatalogOpen(PARTITION_CATALOG, AccessShareLock);
 	Claim	   *claims = palloc_array(Claim, PARTITIONS_MAX);
 	SysScanDesc scan = CatalogScan(catalog, projection->name);
 	HeapTuple	tuple;
@@ -223,25 +164,15 @@ peek(const Projection *projection, Relation catalog, int *count)
 		read_claim(&claims[(*count)++], projection, values, &tuple->t_self);
 	}
 	systable_endscan(scan);
-	qsort(claims, *count, sizeof(Claim), compare_heads);
-	return claims;
-}
-
-/* The positions as last committed, in order of their heads; no locks. */
-Claim *
-PartitionsPeek(const Projection *projection, int *count)
-{
-	Relation	catalog = CatalogOpen(PARTITION_CATALOG, AccessShareLock);
-	Claim	   *claims = peek(projection, catalog, count);
-
 	table_close(catalog, AccessShareLock);
+	qsort(claims, *count, sizeof(Claim), compare_heads);
 	return claims;
 }
 
 /* Lock a partition's row and read it again; false if somebody else holds it. */
 static bool
 lock_claim(const Projection *projection, Relation catalog, Claim *claim,
-		   TupleTableSlot *slot)
+		   TupleTableSlot *slot, LockWaitPolicy policy)
 {
 	TM_FailureData failure;
 	ItemPointerData tid = claim->tid;
@@ -249,7 +180,7 @@ lock_claim(const Projection *projection, Relation catalog, Claim *claim,
 
 	result = table_tuple_lock(catalog, &tid, GetActiveSnapshot(), slot,
 							  GetCurrentCommandId(true), LockTupleExclusive,
-							  LockWaitSkip, TUPLE_LOCK_FLAG_FIND_LAST_VERSION,
+							  policy, TUPLE_LOCK_FLAG_FIND_LAST_VERSION,
 							  &failure);
 	if (result == TM_WouldBlock)
 		return false;
@@ -262,31 +193,59 @@ lock_claim(const Projection *projection, Relation catalog, Claim *claim,
 }
 
 /*
- * Claim up to max partitions that nobody else holds, those that are furthest
- * behind first.  They are ours until the transaction ends.  There must be an
- * active snapshot.
+ * Claim up to max of these partitions, in their order, leaving out those that
+ * somebody else holds.  They are ours until the transaction ends.  There must
+ * be an active snapshot.
  */
 Claims
-PartitionsClaim(const Projection *projection, int max)
+PartitionsClaim(const Projection *projection, const Claim *chosen, int count,
+				int max)
 {
 	Claims		result = {0};
 	TupleTableSlot *slot;
-	int			count;
 
 	result.catalog = CatalogOpen(PARTITION_CATALOG, RowExclusiveLock);
-	result.claims = peek(projection, result.catalog, &count);
+	result.claims = palloc_array(Claim, Max(count, 1));
 	slot = table_slot_create(result.catalog, NULL);
 	for (int i = 0; i < count && result.count < max; i++)
 	{
-		Claim		claim = result.claims[i];
+		Claim		claim = chosen[i];
 
-		if (lock_claim(projection, result.catalog, &claim, slot))
+		if (lock_claim(projection, result.catalog, &claim, slot, LockWaitSkip))
 			result.claims[result.count++] = claim;
 		else
 			result.busy++;
 	}
 	ExecDropSingleTupleTableSlot(slot);
 	qsort(result.claims, result.count, sizeof(Claim), compare_heads);
+	return result;
+}
+
+/*
+ * Claim this one partition; wait: as long as others hold it.  There must be
+ * an active snapshot.
+ */
+Claims
+PartitionClaim(const Projection *projection, int partition, bool wait)
+{
+	Claims		result = {0};
+	int			count;
+	Claim	   *claims = PartitionsPeek(projection, &count);
+	TupleTableSlot *slot;
+
+	result.catalog = CatalogOpen(PARTITION_CATALOG, RowExclusiveLock);
+	result.claims = palloc_array(Claim, 1);
+	slot = table_slot_create(result.catalog, NULL);
+	for (int i = 0; i < count; i++)
+	{
+		if (claims[i].partition != partition)
+			continue;
+		result.claims[0] = claims[i];
+		if (lock_claim(projection, result.catalog, &result.claims[0], slot,
+					   wait ? LockWaitBlock : LockWaitSkip))
+			result.count = 1;
+	}
+	ExecDropSingleTupleTableSlot(slot);
 	return result;
 }
 

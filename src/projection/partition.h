@@ -29,11 +29,13 @@ typedef struct Claims
 	Claim	   *claims;			/* in order of their heads */
 } Claims;
 
-extern uint64 PartitionHash(const char *key, int length);
 extern void PartitionsCreate(const Projection *projection);
 extern void PartitionsDrop(const Projection *projection);
 extern Claim *PartitionsPeek(const Projection *projection, int *count);
-extern Claims PartitionsClaim(const Projection *projection, int max);
+extern Claims PartitionsClaim(const Projection *projection,
+							  const Claim *chosen, int count, int max);
+extern Claims PartitionClaim(const Projection *projection, int partition,
+							 bool wait);
 extern void PartitionSave(const Projection *projection, Claims *claims,
 						  Claim *claim, const Position *position);
 extern void PartitionsRelease(Claims *claims);

@@ -5,7 +5,11 @@
 #ifndef WALLET_PROJECTION_PROJECTION_H
 #define WALLET_PROJECTION_PROJECTION_H
 
+#include "datatype/timestamp.h"
+#include "storage/lockdefs.h"
+
 #include "handler/handler.h"
+#include "projection/retry.h"
 
 typedef struct Projection
 {
@@ -19,7 +23,9 @@ typedef struct Projection
 	Oid			read_model;		/* InvalidOid: not initialized */
 	Oid			relation;		/* the stream's table that the positions are
 								 * of */
-	char	   *last_error;		/* of a consumer; NULL: none */
+	RetryPolicy retry;			/* of parked keys */
+	int			max_parked;		/* keys; 0: the first failure stops it */
+	char	   *last_error;		/* of a whole batch; NULL: none */
 } Projection;
 
 /* Who we were before OwnerEnter(). */
@@ -35,8 +41,13 @@ extern Projection *ProjectionFetch(const char *name);
 extern List *ProjectionsOfChannel(const char *channel);
 extern void ProjectionSaveState(const Projection *projection,
 								bool with_options);
-extern void ProjectionSaveError(const char *name, const char *error);
+extern void ProjectionSaveError(const char *name, const char *error,
+								int failures, TimestampTz next_try);
 extern void ProjectionDropState(const char *name);
+
+/* lifecycle.c */
+extern Projection *ProjectionLock(const char *name, LOCKMODE mode,
+								  const char *command);
 
 /* owner.c */
 extern void ProjectionCheckInitialized(const Projection *projection);

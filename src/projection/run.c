@@ -16,20 +16,34 @@
 #include "argument.h"
 #include "projection/batch.h"
 #include "projection/partition.h"
+#include "projection/replay.h"
 
 SQL_FUNCTION(projection_run);
 SQL_FUNCTION(projection_backfill);
 
 /*
- * Run batches until the end of the stream, or until max_events (0: any
- * number) are applied.  The partitions stay ours between batches.
+ * Try parked keys again that are due, then run batches until the end of the
+ * stream, or until max_events (0: any number) are applied.  The partitions
+ * stay ours between batches.
  */
 static int64
 run_batches(const char *name, BatchLimits *limits, int64 max_events)
 {
 	int64		total = 0;
 	BatchResult result;
+	ReplayResult replay;
 
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		replay = ReplayDue(name, limits->command, false);
+		total += replay.events;
+	} while (replay.outcome != REPLAY_NOTHING);
+	if (max_events > 0 && total >= max_events)
+		return total;
+
+	/* an error must not take the caller's transaction with it */
+	limits->isolate = true;
 	do
 	{
 		CHECK_FOR_INTERRUPTS();

@@ -37,6 +37,7 @@
 
 #include "argument.h"
 #include "keylock.h"
+#include "notice.h"
 #include "rowwriter.h"
 #include "stream/append.h"
 
@@ -153,6 +154,7 @@ AppendEvents(Stream *stream, const AggregateKey *key, int64 version,
 		RowWriterInsert(writer, slot, NULL);
 	}
 	RowWriterEnd(writer);
+	NoticeAppend(RelationGetRelid(stream->relation), key->type, key->id);
 	return version;
 }
 

@@ -76,8 +76,8 @@ make_known_streams(void)
 }
 
 /* The stream's table as the catalog has it, or InvalidOid. */
-static Oid
-registered_relation(const char *name)
+Oid
+StreamRelation(const char *name)
 {
 	Relation	catalog = CatalogOpen(STREAM_CATALOG, AccessShareLock);
 	HeapTuple	tuple = CatalogFetch(catalog, name);
@@ -131,7 +131,7 @@ open_registered(const char *name, LOCKMODE mode, StreamEntry *found)
 	for (;;)
 	{
 		StreamEntry *entry = hash_search(known_streams, name, HASH_FIND, NULL);
-		Oid			relid = entry ? entry->relid : registered_relation(name);
+		Oid			relid = entry ? entry->relid : StreamRelation(name);
 		Relation	relation;
 
 		if (!OidIsValid(relid))
@@ -333,7 +333,7 @@ StreamCheckRights(Stream *stream, Oid role, uint32 rights)
 Datum
 stream_last_position(PG_FUNCTION_ARGS)
 {
-	Oid			relid = registered_relation(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	Oid			relid = StreamRelation(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	Relation	relation = OidIsValid(relid) ?
 		try_table_open(relid, AccessShareLock) : NULL;
 	Oid			sequence;

@@ -67,7 +67,8 @@ static void
 event_from_odd_tuple(Event *event, HeapTuple tuple, TupleDesc desc)
 {
 	static const AttrNumber wanted[] = {STREAM_NO, STREAM_EVENT_NAME,
-	STREAM_AGGREGATE_TYPE, STREAM_AGGREGATE_ID, STREAM_PAYLOAD};
+	STREAM_AGGREGATE_TYPE, STREAM_AGGREGATE_ID, STREAM_PAYLOAD,
+	STREAM_AGGREGATE_VERSION};
 	Datum		values[lengthof(wanted)];
 
 	for (int i = 0; i < lengthof(wanted); i++)
@@ -86,6 +87,7 @@ event_from_odd_tuple(Event *event, HeapTuple tuple, TupleDesc desc)
 	read_text(DatumGetPointer(values[2]), &event->type, &event->type_length);
 	read_text(DatumGetPointer(values[3]), &event->key, &event->key_length);
 	event->payload = values[4];
+	event->version = DatumGetInt64(values[5]);
 }
 
 /* Are all columns that make an event in the tuple, and none of them null? */
@@ -110,7 +112,9 @@ event_from_tuple(Event *event, HeapTuple tuple)
 	read_text(next_value(data, &offset), &event->name, &event->name_length);
 	read_text(next_value(data, &offset), &event->type, &event->type_length);
 	read_text(next_value(data, &offset), &event->key, &event->key_length);
-	offset = att_align_nominal(offset, TYPALIGN_DOUBLE) + sizeof(int64);
+	offset = att_align_nominal(offset, TYPALIGN_DOUBLE);
+	memcpy(&event->version, data + offset, sizeof(int64));
+	offset += sizeof(int64);
 	event->payload = PointerGetDatum(next_value(data, &offset));
 }
 
@@ -127,6 +131,7 @@ event_from_slot(Event *event, TupleTableSlot *slot)
 	read_text(DatumGetPointer(slot->tts_values[3]), &event->key,
 			  &event->key_length);
 	event->payload = slot->tts_values[4];
+	event->version = DatumGetInt64(slot->tts_values[5]);
 }
 
 /* Places on one page, in order of their events' numbers. */
@@ -323,7 +328,7 @@ read_plan(const Stream *stream, Snapshot snapshot, int64 first, int64 last,
 	SPIPlanPtr	plan;
 	uint64		rows;
 
-	query = psprintf("SELECT no, event_name, aggregate_type, aggregate_id, payload"
+	query = psprintf("SELECT no, event_name, aggregate_type, aggregate_id, payload, aggregate_version"
 					 " FROM %s WHERE no OPERATOR(pg_catalog.>=) $1"
 					 " AND no OPERATOR(pg_catalog.<=) $2 ORDER BY no LIMIT %d",
 					 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
@@ -375,4 +380,57 @@ ReadEvents(const Stream *stream, Snapshot snapshot, int64 first, int64 last,
 	if (form->relam == HEAP_TABLE_AM_OID && !form->relhassubclass)
 		return read_heap(stream, snapshot, first, last, receive, state);
 	return read_plan(stream, snapshot, first, last, receive, state);
+}
+
+/*
+ * Give the receiver the events of one aggregate from this version on that the
+ * snapshot sees, in order of version.  Returns false where the receiver ended
+ * the read.
+ */
+bool
+ReadKeyEvents(const Stream *stream, Snapshot snapshot, const char *type,
+			  const char *key, int64 from_version, EventReceiver receive,
+			  void *state)
+{
+	EventDestination destination = {{destination_receive, destination_startup,
+	destination_ignore, destination_ignore, DestNone}, receive, state, 0, true};
+	Oid			types[3] = {TEXTOID, TEXTOID, INT8OID};
+	Datum		values[3];
+	Relation	relation = stream->relation;
+	SPIExecuteOptions options = {0};
+	ParamListInfo params = makeParamList(lengthof(types));
+	char	   *query;
+	SPIPlanPtr	plan;
+
+	query = psprintf("SELECT no, event_name, aggregate_type, aggregate_id, payload, aggregate_version"
+					 " FROM %s WHERE aggregate_type OPERATOR(pg_catalog.=) $1"
+					 " AND aggregate_id OPERATOR(pg_catalog.=) $2"
+					 " AND aggregate_version OPERATOR(pg_catalog.>=) $3 ORDER BY aggregate_version",
+					 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
+												RelationGetRelationName(relation)));
+	values[0] = CStringGetTextDatum(type);
+	values[1] = CStringGetTextDatum(key);
+	values[2] = Int64GetDatum(from_version);
+	SPI_connect();
+	plan = SPI_prepare_cursor(query, lengthof(types), types,
+							  CURSOR_OPT_CUSTOM_PLAN | CURSOR_OPT_FAST_PLAN);
+	if (plan == NULL)
+		elog(ERROR, "unexpected result of preparing a read of stream \"%s\"",
+			 stream->name);
+	for (int i = 0; i < lengthof(types); i++)
+	{
+		params->params[i].value = values[i];
+		params->params[i].isnull = false;
+		params->params[i].pflags = PARAM_FLAG_CONST;
+		params->params[i].ptype = types[i];
+	}
+	options.params = params;
+	options.read_only = true;
+	options.dest = (DestReceiver *) &destination;
+	PushActiveSnapshot(snapshot);
+	if (SPI_execute_plan_extended(plan, &options) < 0)
+		elog(ERROR, "unexpected result of reading stream \"%s\"", stream->name);
+	PopActiveSnapshot();
+	SPI_finish();
+	return destination.more;
 }

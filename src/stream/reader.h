@@ -14,6 +14,7 @@
 typedef struct Event
 {
 	int64		no;
+	int64		version;		/* of the aggregate */
 	const char *name;
 	int			name_length;
 	const char *type;
@@ -28,5 +29,9 @@ typedef bool (*EventReceiver) (void *state, const Event *event);
 
 extern bool ReadEvents(const Stream *stream, Snapshot snapshot, int64 first,
 					   int64 last, EventReceiver receive, void *state);
+extern bool ReadKeyEvents(const Stream *stream, Snapshot snapshot,
+						  const char *type, const char *key,
+						  int64 from_version, EventReceiver receive,
+						  void *state);
 
 #endif							/* WALLET_PROJECTION_READER_H */

@@ -27,10 +27,12 @@
 #include "postgres.h"
 
 #include "access/relation.h"
+#include "access/twophase.h"
 #include "catalog/pg_inherits.h"
 #include "compat.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
+#include "storage/procarray.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
@@ -147,19 +149,48 @@ find_writers(Settlement *look, Relation relation)
 	list_free(tables);
 }
 
-/*
- * Have all of these transactions ended, or, unless all, at least one?  No
- * writers at all: all have ended, none has.
- */
-bool
-WritersEnded(const Writers *writers, bool all)
+/* Have all of these transactions ended, and given back their locks? */
+static bool
+all_ended(const Writers *writers)
 {
 	for (int i = 0; i < writers->count; i++)
 	{
-		if (VirtualXactLock(writers->ids[i], false) != all)
-			return !all;
+		if (!VirtualXactLock(writers->ids[i], false))
+			return false;
 	}
-	return all;
+	return true;
+}
+
+/* Is this transaction unfinished for any snapshot taken before? */
+static bool
+is_unfinished(const VirtualTransactionId *vxid)
+{
+	PGPROC	   *proc = compat_vxid_proc(vxid);
+	bool		more = false;
+	TransactionId xid;
+
+	if (proc != NULL && compat_proc_lxid(proc) == vxid->localTransactionId)
+		return true;
+	/* it may be a prepared one */
+	xid = VirtualTransactionIdIsRecoveredPreparedXact(*vxid) ?
+		vxid->localTransactionId : TwoPhaseGetXidByVirtualXID(*vxid, &more);
+	return TransactionIdIsValid(xid) && !more && TransactionIdIsInProgress(xid);
+}
+
+/*
+ * Are all of these transactions unfinished for any snapshot taken before?
+ * Their locks do not say so: whoever commits becomes visible first, then tells
+ * the extensions, and gives back his locks after that.
+ */
+bool
+WritersUnfinished(const Writers *writers)
+{
+	for (int i = 0; i < writers->count; i++)
+	{
+		if (!is_unfinished(&writers->ids[i]))
+			return false;
+	}
+	return true;
 }
 
 static void
@@ -208,7 +239,7 @@ Settle(const Stream *stream)
 		memory->settled = 0;
 		memory->sequence_file = sequence_file;
 	}
-	if (memory->pending.count > 0 && WritersEnded(&memory->pending, true))
+	if (memory->pending.count > 0 && all_ended(&memory->pending))
 	{
 		memory->settled = Max(memory->settled, memory->pending_number);
 		forget_pending(memory);

@@ -27,6 +27,6 @@ typedef struct Settlement
 } Settlement;
 
 extern Settlement Settle(const Stream *stream);
-extern bool WritersEnded(const Writers *writers, bool all);
+extern bool WritersUnfinished(const Writers *writers);
 
 #endif							/* WALLET_PROJECTION_SETTLE_H */

@@ -53,6 +53,7 @@ extern int64 SequenceLastNumber(Oid sequence);
 extern int64 StreamLastNumber(Oid sequence);
 
 /* catalog.c */
+extern Oid	StreamRelation(const char *name);
 extern Stream *StreamOpen(const char *name, LOCKMODE mode, bool missing_ok);
 extern void StreamRelease(Stream *stream);
 extern Stream *StreamFind(const char *name, LOCKMODE mode);

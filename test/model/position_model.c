@@ -47,6 +47,7 @@ enum Mutation
 	SETTLED_BEYOND_LAST,
 	CUT_CALLED_WHOLE,
 	GAPS_LEFT_OUT_TOO_EARLY,
+	LOCKS_SAY_WHO_HAS_ENDED,
 	MUTATIONS
 };
 
@@ -60,6 +61,7 @@ static const char *const mutation_names[MUTATIONS] = {
 	"settled instead of min(settled, last)",
 	"cut read called whole",
 	"gaps left out by an older look at the lockers",
+	"who has ended is told by locks",
 };
 
 static enum Mutation mutation;
@@ -74,6 +76,7 @@ typedef struct Event
 typedef struct Writer
 {
 	bool		running;
+	bool		ending;			/* has ended for snapshots, holds its locks */
 	bool		locked;			/* holds the write lock on the stream */
 	int			drawn;			/* number drawn and not yet inserted, or 0 */
 	int			events[STEPS];	/* numbers inserted */
@@ -248,6 +251,7 @@ writer_savepoint(int id)
 	writer->in_savepoint = !writer->in_savepoint;
 }
 
+/* Commits, or aborts: snapshots see that before the locks are given back. */
 static void
 writer_end(int id)
 {
@@ -263,8 +267,23 @@ writer_end(int id)
 		}
 	writer->count = 0;
 	writer->running = false;
-	writer->locked = false;
+	writer->ending = true;
 	release_aggregates(id);
+}
+
+static void
+writer_unlock(int id)
+{
+	writers[id].ending = false;
+	writers[id].locked = false;
+}
+
+static void
+unlock_some(void)
+{
+	for (int i = 1; i <= last_writer; i++)
+		if (writers[i].ending && random_chance(50))
+			writer_unlock(i);
 }
 
 /*
@@ -275,7 +294,7 @@ static bool
 any_running(const Writers set)
 {
 	for (int i = 1; i <= last_writer; i++)
-		if (set[i] && writers[i].running)
+		if (set[i] && (writers[i].running || writers[i].ending))
 			return true;
 	return false;
 }
@@ -286,7 +305,8 @@ count_ended(const Writers set)
 	int			count = 0;
 
 	for (int i = 1; i <= last_writer; i++)
-		count += set[i] && !writers[i].running;
+		count += set[i] && !writers[i].running &&
+			!(writers[i].ending && mutation == LOCKS_SAY_WHO_HAS_ENDED);
 	return count;
 }
 
@@ -655,7 +675,9 @@ random_event(void)
 	int			dice = random_below(100);
 	int			writer = random_writer();
 
-	if (dice < 15)
+	if (random_chance(8))
+		unlock_some();
+	else if (dice < 15)
 		writer_begin();
 	else if (dice < 62 && writer != NOBODY)
 	{
@@ -682,8 +704,11 @@ drain(void)
 	Consumer   *consumer = &consumers[0];
 
 	for (int i = 1; i <= last_writer; i++)
+	{
 		if (writers[i].running)
 			writer_end(i);
+		writer_unlock(i);
+	}
 	memset(consumer, 0, sizeof(*consumer));
 	forget_all(consumer);
 	for (int p = 0; p < PARTITIONS; p++)

@@ -56,7 +56,7 @@ SET ROLE regress_wp_stranger;
 SELECT try_all();
 CALL projection_consume('async_projection', finish_when_no_messages => true);
 \echo :LAST_ERROR_SQLSTATE
-SELECT * FROM projection_status;
+SELECT projection, state, head, lag_events, last_error FROM projection_status;
 SELECT count(*) FROM projection_partitions;
 RESET ROLE;
 SELECT * FROM check_read_model();
@@ -110,6 +110,7 @@ RESET ROLE;
 
 -- set up again for the owner
 SELECT projection_delete('wallet_balance');
+SELECT projection_set('wallet_balance', 'max_parked', '0');
 DROP TABLE wallet_stream;
 SET ROLE regress_wp_owner;
 SELECT projection_init('wallet_balance');
@@ -288,6 +289,24 @@ SET ROLE regress_wp_stranger;
 SELECT run_for_all();
 RESET ROLE;
 SELECT * FROM check_read_model();
+
+--
+-- Whoever looks at the views runs nobody's code: neither a policy of the
+-- stream nor a column of another type
+--
+SELECT wallet_credit('w2', 1);
+CREATE FUNCTION catch() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN PERFORM set_config('search_path', 'nowhere', false); RETURN true; END $$;
+CREATE POLICY catch ON wallet_stream USING (regress_wp.catch());
+ALTER TABLE wallet_stream ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+SELECT projection, lag_events FROM projection_status;
+SHOW search_path;
+ALTER TABLE wallet_stream DISABLE ROW LEVEL SECURITY, NO FORCE ROW LEVEL SECURITY;
+DROP POLICY catch ON wallet_stream;
+SELECT lag_time < '1 day' FROM projection_status;
+ALTER TABLE wallet_stream ALTER created_at DROP DEFAULT, ALTER created_at TYPE text;
+SELECT lag_time FROM projection_status;
+REVOKE ALL ON wallet_stream FROM regress_wp_owner;
+SELECT lag_time FROM projection_status;
 
 DROP SCHEMA regress_wp CASCADE;
 DROP ROLE regress_wp_owner, regress_wp_member, regress_wp_heir, regress_wp_writer, regress_wp_reader, regress_wp_stranger;

@@ -6,29 +6,31 @@
 \set ECHO none
 \i :helpers
 
+\set status 'SELECT projection, stream, channel, state, partitions, head, last_position, lag_events, gaps, parked, dead_letters, last_error FROM projection_status'
+
 SELECT c.relname, string_agg(format('%s %s', a.attname, format_type(a.atttypid, a.atttypmod)), ', ' ORDER BY a.attnum)
   FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
- WHERE c.oid IN ('projection_status'::regclass, 'projection_partitions'::regclass) GROUP BY 1 ORDER BY 1;
+ WHERE c.oid IN ('projection_status'::regclass, 'projection_partitions'::regclass, 'projection_workers'::regclass) GROUP BY 1 ORDER BY 1;
 
 -- declared; nothing there
-SELECT * FROM projection_status;
+:status;
 SELECT * FROM projection_partitions;
 SELECT projection_set('wallet_balance', 'partitions', '2');
-SELECT * FROM projection_status;
+:status;
 
 -- initialized; nothing in the stream
 SELECT projection_init('wallet_balance');
-SELECT * FROM projection_status;
+:status;
 SELECT * FROM projection_partitions ORDER BY partition;
 
 -- behind, on the way, up to date
 SELECT count(wallet_create('w' || i, i)) FROM generate_series(1, 10) i;
-SELECT * FROM projection_status;
+:status;
 SELECT projection_run('wallet_balance', 4);
-SELECT * FROM projection_status;
+:status;
 SELECT * FROM projection_partitions ORDER BY partition;
 SELECT projection_run('wallet_balance');
-SELECT * FROM projection_status;
+:status;
 -- events of one's own transaction, and those that were taken back
 BEGIN;
 SELECT wallet_debit('w10', 1);
@@ -42,19 +44,29 @@ SELECT lag_events, head, last_position FROM projection_status;
 UPDATE wallet_projection.partition SET gaps = '{[3,5),[8,9)}' WHERE partition = 0;
 UPDATE wallet_projection.partition SET head = 7, gaps = '{[2,3)}' WHERE partition = 1;
 SELECT * FROM projection_partitions ORDER BY partition;
-SELECT * FROM projection_status;
+:status;
+SELECT progress FROM projection_status;
+SELECT wallet_projection.progress_bar(p) FROM unnest(ARRAY[0, 0.04, 0.0999, 0.5, 0.999, 1, NULL]) p;
 SELECT wallet_projection.size('{}'), wallet_projection.size('{[1,2)}'), wallet_projection.size('{[1,4),[7,8),[100,1000000000100)}'), wallet_projection.size(NULL);
 SELECT projection_reset('wallet_balance');
 SELECT projection_run('wallet_balance');
-SELECT * FROM projection_status;
+:status;
 
+-- a stream that is not caught up with is late, and one that is, is not
+SELECT lag_events, lag_time, catch_up_time, progress FROM projection_status;
+SELECT wallet_credit('w1', 1);
+SELECT lag_events, lag_time > '0' AND lag_time < '1 min', progress FROM projection_status;
+SELECT wallet_projection.pending_since('wallet_balance') = max(created_at) FROM wallet_stream;
+SELECT projection_run('wallet_balance');
+SELECT lag_events, lag_time, catch_up_time, progress FROM projection_status;
+SELECT wallet_projection.pending_since('wallet_balance');
 -- failed
 SELECT append_event('bad', 'WalletWasDebited', '{"amount": 1}') \gset
 CALL projection_consume('async_projection', stop_on_failure => true);
-SELECT * FROM projection_status;
+:status;
 DELETE FROM wallet_stream WHERE aggregate_id = 'bad';
 SELECT projection_run('wallet_balance');
-SELECT * FROM projection_status;
+:status;
 
 -- a stream that cannot be trusted, or is gone, does not hide the rest
 ALTER SEQUENCE wallet_stream_no_seq CACHE 10;
@@ -77,6 +89,6 @@ SELECT * FROM projection_partitions ORDER BY partition;
 DROP TABLE wallet_balances;
 SELECT projection, state <> 'ready' FROM projection_status;
 SELECT projection_delete('wallet_balance');
-SELECT * FROM projection_status;
+:status;
 
 DROP SCHEMA regress_wp CASCADE;

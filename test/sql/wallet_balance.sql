@@ -21,6 +21,7 @@ SELECT error_of($$ SELECT wallet_get_balance('w1') $$);
 SELECT error_of($$ SELECT wallet_get_statistics('w1') $$);
 SELECT projection_delete('wallet_balance');
 SELECT projection_delete('wallet_balance');
+SELECT projection_set('wallet_balance', 'max_parked', '0');
 SELECT projection_init('wallet_balance');
 SELECT projection_init('wallet_balance');
 SELECT a.attname, format_type(a.atttypid, a.atttypmod), collname, attnotnull AS not_null, pg_get_expr(d.adbin, d.adrelid) AS default
@@ -54,9 +55,10 @@ SELECT wallet_get_balance('w1');
 SELECT projection_run('wallet_balance');
 SELECT * FROM check_read_model();
 SELECT projection_delete('wallet_balance');
+SELECT projection_set('wallet_balance', 'max_parked', '0');
 SELECT to_regclass('wallet_balances'), (SELECT count(*) FROM wallet_stream), (SELECT count(*) FROM projection_partitions);
 SELECT error_of($$ SELECT wallet_get_balance('w1') $$);
-SELECT projection_delete('wallet_balance'), projection_init('wallet_balance');
+SELECT projection_delete('wallet_balance'), projection_set('wallet_balance', 'max_parked', '0'), projection_init('wallet_balance');
 SELECT projection_backfill('wallet_balance');
 SELECT * FROM check_read_model();
 -- each of these is part of the transaction
@@ -66,6 +68,7 @@ SELECT count(*) FROM wallet_balances;
 ROLLBACK;
 BEGIN;
 SELECT projection_delete('wallet_balance');
+SELECT projection_set('wallet_balance', 'max_parked', '0');
 ROLLBACK;
 BEGIN;
 SELECT wallet_debit('w1', 1);
@@ -123,7 +126,7 @@ SELECT * FROM anew(1024, 10000000);
 SELECT min(partition), max(partition), min(head) = max(head) FROM projection_partitions;
 
 -- a backfill of a part of the partitions leaves the others
-SELECT projection_delete('wallet_balance'), projection_set('wallet_balance', 'partitions', '4'), projection_init('wallet_balance');
+SELECT projection_delete('wallet_balance'), projection_set('wallet_balance', 'max_parked', '0'), projection_set('wallet_balance', 'partitions', '4'), projection_init('wallet_balance');
 SELECT projection_backfill('wallet_balance', 1) > 0;
 SELECT count(*) FILTER (WHERE head = 0), count(*) FILTER (WHERE head > 0) FROM projection_partitions;
 SELECT projection_backfill('wallet_balance', max_partitions => 2) > 0;
@@ -141,7 +144,7 @@ BEGIN
 END $$;
 INSERT INTO wallet_stream (event_id, event_name, aggregate_type, aggregate_id, aggregate_version, payload)
 SELECT gen_random_uuid(), 'WalletWasCreated', 'Wallet', 'memory ' || i, 1, jsonb_build_object('initialBalance', i) FROM generate_series(1, 20000) i;
-SELECT projection_delete('wallet_balance'), projection_set('wallet_balance', 'batch_size', '10000000'), projection_init('wallet_balance');
+SELECT projection_delete('wallet_balance'), projection_set('wallet_balance', 'max_parked', '0'), projection_set('wallet_balance', 'batch_size', '10000000'), projection_init('wallet_balance');
 CREATE TRIGGER note AFTER INSERT ON wallet_balances REFERENCING NEW TABLE AS inserted EXECUTE FUNCTION note_batch();
 SET wallet_projection.batch_memory = '1MB';
 SELECT projection_run('wallet_balance');
@@ -163,7 +166,7 @@ SELECT error_of($$ SET wallet_projection.batch_memories = '1GB' $$);
 --
 -- Appends and runs in one transaction
 --
-SELECT projection_delete('wallet_balance'), projection_init('wallet_balance'), projection_run('wallet_balance');
+SELECT projection_delete('wallet_balance'), projection_set('wallet_balance', 'max_parked', '0'), projection_init('wallet_balance'), projection_run('wallet_balance');
 BEGIN;
 SELECT wallet_create('own', 10);
 SELECT projection_run('wallet_balance');
@@ -234,7 +237,7 @@ SELECT * FROM check_read_model();
 -- stream, so that the numbers are known.
 --
 DROP TABLE wallet_stream;
-SELECT projection_delete('wallet_balance'), projection_init('wallet_balance');
+SELECT projection_delete('wallet_balance'), projection_set('wallet_balance', 'max_parked', '0'), projection_init('wallet_balance');
 SELECT wallet_create('good', 1);
 SELECT projection_run('wallet_balance');
 
@@ -342,6 +345,7 @@ SELECT channel, partitions FROM projection_status;
 SELECT projection_reset('wallet_balance');
 SELECT channel FROM projection_status;
 SELECT projection_delete('wallet_balance');
+SELECT projection_set('wallet_balance', 'max_parked', '0');
 SELECT channel, partitions, state FROM projection_status;
 SELECT projection_set('wallet_balance', 'partitions', '1');
 SELECT projection_set('wallet_balance', 'partitions', '1024');
@@ -355,7 +359,7 @@ SELECT error_of($$ SELECT projection_run('wallet_balance') $$);
 SELECT error_of($$ SELECT projection_init('wallet_balance') $$);
 SELECT error_of($$ SELECT projection_reset('wallet_balance') $$);
 SELECT error_of($$ SELECT wallet_get_balance('good') $$);
-SELECT projection_delete('wallet_balance'), projection_init('wallet_balance');
+SELECT projection_delete('wallet_balance'), projection_set('wallet_balance', 'max_parked', '0'), projection_init('wallet_balance');
 SELECT projection_run('wallet_balance');
 SELECT * FROM check_read_model();
 

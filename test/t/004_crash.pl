@@ -34,6 +34,10 @@ foreach my $round (1 .. 6)
 	  if $round == 2;
 
 	# let them get to work, and strike at any moment of it
+	$node->poll_query_until('postgres',
+		"SELECT count(*) FROM pg_stat_activity WHERE query LIKE '$victim%' AND pid <> pg_backend_pid()",
+		'1')
+	  or die "there is no $victim";
 	my $head = $node->safe_psql('postgres',
 		'SELECT max(head) + 200 FROM projection_partitions');
 	$node->poll_query_until('postgres',
@@ -45,7 +49,7 @@ foreach my $round (1 .. 6)
 		my $pid = $node->safe_psql('postgres',
 			"SELECT pid FROM pg_stat_activity WHERE query LIKE '$victim%'");
 
-		$pid =~ /^\d+$/ or die "there is no $victim";
+		$pid =~ /^\d+$/ or die "there is not one $victim: $pid";
 		kill('KILL', $pid);
 		$node->poll_query_until('postgres',
 			"SELECT count(*) FROM pg_stat_activity WHERE pid = $pid", '0')

@@ -29,7 +29,7 @@ sub build
 		glob("$source/*.c $source/*/*.c"),
 		"$FindBin::RealBin/pause.c",
 		(map { "-Wl,--wrap=$_" }
-			qw(Settle ReadBuffer GetLockConflicts GapsUnchanged table_slot_create)),
+			qw(Settle ReadBuffer GetLockConflicts GapsUnchanged NoticeAppend table_slot_create)),
 		'-luuid', '-o', $library);
 	return $library;
 }
@@ -188,6 +188,26 @@ foreach my $with_resident (0, 1)
 		stopped_at($place, $with_resident, $_) foreach @scenarios;
 	}
 }
+
+# a writer whose events are seen, and who still holds its locks
+$other->query_safe('TRUNCATE wallet_stream RESTART IDENTITY');
+$other->query_safe("SELECT projection_reset('wallet_balance')");
+$other->query_safe("SELECT wallet_create('w1', 1), wallet_create('w2', 1)");
+$one->query_safe('BEGIN');
+credit($one, 'w1');
+credit($two, 'w2');
+$reader->query_safe($run);
+credit($one, 'w1');
+$locker->query_safe('SELECT pg_advisory_lock(1)');
+$one->query_safe("SET pause.at = 'before giving back the locks'");
+$one->query_until(qr/begun/, "\\echo begun\nCOMMIT;\n\\echo ended\n");
+$node->poll_query_until('postgres',
+	"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted", '1')
+  or die 'it does not stop';
+is($reader->query_safe($run), 2, 'events are applied before their writer has given back its locks');
+is($other->query_safe($oracle), '0', 'in order');
+$locker->query_safe('SELECT pg_advisory_unlock(1)');
+$one->query_until(qr/ended/, '');
 
 $_->quit foreach ($one, $two, $resident, $reader, $locker, $other);
 $node->stop;

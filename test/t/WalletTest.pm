@@ -15,8 +15,9 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-our @EXPORT = qw(new_node install consistent is_prefix put_wallets
-  start_client stop_client start_load start_writers sqlstate backend_pid);
+our @EXPORT = qw(new_node worker_node install consistent is_prefix exact caught_up
+  put_wallets start_client stop_client start_load start_writers stop_writers sqlstate
+  backend_pid);
 
 # A row of the read model must at any time equal a prefix of its wallet's
 # events; at the end no wallet may be behind.
@@ -41,6 +42,46 @@ CREATE FUNCTION oracle(OUT not_a_prefix bigint, OUT behind bigint) LANGUAGE sql 
 $$;
 SQL
 
+# With parked keys: each row must equal the events of its wallet before the one
+# on which the wallet is parked, without those that were deleted, and what is
+# said to wait must be what does.  Lists the wallets of which this is not true;
+# or, not whole, of which not even a prefix is there.
+my $parked_oracle = <<'SQL';
+CREATE FUNCTION inexact(whole boolean DEFAULT true) RETURNS text LANGUAGE sql AS $$
+  WITH event AS (
+    SELECT s.*, p.no IS NULL OR s.no < p.no AS wanted,
+           CASE WHEN a.amount ~ '^[0-9]+([.][0-9]+)?$' THEN a.amount::numeric END AS amount,
+           s.no > p.no AND s.no <= q.head AND NOT s.no <@ q.gaps AS waits
+      FROM public.wallet_stream s
+      CROSS JOIN LATERAL (SELECT coalesce(s.payload->>'amount', s.payload->>'initialBalance')) a (amount)
+      LEFT JOIN wallet_projection.parked p ON p.partition_key = s.aggregate_id
+      LEFT JOIN wallet_projection.partition q ON q.partition = p.partition
+     WHERE NOT EXISTS (SELECT FROM wallet_projection.skipped k WHERE k.no = s.no)),
+  expected AS (
+    SELECT aggregate_id AS wallet_id, lead(no) OVER w IS NULL AS last,
+           (sum(CASE event_name WHEN 'WalletWasDebited' THEN -amount ELSE amount END) OVER w,
+            coalesce(sum(amount) FILTER (WHERE event_name = 'WalletWasDebited') OVER w, 0),
+            coalesce(sum(amount) FILTER (WHERE event_name = 'WalletWasCredited') OVER w, 0),
+            count(*) FILTER (WHERE event_name <> 'WalletWasCreated') OVER w,
+            count(*) FILTER (WHERE amount IS NULL) OVER w) AS state
+      FROM event WHERE wanted WINDOW w AS (PARTITION BY aggregate_id ORDER BY aggregate_version)),
+  actual AS (
+    SELECT wallet_id, (current_balance, total_debits, total_credits, transaction_count::bigint, 0::bigint) AS state
+      FROM public.wallet_balances),
+  waits AS (
+    SELECT aggregate_id AS wallet_id, count(*) AS waiting FROM event WHERE waits GROUP BY aggregate_id)
+  SELECT string_agg(w, ' ' ORDER BY w)
+    FROM (SELECT wallet_id FROM actual LEFT JOIN expected USING (wallet_id, state)
+           GROUP BY wallet_id HAVING bool_and(expected.last IS NULL)
+          UNION ALL
+          SELECT wallet_id FROM expected
+           WHERE whole AND expected.last AND NOT EXISTS (SELECT FROM actual a WHERE a.wallet_id = expected.wallet_id AND a.state = expected.state)
+          UNION ALL
+          SELECT 'waiting:' || p.partition_key FROM wallet_projection.parked p LEFT JOIN waits ON wallet_id = p.partition_key
+           WHERE p.waiting <> coalesce(waits.waiting, 0)) x (w)
+$$;
+SQL
+
 # A server of our own, with these settings.
 sub new_node
 {
@@ -52,6 +93,17 @@ sub new_node
 		join("\n", 'log_statement = none', 'autovacuum = off', @settings));
 	$node->start;
 	return $node;
+}
+
+# A server with background workers, which serve a projection once it is
+# initialized, though `make installcheck` says otherwise.
+sub worker_node
+{
+	my ($name, @settings) = @_;
+
+	delete $ENV{PGOPTIONS};
+	return new_node($name,
+		"shared_preload_libraries = 'wallet_projection'", @settings);
 }
 
 # The extension, the projection, initialized, and the oracle in a database; the
@@ -68,6 +120,7 @@ sub install
 CREATE EXTENSION wallet_projection;
 ${set}SELECT projection_init('wallet_balance');
 $oracle
+$parked_oracle
 SQL
 	return;
 }
@@ -102,6 +155,34 @@ sub is_prefix
 	local $Test::Builder::Level = $Test::Builder::Level + 1;
 	is( $node->safe_psql('postgres', 'SELECT not_a_prefix FROM oracle()'),
 		'0', "$name: each row equals a prefix of its events");
+	return;
+}
+
+# Are these wallets parked, and no others, and is everything else applied?
+sub exact
+{
+	my ($node, $parked, $name) = @_;
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	is( $node->safe_psql(
+			'postgres', <<'SQL'), join(' ', sort @$parked) . '|', "$name: only the bad wallets are parked, all else is exact");
+SELECT (SELECT coalesce(string_agg(partition_key, ' ' ORDER BY partition_key), '') FROM wallet_projection.parked), inexact()
+SQL
+	return;
+}
+
+# Do background workers apply all that is there, by themselves?
+sub caught_up
+{
+	my ($node, $name, $database) = @_;
+
+	local $Test::Builder::Level = $Test::Builder::Level + 1;
+	is( $node->safe_psql(
+			$database // 'postgres',
+			"SELECT projection_wait('wallet_balance', '60 s')"),
+		't',
+		"$name: all is applied");
+	consistent($node, $name, $database);
 	return;
 }
 
@@ -160,6 +241,19 @@ sub start_writers
 		aborted => "$any BEGIN;\n$credit $debit ROLLBACK;\n",
 		savepoint =>
 		  "$any BEGIN;\n$credit SAVEPOINT s;\n$debit ROLLBACK TO s;\n$debit END;\n");
+}
+
+# Stop them, and wait until the server has done what they had begun.
+sub stop_writers
+{
+	my ($node, $writers) = @_;
+
+	stop_client($writers);
+	$node->poll_query_until('postgres',
+		"SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pgbench'",
+		'0')
+	  or die 'the writers do not end';
+	return;
 }
 
 # The SQLSTATE with which a statement fails; '00000' where it does not.

@@ -9,11 +9,13 @@
 #include "postgres.h"
 
 #include "access/tableam.h"
+#include "access/xact.h"
 #include "fmgr.h"
 #include "storage/bufmgr.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 
+#include "notice.h"
 #include "projection/gapwatch.h"
 #include "stream/settle.h"
 
@@ -27,6 +29,8 @@ extern bool __wrap_GapsUnchanged(const char *projection, const Claim *claims,
 								 int count);
 extern bool __real_GapsUnchanged(const char *projection, const Claim *claims,
 								 int count);
+extern void __wrap_NoticeAppend(Oid stream, Datum type, Datum key);
+extern void __real_NoticeAppend(Oid stream, Datum type, Datum key);
 extern Buffer __wrap_ReadBuffer(Relation relation, BlockNumber block);
 extern Buffer __real_ReadBuffer(Relation relation, BlockNumber block);
 extern TupleTableSlot *__wrap_table_slot_create(Relation relation,
@@ -101,4 +105,23 @@ __wrap_table_slot_create(Relation relation, List **slots)
 {
 	pause_at("before locking partitions");
 	return __real_table_slot_create(relation, slots);
+}
+
+/* Snapshots see what a writer has committed before its locks are given back. */
+static void
+at_commit(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_COMMIT)
+		pause_at("before giving back the locks");
+}
+
+void
+__wrap_NoticeAppend(Oid stream, Datum type, Datum key)
+{
+	static bool registered = false;
+
+	if (!registered)
+		RegisterXactCallback(at_commit, NULL);
+	registered = true;
+	__real_NoticeAppend(stream, type, key);
 }

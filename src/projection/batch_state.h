@@ -1,0 +1,75 @@
+/*
+ * batch_state.h
+ *		What the parts of a batch share: batch.c, claim.c and failure.c.
+ */
+#ifndef WALLET_PROJECTION_BATCH_STATE_H
+#define WALLET_PROJECTION_BATCH_STATE_H
+
+#include "handler/fold.h"
+#include "projection/batch.h"
+#include "projection/isolate.h"
+#include "projection/work.h"
+#include "stream/settle.h"
+
+/* A key that is to be parked. */
+typedef struct BatchFailure
+{
+	const FoldEntry *entry;
+	KeyFailure	failure;
+	bool		counted;		/* waiting is known; or it is what the fold has
+								 * left out */
+	int64		waiting;
+} BatchFailure;
+
+typedef struct Batch
+{
+	Work		work;
+	Projection *projection;		/* the work's */
+	Stream	   *stream;
+	const BatchLimits *limits;
+	ChoiceRule	rule;			/* which partitions to claim */
+	int64		last_number;	/* before the claim */
+	bool		with_gaps;		/* gaps have to be looked at again */
+	int			candidate_count;
+	Claim	   *candidates;		/* partitions that the rule wants */
+	Claim	   *chosen;			/* of these, to be claimed */
+	bool		nothing_left;	/* in any; looked for if it has failed */
+	int			far_behind;		/* partitions that all workers should share */
+	bool		help_wanted;	/* some of them are other workers' */
+	MemoryContext context;
+	List	   *parked;			/* keys of claimed partitions, as Parked */
+	NumberSet	skipped;		/* events that are never to be applied */
+	bool		may_park;		/* or the first failure ends the batch */
+	List	   *failures;		/* of BatchFailure */
+	int			parking;		/* keys that would be parked with these */
+	int64		events;			/* applied */
+	TimestampTz next_retry;		/* of the keys that were parked; 0: none */
+	Claims		claims;
+	Claim	   *claim_of[PARTITIONS_MAX];	/* by partition; NULL: not ours */
+	Settlement	settlement;
+	Snapshot	snapshot;
+	int64		low;			/* the lowest head */
+	ReadReport	report;
+	NumberSet	seen;			/* numbers seen above settled */
+	Fold	   *fold;
+	int64		max_events;		/* 0: any number */
+	Size		max_memory;
+	int			since_check;	/* events since the memory was looked at */
+	int			type_length;	/* of the projection's aggregate type */
+} Batch;
+
+/* claim.c */
+extern void BatchCheckForwards(const Batch *batch, const Claim *claims,
+							   int count, int64 last_number);
+extern bool BatchLook(Batch *batch);
+extern bool BatchClaim(Batch *batch);
+
+/* failure.c */
+extern void BatchRefuse(void *arg, FoldEntry *entry, const Event *event,
+						const char *reason);
+extern void BatchPassOverParked(Batch *batch);
+extern void BatchIsolate(Batch *batch, const ApplyScope *scope,
+						 FoldedKey *keys, int64 count);
+extern void BatchPark(Batch *batch);
+
+#endif							/* WALLET_PROJECTION_BATCH_STATE_H */

@@ -1,0 +1,102 @@
+/*
+ * dead_letter.c
+ *		What a person does about parked keys: replay, delete.
+ *
+ * Both may be called while consumers run, and by several at once: they wait
+ * for the key's partition, and look again when they have it.
+ */
+#include "postgres.h"
+
+#include "compat.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+
+#include "argument.h"
+#include "projection/park.h"
+#include "projection/projection.h"
+#include "projection/replay.h"
+
+SQL_FUNCTION(dead_letter_replay);
+SQL_FUNCTION(dead_letter_replay_all);
+SQL_FUNCTION(dead_letter_delete);
+
+/* The parked key with this id, whose projection the caller must own. */
+static Parked *
+find(FunctionCallInfo fcinfo)
+{
+	int64		id;
+	Parked	   *parked;
+
+	ArgumentNotNull(fcinfo, 0, "id");
+	id = PG_GETARG_INT64(0);
+	parked = ParkedById(id);
+	if (parked == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("dead letter %lld does not exist", (long long) id),
+				 errhint("See the view projection_dead_letters for those that do.")));
+	ProjectionCheckOwner(ProjectionFetch(parked->projection));
+	return parked;
+}
+
+static bool
+replay(const Parked *parked, bool skip, const char *command)
+{
+	ReplayResult result = ReplayKey(parked->projection, parked->key,
+									parked->id, skip, command);
+
+	if (result.outcome == REPLAY_FAILED)
+		ereport(WARNING,
+				(errmsg("an event of \"%s\" fails: %s",
+						parked->key, result.message),
+				 errdetail("%lld events before it were applied.",
+						   (long long) result.events),
+				 errhint("See: SELECT * FROM dead_letter_show(%lld);",
+						 (long long) result.id)));
+	return result.outcome == REPLAY_HEALED;
+}
+
+/* dead_letter_replay(id) */
+Datum
+dead_letter_replay(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(replay(find(fcinfo), false, "dead_letter_replay()"));
+}
+
+/* dead_letter_delete(id) */
+Datum
+dead_letter_delete(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(replay(find(fcinfo), true, "dead_letter_delete()"));
+}
+
+/* In order of partitions: two at once wait for each other, not crosswise. */
+static int
+compare_partitions(const ListCell *a, const ListCell *b)
+{
+	const Parked *x = lfirst(a);
+	const Parked *y = lfirst(b);
+
+	return x->partition - y->partition;
+}
+
+/* dead_letter_replay_all(projection) */
+Datum
+dead_letter_replay_all(PG_FUNCTION_ARGS)
+{
+	char	   *name = ArgumentName(fcinfo, 0, "projection");
+	List	   *keys;
+	ListCell   *cell;
+	int64		healed = 0;
+
+	ProjectionCheckOwner(ProjectionFetch(name));
+	keys = ParkedKeys(name);
+	list_sort(keys, compare_partitions);
+	foreach(cell, keys)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (replay(lfirst(cell), false, "dead_letter_replay_all()"))
+			healed++;
+	}
+	PG_RETURN_INT64(healed);
+}

@@ -1,0 +1,464 @@
+/*
+ * park.c
+ *		Parked keys: those whose next event has failed.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/dependency.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_type.h"
+#include "commands/async.h"
+#include "commands/sequence.h"
+#include "common/pg_prng.h"
+#include "compat.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/json.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+#include "catalog.h"
+#include "projection/park.h"
+
+/* the channel of NOTIFY when a key becomes a dead letter */
+#define DEAD_LETTER_CHANNEL "wallet_projection_dead_letter"
+
+static char *
+text_or_null(const Datum *values, const bool *nulls, int column)
+{
+	return nulls[column - 1] ? NULL : TextDatumGetCString(values[column - 1]);
+}
+
+static int
+pack_sql_state(const char *state)
+{
+	return strlen(state) != 5 ? ERRCODE_INTERNAL_ERROR :
+		MAKE_SQLSTATE(state[0], state[1], state[2], state[3], state[4]);
+}
+
+static Parked *
+read_row(Relation catalog, HeapTuple tuple)
+{
+	Datum		values[PARKED_CATALOG_NATTS];
+	bool		nulls[PARKED_CATALOG_NATTS];
+	Parked	   *parked = palloc0(sizeof(Parked));
+	KeyFailure *failure = &parked->failure;
+
+	heap_deform_tuple(tuple, RelationGetDescr(catalog), values, nulls);
+	parked->place = tuple->t_self;
+	parked->projection = text_or_null(values, nulls, PARKED_CATALOG_PROJECTION);
+	parked->key = text_or_null(values, nulls, PARKED_CATALOG_KEY);
+	parked->id = DatumGetInt64(values[PARKED_CATALOG_ID - 1]);
+	parked->partition = DatumGetInt32(values[PARKED_CATALOG_PARTITION - 1]);
+	parked->attempts = DatumGetInt32(values[PARKED_CATALOG_ATTEMPTS - 1]);
+	parked->waiting = DatumGetInt64(values[PARKED_CATALOG_WAITING - 1]);
+	parked->first_failed_at = DatumGetTimestampTz(values[PARKED_CATALOG_FIRST_FAILED_AT - 1]);
+	parked->last_failed_at = DatumGetTimestampTz(values[PARKED_CATALOG_LAST_FAILED_AT - 1]);
+	if (!nulls[PARKED_CATALOG_NEXT_RETRY_AT - 1])
+		parked->next_retry_at = DatumGetTimestampTz(values[PARKED_CATALOG_NEXT_RETRY_AT - 1]);
+	failure->no = DatumGetInt64(values[PARKED_CATALOG_NO - 1]);
+	failure->version = DatumGetInt64(values[PARKED_CATALOG_VERSION - 1]);
+	failure->event_name = text_or_null(values, nulls, PARKED_CATALOG_EVENT_NAME);
+	failure->sqlerrcode = pack_sql_state(TextDatumGetCString(values[PARKED_CATALOG_SQLSTATE - 1]));
+	failure->message = text_or_null(values, nulls, PARKED_CATALOG_MESSAGE);
+	failure->detail = text_or_null(values, nulls, PARKED_CATALOG_DETAIL);
+	failure->hint = text_or_null(values, nulls, PARKED_CATALOG_HINT);
+	failure->context = text_or_null(values, nulls, PARKED_CATALOG_CONTEXT);
+	return parked;
+}
+
+static void
+put_text(Datum *values, bool *nulls, int column, const char *string)
+{
+	nulls[column - 1] = string == NULL;
+	if (string != NULL)
+		values[column - 1] = CStringGetTextDatum(string);
+}
+
+static HeapTuple
+form_row(Relation catalog, const Parked *parked)
+{
+	Datum		values[PARKED_CATALOG_NATTS];
+	bool		nulls[PARKED_CATALOG_NATTS] = {0};
+	const KeyFailure *failure = &parked->failure;
+
+	put_text(values, nulls, PARKED_CATALOG_PROJECTION, parked->projection);
+	put_text(values, nulls, PARKED_CATALOG_KEY, parked->key);
+	values[PARKED_CATALOG_ID - 1] = Int64GetDatum(parked->id);
+	values[PARKED_CATALOG_PARTITION - 1] = Int32GetDatum(parked->partition);
+	values[PARKED_CATALOG_NO - 1] = Int64GetDatum(failure->no);
+	values[PARKED_CATALOG_VERSION - 1] = Int64GetDatum(failure->version);
+	put_text(values, nulls, PARKED_CATALOG_EVENT_NAME, failure->event_name);
+	values[PARKED_CATALOG_ATTEMPTS - 1] = Int32GetDatum(parked->attempts);
+	values[PARKED_CATALOG_WAITING - 1] = Int64GetDatum(parked->waiting);
+	values[PARKED_CATALOG_FIRST_FAILED_AT - 1] = TimestampTzGetDatum(parked->first_failed_at);
+	values[PARKED_CATALOG_LAST_FAILED_AT - 1] = TimestampTzGetDatum(parked->last_failed_at);
+	values[PARKED_CATALOG_NEXT_RETRY_AT - 1] = TimestampTzGetDatum(parked->next_retry_at);
+	nulls[PARKED_CATALOG_NEXT_RETRY_AT - 1] = parked->next_retry_at == 0;
+	put_text(values, nulls, PARKED_CATALOG_SQLSTATE,
+			 unpack_sql_state(failure->sqlerrcode));
+	put_text(values, nulls, PARKED_CATALOG_MESSAGE, failure->message);
+	put_text(values, nulls, PARKED_CATALOG_DETAIL, failure->detail);
+	put_text(values, nulls, PARKED_CATALOG_HINT, failure->hint);
+	put_text(values, nulls, PARKED_CATALOG_CONTEXT, failure->context);
+	return heap_form_tuple(RelationGetDescr(catalog), values, nulls);
+}
+
+/* The parked keys of a projection (NULL: of all): a list of Parked. */
+List *
+ParkedKeys(const char *projection)
+{
+	Relation	catalog = CatalogOpen(PARKED_CATALOG, AccessShareLock);
+	SysScanDesc scan = CatalogScan(catalog, projection);
+	List	   *result = NIL;
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		result = lappend(result, read_row(catalog, tuple));
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return result;
+}
+
+/* This key, if it is parked; or NULL. */
+Parked *
+ParkedKey(const char *projection, const char *key)
+{
+	ListCell   *cell;
+
+	foreach(cell, ParkedKeys(projection))
+	{
+		Parked	   *parked = lfirst(cell);
+
+		if (strcmp(parked->key, key) == 0)
+			return parked;
+	}
+	return NULL;
+}
+
+/* The parked key with this id, or NULL. */
+Parked *
+ParkedById(int64 id)
+{
+	ListCell   *cell;
+
+	foreach(cell, ParkedKeys(NULL))
+	{
+		Parked	   *parked = lfirst(cell);
+
+		if (parked->id == id)
+			return parked;
+	}
+	return NULL;
+}
+
+/* When the next parked key is to be tried again; 0: none is. */
+TimestampTz
+ParkedNextRetry(const char *projection)
+{
+	TimestampTz next = 0;
+	ListCell   *cell;
+
+	foreach(cell, ParkedKeys(projection))
+	{
+		const Parked *parked = lfirst(cell);
+
+		if (parked->next_retry_at != 0 &&
+			(next == 0 || parked->next_retry_at < next))
+			next = parked->next_retry_at;
+	}
+	return next;
+}
+
+/* It is a person's to act now: say so. */
+static void
+announce_dead(const Parked *parked)
+{
+	StringInfoData payload;
+
+	ereport(LOG,
+			(errcode(parked->failure.sqlerrcode),
+			 errmsg("projection \"%s\" has a dead letter: event %lld of \"%s\" failed %d times: %s",
+					parked->projection, (long long) parked->failure.no,
+					parked->key, parked->attempts, parked->failure.message),
+			 errhint("See: SELECT * FROM dead_letter_show(%lld);",
+					 (long long) parked->id)));
+	initStringInfo(&payload);
+	appendStringInfo(&payload, "{\"id\": %lld, \"projection\": ",
+					 (long long) parked->id);
+	escape_json(&payload, parked->projection);
+	appendStringInfoString(&payload, ", \"partition_key\": ");
+	escape_json(&payload, parked->key);
+	appendStringInfo(&payload, ", \"no\": %lld}",
+					 (long long) parked->failure.no);
+	/* a payload must not be longer than this; ids are short */
+	if (payload.len < 8000)
+		Async_Notify(DEAD_LETTER_CHANNEL, payload.data);
+}
+
+/* After a failure: when it is tried again. */
+static void
+schedule(const Projection *projection, Parked *parked)
+{
+	const RetryPolicy *retry = &projection->retry;
+	TimestampTz now = GetCurrentTimestamp();
+
+	parked->last_failed_at = now;
+	parked->next_retry_at = 0;
+	if (parked->attempts < retry->max_attempts)
+		parked->next_retry_at =
+			TimestampTzPlusMilliseconds(now, RetryDelay(retry, parked->attempts,
+														pg_prng_double(&pg_global_prng_state)));
+	else
+		announce_dead(parked);
+}
+
+static int64
+next_id(Relation catalog)
+{
+	return nextval_internal(compat_getIdentitySequence(catalog, PARKED_CATALOG_ID, false),
+							false);
+}
+
+/*
+ * Park a key: this event of it has failed, and so many behind it were passed
+ * over.  Returns when it is tried again, 0: not by itself.
+ */
+TimestampTz
+ParkKey(const Projection *projection, int partition, const char *key,
+		const KeyFailure *failure, int64 waiting)
+{
+	Relation	catalog = CatalogOpen(PARKED_CATALOG, RowExclusiveLock);
+	Parked		parked = {0};
+
+	parked.id = next_id(catalog);
+	parked.projection = projection->name;
+	parked.key = unconstify(char *, key);
+	parked.partition = partition;
+	parked.failure = *failure;
+	parked.attempts = 1;
+	parked.waiting = waiting;
+	parked.first_failed_at = GetCurrentTimestamp();
+	schedule(projection, &parked);
+	CatalogTupleInsert(catalog, form_row(catalog, &parked));
+	table_close(catalog, RowExclusiveLock);
+	CommandCounterIncrement();
+	return parked.next_retry_at;
+}
+
+static void
+update_row(const Parked *parked)
+{
+	Relation	catalog = CatalogOpen(PARKED_CATALOG, RowExclusiveLock);
+	ItemPointerData place = parked->place;
+
+	CatalogTupleUpdate(catalog, &place, form_row(catalog, parked));
+	table_close(catalog, RowExclusiveLock);
+	CommandCounterIncrement();
+}
+
+/*
+ * A parked key was tried again and has failed again, at the same event or at
+ * a later one, whose attempts begin anew.
+ */
+TimestampTz
+ParkAgain(const Projection *projection, Parked *parked,
+		  const KeyFailure *failure, int64 waiting)
+{
+	if (failure->no == parked->failure.no)
+		parked->attempts++;
+	else
+	{
+		Relation	catalog = CatalogOpen(PARKED_CATALOG, RowExclusiveLock);
+
+		/* whoever has looked at the old event must not mean this one */
+		parked->id = next_id(catalog);
+		table_close(catalog, RowExclusiveLock);
+		parked->attempts = 1;
+		parked->first_failed_at = GetCurrentTimestamp();
+	}
+	parked->failure = *failure;
+	parked->waiting = waiting;
+	schedule(projection, parked);
+	update_row(parked);
+	return parked->next_retry_at;
+}
+
+/* A parked key is to be tried again later; this was no attempt. */
+void
+ParkPostpone(const Projection *projection, Parked *parked)
+{
+	if (parked->next_retry_at == 0)
+		return;					/* it is dead already */
+	parked->next_retry_at =
+		TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+									RetryDelay(&projection->retry, parked->attempts,
+											   pg_prng_double(&pg_global_prng_state)));
+	update_row(parked);
+}
+
+/* More events of a parked key were passed over. */
+void
+ParkPassOver(const Parked *parked, int64 events)
+{
+	Parked		more = *parked;
+
+	more.waiting += events;
+	update_row(&more);
+}
+
+/* All events of the key are applied. */
+void
+ParkFree(const Parked *parked)
+{
+	Relation	catalog = CatalogOpen(PARKED_CATALOG, RowExclusiveLock);
+	ItemPointerData place = parked->place;
+
+	CatalogTupleDelete(catalog, &place);
+	table_close(catalog, RowExclusiveLock);
+	CommandCounterIncrement();
+}
+
+static void
+drop_rows(const char *table, const char *projection)
+{
+	Relation	catalog = CatalogOpen(table, RowExclusiveLock);
+	SysScanDesc scan = CatalogScan(catalog, projection);
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		CatalogTupleDelete(catalog, &tuple->t_self);
+	systable_endscan(scan);
+	table_close(catalog, RowExclusiveLock);
+	CommandCounterIncrement();
+}
+
+/* Forget all parked keys of a projection: it begins again. */
+void
+ParkDrop(const char *projection)
+{
+	drop_rows(PARKED_CATALOG, projection);
+}
+
+/* The id of the event that has this number, into a UUID; false: none has. */
+static bool
+event_id(const Stream *stream, Snapshot snapshot, int64 no, pg_uuid_t *id)
+{
+	Relation	relation = stream->relation;
+	Oid			type = INT8OID;
+	Datum		argument = Int64GetDatum(no);
+	SPIPlanPtr	plan;
+	bool		found;
+	bool		isnull;
+
+	SPI_connect();
+	plan = SPI_prepare(psprintf("SELECT event_id FROM %s WHERE no OPERATOR(pg_catalog.=) $1",
+								quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
+														   RelationGetRelationName(relation))),
+					   1, &type);
+	if (plan == NULL ||
+		SPI_execute_snapshot(plan, &argument, NULL, snapshot, InvalidSnapshot,
+							 true, false, 1) != SPI_OK_SELECT)
+		elog(ERROR, "unexpected result of reading stream \"%s\"", stream->name);
+	found = SPI_processed > 0;
+	if (found)
+		*id = *DatumGetUUIDP(SPI_getbinval(SPI_tuptable->vals[0],
+										   SPI_tuptable->tupdesc, 1, &isnull));
+	SPI_finish();
+	return found;
+}
+
+/* Write down that a parked key's event is never to be applied. */
+void
+SkipEvent(const Stream *stream, Snapshot snapshot, const Parked *parked)
+{
+	pg_uuid_t	id;
+	Relation	catalog = CatalogOpen(SKIPPED_CATALOG, RowExclusiveLock);
+	Datum		values[SKIPPED_CATALOG_NATTS];
+	bool		nulls[SKIPPED_CATALOG_NATTS] = {0};
+
+	put_text(values, nulls, SKIPPED_CATALOG_PROJECTION, parked->projection);
+	values[SKIPPED_CATALOG_NO - 1] = Int64GetDatum(parked->failure.no);
+	put_text(values, nulls, SKIPPED_CATALOG_KEY, parked->key);
+	put_text(values, nulls, SKIPPED_CATALOG_EVENT_NAME, parked->failure.event_name);
+	values[SKIPPED_CATALOG_SKIPPED_AT - 1] = TimestampTzGetDatum(GetCurrentTimestamp());
+	put_text(values, nulls, SKIPPED_CATALOG_SKIPPED_BY,
+			 GetUserNameFromId(GetSessionUserId(), false));
+	put_text(values, nulls, SKIPPED_CATALOG_SQLSTATE,
+			 unpack_sql_state(parked->failure.sqlerrcode));
+	put_text(values, nulls, SKIPPED_CATALOG_MESSAGE, parked->failure.message);
+	nulls[SKIPPED_CATALOG_EVENT_ID - 1] =
+		!event_id(stream, snapshot, parked->failure.no, &id);
+	values[SKIPPED_CATALOG_EVENT_ID - 1] = UUIDPGetDatum(&id);
+	CatalogTupleInsert(catalog, heap_form_tuple(RelationGetDescr(catalog),
+												values, nulls));
+	table_close(catalog, RowExclusiveLock);
+	CommandCounterIncrement();
+}
+
+/*
+ * Forget the skipped events that are no longer in the stream: their numbers
+ * may have come to others, after a TRUNCATE that began them again.
+ */
+void
+SkipCheck(const Stream *stream, const char *projection)
+{
+	Relation	catalog = CatalogOpen(SKIPPED_CATALOG, RowExclusiveLock);
+	SysScanDesc scan = CatalogScan(catalog, projection);
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Datum		values[SKIPPED_CATALOG_NATTS];
+		bool		nulls[SKIPPED_CATALOG_NATTS];
+		pg_uuid_t	id;
+
+		heap_deform_tuple(tuple, RelationGetDescr(catalog), values, nulls);
+		if (nulls[SKIPPED_CATALOG_EVENT_ID - 1] ||
+			!event_id(stream, snapshot, DatumGetInt64(values[SKIPPED_CATALOG_NO - 1]), &id) ||
+			memcmp(&id, DatumGetUUIDP(values[SKIPPED_CATALOG_EVENT_ID - 1]), sizeof(id)) != 0)
+			CatalogTupleDelete(catalog, &tuple->t_self);
+	}
+	UnregisterSnapshot(snapshot);
+	systable_endscan(scan);
+	table_close(catalog, RowExclusiveLock);
+	CommandCounterIncrement();
+}
+
+/* The numbers of the events that a projection is to skip. */
+NumberSet
+SkippedEvents(const char *projection)
+{
+	Relation	catalog = CatalogOpen(SKIPPED_CATALOG, AccessShareLock);
+	SysScanDesc scan = CatalogScan(catalog, projection);
+	NumberSet	result = {0};
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool		isnull;
+		int64		no = DatumGetInt64(heap_getattr(tuple, SKIPPED_CATALOG_NO,
+													RelationGetDescr(catalog),
+													&isnull));
+
+		NumberSetAppend(&result, no, no);
+	}
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return result;
+}
+
+void
+SkipDrop(const char *projection)
+{
+	drop_rows(SKIPPED_CATALOG, projection);
+}

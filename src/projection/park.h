@@ -1,0 +1,66 @@
+/*
+ * park.h
+ *		Parked keys: those whose next event has failed.
+ *
+ * A parked key is a row of wallet_projection.parked.  It says which event
+ * failed, and why.  That event and the later ones of the key are passed over:
+ * positions move on, and the events wait in the stream.  The row belongs to
+ * the key's partition: only who has claimed that may write it.
+ */
+#ifndef WALLET_PROJECTION_PARK_H
+#define WALLET_PROJECTION_PARK_H
+
+#include "datatype/timestamp.h"
+#include "storage/itemptr.h"
+
+#include "projection/position.h"
+#include "projection/projection.h"
+
+/* Which event of a key failed, and why. */
+typedef struct KeyFailure
+{
+	int64		no;
+	int64		version;
+	char	   *event_name;
+	int			sqlerrcode;
+	char	   *message;
+	char	   *detail;			/* these may be NULL */
+	char	   *hint;
+	char	   *context;
+} KeyFailure;
+
+typedef struct Parked
+{
+	ItemPointerData place;		/* of the row */
+	char	   *projection;
+	char	   *key;
+	int64		id;				/* another one for each event that fails */
+	int			partition;
+	KeyFailure	failure;
+	int			attempts;		/* at that event */
+	int64		waiting;		/* events behind it that were passed over */
+	TimestampTz first_failed_at;
+	TimestampTz last_failed_at;
+	TimestampTz next_retry_at;	/* 0: none, it is a dead letter */
+} Parked;
+
+extern List *ParkedKeys(const char *projection);
+extern Parked *ParkedKey(const char *projection, const char *key);
+extern Parked *ParkedById(int64 id);
+extern TimestampTz ParkedNextRetry(const char *projection);
+extern TimestampTz ParkKey(const Projection *projection, int partition,
+						   const char *key, const KeyFailure *failure,
+						   int64 waiting);
+extern TimestampTz ParkAgain(const Projection *projection, Parked *parked,
+							 const KeyFailure *failure, int64 waiting);
+extern void ParkPostpone(const Projection *projection, Parked *parked);
+extern void ParkPassOver(const Parked *parked, int64 events);
+extern void ParkFree(const Parked *parked);
+extern void ParkDrop(const char *projection);
+extern void SkipEvent(const Stream *stream, Snapshot snapshot,
+					  const Parked *parked);
+extern void SkipCheck(const Stream *stream, const char *projection);
+extern NumberSet SkippedEvents(const char *projection);
+extern void SkipDrop(const char *projection);
+
+#endif							/* WALLET_PROJECTION_PARK_H */

@@ -1,0 +1,294 @@
+/*
+ * replay.c
+ *		Parked keys are tried again.
+ *
+ * The events of a parked key from the failed one on were passed over: the
+ * partition's position says that they are applied, and the parked row says
+ * that they are not.  A replay claims the partition, so no batch passes over
+ * more of them meanwhile, and applies those events in order, as many as can
+ * be: all of them, and the row goes; or up to one that fails, and the row
+ * says so.  Later events are the next batch's, as ever.  Rows, positions and
+ * the parked row change in one transaction.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "common/pg_prng.h"
+#include "compat.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "keylock.h"
+#include "notice.h"
+#include "projection/isolate.h"
+#include "projection/park.h"
+#include "projection/partition.h"
+#include "projection/replay.h"
+#include "projection/wishes.h"
+#include "projection/work.h"
+
+/* Counts the events of a key by their number alone. */
+typedef struct Search
+{
+	const Projection *projection;
+	const KeyTask *task;
+	int64		events;
+} Search;
+
+/* EventReceiver */
+static bool
+search_event(void *state, const Event *event)
+{
+	Search	   *search = state;
+
+	if (event->key_length == strlen(search->task->key) &&
+		memcmp(event->key, search->task->key, event->key_length) == 0 &&
+		event->type_length == strlen(search->projection->aggregate_type) &&
+		memcmp(event->type, search->projection->aggregate_type, event->type_length) == 0 &&
+		PositionApplied(search->task->position, event->no) &&
+		!NumberSetContains(search->task->skipped, event->no))
+		search->events++;
+	return true;
+}
+
+/*
+ * Are the waiting events found by their versions?  Fewer than were passed over
+ * may have been deleted.  But if their versions are not in the order of their
+ * numbers, they must not be lost.
+ */
+static bool
+are_found(const ApplyScope *scope, const KeyTask *task, int64 waiting)
+{
+	int64		found = CountKey(scope, task);
+	Search		search = {scope->projection, task, 0};
+
+	if (found < 0 || found > waiting)
+		return found >= 0;
+	(void) ReadEvents(scope->stream, scope->snapshot, task->from_no,
+					  PG_INT64_MAX, search_event, &search);
+	return search.events <= found;
+}
+
+/* The key stays parked, as what waits cannot be put in order. */
+static ReplayResult
+refuse_order(Work *work, Parked *parked)
+{
+	ReplayResult result = {.outcome = REPLAY_FAILED};
+	KeyFailure	failure = parked->failure;
+
+	failure.sqlerrcode = ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
+	failure.message = "the versions of its events are not in the order of their numbers";
+	failure.detail = failure.context = NULL;
+	failure.hint = "Correct the versions.";
+	result.message = failure.message;
+	(void) ParkAgain(work->projection, parked, &failure, parked->waiting);
+	result.id = parked->id;
+	return result;
+}
+
+/*
+ * The key's events have failed again: say so in its row.  If something is
+ * missing that was there before, that is not the event's fault, and no
+ * attempt.
+ */
+static void
+park_again(Work *work, Parked *parked, const KeyOutcome *outcome)
+{
+	if (outcome->failure.no == parked->failure.no &&
+		ErrorIsOfDefinition(outcome->failure.sqlerrcode) &&
+		!ErrorIsOfDefinition(parked->failure.sqlerrcode))
+		ParkPostpone(work->projection, parked);
+	else
+		(void) ParkAgain(work->projection, parked, &outcome->failure,
+						 outcome->waiting);
+}
+
+/*
+ * Apply the waiting events of a parked key, whose partition is claimed; skip:
+ * without the failed one, which is written down.
+ */
+static ReplayResult
+replay(Work *work, const Claim *claim, Parked *parked, bool skip)
+{
+	NumberSet	skipped = SkippedEvents(work->projection->name);
+	ApplyScope	scope = {.projection = work->projection,.stream = work->stream,
+	.read_model = work->read_model};
+	KeyTask		task = {.key = parked->key,.passed = true,
+		.from_version = parked->failure.version,
+		.from_no = parked->failure.no,
+		.last_no = PG_INT64_MAX,
+		.position = &claim->position,
+	.skipped = &skipped};
+	KeyOutcome	outcome;
+	ReplayResult result = {0};
+
+	scope.snapshot = RegisterSnapshot(GetLatestSnapshot());
+	if (!are_found(&scope, &task, parked->waiting))
+	{
+		UnregisterSnapshot(scope.snapshot);
+		return refuse_order(work, parked);
+	}
+	if (skip)
+	{
+		SkipEvent(work->stream, scope.snapshot, parked);
+		skipped = SkippedEvents(work->projection->name);
+	}
+	outcome = ApplyKey(&scope, &task);
+	UnregisterSnapshot(scope.snapshot);
+
+	result.events = outcome.applied;
+	result.outcome = outcome.failed ? REPLAY_FAILED : REPLAY_HEALED;
+	result.message = outcome.failure.message;
+	if (outcome.failed)
+		park_again(work, parked, &outcome);
+	else
+		ParkFree(parked);
+	result.id = parked->id;
+	if (outcome.applied > 0)
+		NoticeProgress(work->projection->name, outcome.applied, 0);
+	return result;
+}
+
+/* Somebody was faster: what has become of the key? */
+static ReplayResult
+too_late(const Parked *now)
+{
+	ReplayResult result = {.outcome = REPLAY_HEALED};
+
+	if (now != NULL)
+	{
+		result.outcome = REPLAY_FAILED;
+		result.message = "somebody has replayed it meanwhile, and another event fails now";
+		result.id = now->id;
+	}
+	return result;
+}
+
+/*
+ * Claim the parked key's partition, look whether it is still parked, with this
+ * id (0: and due), and replay it.
+ */
+static ReplayResult
+claim_and_replay(Work *work, const Parked *found, int64 id, bool skip)
+{
+	ReplayResult result = {0};
+	Claims		claims;
+	Parked	   *parked;
+
+	claims = PartitionClaim(work->projection, found->partition, id != 0);
+	if (claims.count > 0)
+	{
+		parked = ParkedKey(work->projection->name, found->key);
+		if (parked != NULL &&
+			(id != 0 ? parked->id == id :
+			 parked->next_retry_at != 0 &&
+			 parked->next_retry_at <= GetCurrentTimestamp()))
+			result = replay(work, &claims.claims[0], parked, skip);
+		else if (id != 0)
+			result = too_late(parked);
+	}
+	PartitionsRelease(&claims);
+	return result;
+}
+
+/*
+ * A key that is due and whose partition is free: any of them, so that one that
+ * always raises an error does not keep the others waiting.
+ */
+static ReplayResult
+replay_any_due(Work *work)
+{
+	ReplayResult result = {0};
+	TimestampTz now = GetCurrentTimestamp();
+	List	   *keys = ParkedKeys(work->projection->name);
+	int			count = list_length(keys);
+	int			first = pg_prng_uint64(&pg_global_prng_state) % Max(count, 1);
+
+	for (int i = 0; i < count; i++)
+	{
+		const Parked *parked = list_nth(keys, (first + i) % count);
+
+		if (parked->next_retry_at == 0 || parked->next_retry_at > now)
+			continue;
+		result = claim_and_replay(work, parked, 0, false);
+		if (result.outcome != REPLAY_NOTHING)
+			break;
+	}
+	return result;
+}
+
+/* With found NULL: whatever is due. */
+static ReplayResult
+run(const char *projection, const Parked *found, int64 id, bool skip)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "wallet_projection replay",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	ReplayResult result = {0};
+	Work		work;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	WorkOpen(&work, projection);
+	WorkBegin(&work);
+	PG_TRY();
+	{
+		result = found != NULL ? claim_and_replay(&work, found, id, skip) :
+			replay_any_due(&work);
+	}
+	PG_FINALLY();
+	{
+		WorkEnd(&work);
+	}
+	PG_END_TRY();
+	WorkClose(&work);
+	PopActiveSnapshot();
+	result.next_retry = ParkedNextRetry(projection);
+	MemoryContextSwitchTo(old);
+	if (result.message != NULL)
+		result.message = pstrdup(result.message);
+	MemoryContextDelete(context);
+	return result;
+}
+
+/*
+ * Try one parked key again that is due, in the current transaction; if_started:
+ * as a worker, which waits for no lock.
+ */
+ReplayResult
+ReplayDue(const char *projection, const char *command, bool if_started)
+{
+	ReplayResult result = {0};
+
+	WorkCheckTransaction(command);
+	if (if_started &&
+		(!KeyLockIfFree(KEYLOCK_PROJECTION, projection, ShareLock) ||
+		 !WishStarted(projection)))
+		return result;
+	if (!if_started)
+		KeyLock(KEYLOCK_PROJECTION, projection, ShareLock);
+	result.next_retry = ParkedNextRetry(projection);
+	if (result.next_retry == 0 || result.next_retry > GetCurrentTimestamp())
+		return result;
+	return run(projection, NULL, 0, false);
+}
+
+/*
+ * Try the parked key with this id again now, whether it is due or not, waiting
+ * for whoever works on its partition; skip: without its failed event.
+ */
+ReplayResult
+ReplayKey(const char *projection, const char *key, int64 id, bool skip,
+		  const char *command)
+{
+	Parked	   *parked;
+
+	WorkCheckTransaction(command);
+	KeyLock(KEYLOCK_PROJECTION, projection, ShareLock);
+	parked = ParkedKey(projection, key);
+	if (parked == NULL || parked->id != id)
+		return too_late(parked);
+	return run(projection, parked, id, skip);
+}

@@ -1,0 +1,31 @@
+/*
+ * replay.h
+ *		Parked keys are tried again.
+ */
+#ifndef WALLET_PROJECTION_REPLAY_H
+#define WALLET_PROJECTION_REPLAY_H
+
+#include "datatype/timestamp.h"
+
+typedef enum ReplayOutcome
+{
+	REPLAY_NOTHING,				/* no key is due, or others work on them */
+	REPLAY_HEALED,				/* all events of the key are applied */
+	REPLAY_FAILED				/* its next event has failed again */
+} ReplayOutcome;
+
+typedef struct ReplayResult
+{
+	ReplayOutcome outcome;
+	int64		events;			/* applied */
+	TimestampTz next_retry;		/* of any parked key; 0: none */
+	int64		id;				/* that the key is parked under now */
+	const char *message;		/* of the failure */
+} ReplayResult;
+
+extern ReplayResult ReplayDue(const char *projection, const char *command,
+							  bool if_started);
+extern ReplayResult ReplayKey(const char *projection, const char *key,
+							  int64 id, bool skip, const char *command);
+
+#endif							/* WALLET_PROJECTION_REPLAY_H */

@@ -1,0 +1,151 @@
+/*
+ * served.c
+ *		A projection as one consumer knows it.
+ *
+ * A projection whose batch has failed is left alone for a while, which
+ * doubles with each failure in a row; the others of the channel go on.
+ */
+#include "postgres.h"
+
+#include "common/pg_prng.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "keylock.h"
+#include "projection/park.h"
+#include "projection/projection.h"
+#include "projection/served.h"
+
+/* a whole batch has failed: how long the projection is left alone */
+static const RetryPolicy batch_retry = {
+	.delay = 1000,
+	.multiplier = 2,
+	.max_delay = 60000,
+	.jitter = 0.1
+};
+
+/* other consumers may have parked keys: how often that is looked up, in ms */
+#define LOOK_INTERVAL 10000
+
+bool
+ServedIsDue(const Served *served)
+{
+	return served->failures == 0 || GetCurrentTimestamp() >= served->next_try;
+}
+
+/* Look up when its next parked key is to be tried again, now and then. */
+void
+ServedLook(Served *served)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (served->looked_at != 0 &&
+		!TimestampDifferenceExceeds(served->looked_at, now, LOOK_INTERVAL))
+		return;
+	served->next_retry = ParkedNextRetry(served->name);
+	served->looked_at = now;
+}
+
+/* When one of its parked keys is to be tried again; 0: none is. */
+TimestampTz
+ServedNextRetry(const Served *served)
+{
+	return served->next_retry == 0 ? 0 :
+		Max(served->next_retry, served->no_retry_before);
+}
+
+bool
+ServedRetryIsDue(const Served *served)
+{
+	return served->next_retry != 0 &&
+		GetCurrentTimestamp() >= ServedNextRetry(served);
+}
+
+/*
+ * A parked key could not be tried, and no event is to blame.  It must not
+ * keep the projection's batches waiting: only retries are put off.
+ */
+void
+ServedRetryFailed(Served *served)
+{
+	served->retry_failures++;
+	served->no_retry_before =
+		TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+									RetryDelay(&batch_retry, served->retry_failures,
+											   pg_prng_double(&pg_global_prng_state)));
+}
+
+void
+ServedRetryWell(Served *served, TimestampTz next_retry)
+{
+	served->retry_failures = 0;
+	served->no_retry_before = 0;
+	served->next_retry = next_retry;
+}
+
+/* A key was parked, to be tried again then; 0: it was not. */
+void
+ServedRetryAt(Served *served, TimestampTz next_retry)
+{
+	if (next_retry != 0 &&
+		(served->next_retry == 0 || next_retry < served->next_retry))
+		served->next_retry = next_retry;
+}
+
+/*
+ * Its batch has failed.  Takes over the error; true if that is another one
+ * than the last time.
+ */
+bool
+ServedFailed(Served *served, ErrorData *error)
+{
+	bool		is_new = served->error == NULL ||
+		strcmp(served->error->message, error->message) != 0;
+
+	if (served->error != NULL)
+		FreeErrorData(served->error);
+	served->error = error;
+	served->failures++;
+	served->delay = RetryDelay(&batch_retry, served->failures,
+							   pg_prng_double(&pg_global_prng_state));
+	served->next_try = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+												   served->delay);
+	return is_new;
+}
+
+/* Its batch went well. */
+void
+ServedWell(Served *served)
+{
+	if (served->error != NULL)
+		FreeErrorData(served->error);
+	served->error = NULL;
+	served->failures = 0;
+}
+
+/* Write the error down, in a transaction of the caller's. */
+void
+ServedSaveError(const Served *served)
+{
+	PushActiveSnapshot(GetTransactionSnapshot());
+	KeyLock(KEYLOCK_PROJECTION, served->name, ShareLock);
+	ProjectionSaveError(served->name,
+						psprintf("%s: %s",
+								 unpack_sql_state(served->error->sqlerrcode),
+								 served->error->message),
+						served->failures, served->next_try);
+	PopActiveSnapshot();
+}
+
+/*
+ * A cancelled call or a shutdown is not the projection's failure.  A trigger
+ * may raise the same SQLSTATE: that is one.
+ */
+bool
+ErrorIsOfShutdown(const ErrorData *error)
+{
+	return ERRCODE_TO_CATEGORY(error->sqlerrcode) ==
+		MAKE_SQLSTATE('5', '7', '0', '0', '0') &&
+		error->funcname != NULL &&
+		strcmp(error->funcname, "ProcessInterrupts") == 0;
+}

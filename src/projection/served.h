@@ -1,0 +1,40 @@
+/*
+ * served.h
+ *		A projection as one consumer knows it.
+ */
+#ifndef WALLET_PROJECTION_SERVED_H
+#define WALLET_PROJECTION_SERVED_H
+
+#include "datatype/timestamp.h"
+
+/* In a memory context of the consumer's; zeroed when made. */
+typedef struct Served
+{
+	char		name[NAMEDATALEN];
+	uint32		turn;			/* grows with each batch; see choice.h */
+	bool		present;		/* counted among its consumers */
+	bool		drained;		/* nothing was left when last looked at */
+	bool		isolate;		/* its last batch met an event that fails */
+	TimestampTz next_retry;		/* of its parked keys; 0: none */
+	TimestampTz looked_at;		/* when that was looked up */
+	int			retry_failures; /* in a row, that were no event's fault */
+	TimestampTz no_retry_before;	/* if there were */
+	int			failures;		/* of whole batches, in a row */
+	int			delay;			/* after the last of them, in milliseconds */
+	TimestampTz next_try;		/* not before then, if failures > 0 */
+	ErrorData  *error;			/* the last one, if failures > 0 */
+} Served;
+
+extern bool ServedIsDue(const Served *served);
+extern bool ServedFailed(Served *served, ErrorData *error);
+extern void ServedWell(Served *served);
+extern void ServedLook(Served *served);
+extern bool ServedRetryIsDue(const Served *served);
+extern TimestampTz ServedNextRetry(const Served *served);
+extern void ServedRetryFailed(Served *served);
+extern void ServedRetryWell(Served *served, TimestampTz next_retry);
+extern void ServedRetryAt(Served *served, TimestampTz next_retry);
+extern void ServedSaveError(const Served *served);
+extern bool ErrorIsOfShutdown(const ErrorData *error);
+
+#endif							/* WALLET_PROJECTION_SERVED_H */

@@ -1,0 +1,91 @@
+/*
+ * work.c
+ *		A projection opened to be worked on.
+ *
+ * Whoever works on a projection holds its lock, shared, from before WorkOpen()
+ * to the end of the transaction.  From WorkOpen() to WorkClose() we are the
+ * projection's owner; an error that ends the transaction leaves as well.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/xact.h"
+#include "compat.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/rel.h"
+
+#include "projection/work.h"
+
+/* what is being worked on in this process, or NULL */
+static const Work *running = NULL;
+
+/* Raise an error if nothing can be applied in a transaction like this. */
+void
+WorkCheckTransaction(const char *command)
+{
+	if (IsolationUsesXactSnapshot())
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("projections cannot run in a transaction of isolation level %s",
+						IsolationIsSerializable() ? "SERIALIZABLE" : "REPEATABLE READ"),
+				 errdetail("Its snapshot may be older than the events that are settled."),
+				 errhint("Use READ COMMITTED.")));
+	PreventCommandIfReadOnly(command);
+}
+
+/* Check rights, become the owner, open the stream and the read model. */
+void
+WorkOpen(Work *work, const char *name)
+{
+	Projection *projection;
+
+	for (const Work *outer = running; outer != NULL; outer = outer->outer)
+	{
+		if (strcmp(outer->projection->name, name) == 0)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_IN_USE),
+					 errmsg("projection \"%s\" is running in this session already",
+							name),
+					 errhint("A trigger on its read model must not run it.")));
+	}
+	projection = work->projection = ProjectionFetch(name);
+	ProjectionCheckInitialized(projection);
+	work->read_model = ProjectionOpenReadModel(projection, RowExclusiveLock);
+
+	work->owner = OwnerEnter(projection);
+	work->stream = StreamOpen(projection->stream, AccessShareLock, false);
+	StreamCheckRights(work->stream, GetUserId(), ACL_SELECT);
+	if (RelationGetRelid(work->stream->relation) != projection->relation)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("stream \"%s\" is not the table that projection \"%s\" was initialized with",
+						work->stream->name, name),
+				 errdetail("It was dropped and made anew; the positions are of the old one."),
+				 errhint("Start again with: SELECT projection_reset(%s);",
+						 quote_literal_cstr(name))));
+}
+
+/* From here to WorkEnd(), which must come also after an error, it runs. */
+void
+WorkBegin(Work *work)
+{
+	work->outer = running;
+	running = work;
+}
+
+void
+WorkEnd(Work *work)
+{
+	running = work->outer;
+}
+
+/* Give back all but the locks, which last as long as the transaction. */
+void
+WorkClose(Work *work)
+{
+	table_close(work->read_model, NoLock);
+	StreamRelease(work->stream);
+	OwnerLeave(&work->owner);
+}

@@ -1,0 +1,144 @@
+/*
+ * control.c
+ *		Start, stop, scale: what is to run in the background.
+ *
+ * These write down what is wanted (projection/wishes.c); at commit the
+ * launcher and the workers hear of it.
+ */
+#include "postgres.h"
+
+#include "commands/trigger.h"
+#include "compat.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "argument.h"
+#include "catalog.h"
+#include "notice.h"
+#include "projection/projection.h"
+#include "projection/wishes.h"
+#include "stream/stream.h"
+#include "worker/slots.h"
+
+#define NOTIFY_TRIGGER "wallet_projection_notify"
+
+SQL_FUNCTION(projection_start);
+SQL_FUNCTION(projection_stop);
+SQL_FUNCTION(channel_scale);
+SQL_FUNCTION(stream_notify);
+SQL_FUNCTION(stream_wake);
+
+/* projection_start(name) */
+Datum
+projection_start(PG_FUNCTION_ARGS)
+{
+	char	   *name = ArgumentName(fcinfo, 0, "name");
+	Projection *projection;
+
+	SlotsCheckReady("projection_start()");
+	projection = ProjectionLock(name, ShareLock, "projection_start()");
+	ProjectionCheckInitialized(projection);
+	WishStart(projection);
+	PG_RETURN_VOID();
+}
+
+/*
+ * projection_stop(name): the exclusive lock waits for running batches, and
+ * those that come after it find the projection stopped.
+ */
+Datum
+projection_stop(PG_FUNCTION_ARGS)
+{
+	char	   *name = ArgumentName(fcinfo, 0, "name");
+
+	SlotsCheckReady("projection_stop()");
+	WishStop(ProjectionLock(name, ExclusiveLock, "projection_stop()"));
+	PG_RETURN_VOID();
+}
+
+/* channel_scale(channel, workers) */
+Datum
+channel_scale(PG_FUNCTION_ARGS)
+{
+	char	   *channel = ArgumentName(fcinfo, 0, "channel");
+	List	   *projections;
+	ListCell   *cell;
+	int			workers;
+
+	ArgumentNotNull(fcinfo, 1, "workers");
+	workers = PG_GETARG_INT32(1);
+	if (workers < 0 || workers > CHANNEL_WORKERS_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"workers\" must be from 0 to %d",
+						CHANNEL_WORKERS_MAX)));
+	SlotsCheckReady("channel_scale()");
+	PreventCommandIfReadOnly("channel_scale()");
+	projections = ProjectionsOfChannel(channel);
+	if (projections == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("channel \"%s\" has no projections", channel),
+				 errhint("See the column \"channel\" of the view projection_status.")));
+	foreach(cell, projections)
+		ProjectionCheckOwner(lfirst(cell));
+	WishScale(channel, workers);
+	PG_RETURN_VOID();
+}
+
+/* Have writers that know nothing of us wake the workers. */
+static void
+create_trigger(const char *table)
+{
+	RunUtility(psprintf("CREATE OR REPLACE TRIGGER " NOTIFY_TRIGGER
+						" AFTER INSERT ON %s FOR EACH STATEMENT"
+						" EXECUTE FUNCTION " CATALOG_SCHEMA ".stream_wake()",
+						table));
+	/* so that it does not stand in the way of DROP EXTENSION */
+	RunUtility(psprintf("ALTER TRIGGER " NOTIFY_TRIGGER
+						" ON %s DEPENDS ON EXTENSION wallet_projection",
+						table));
+}
+
+/* stream_notify(stream, on) */
+Datum
+stream_notify(PG_FUNCTION_ARGS)
+{
+	char	   *name = ArgumentName(fcinfo, 0, "stream");
+	Stream	   *stream;
+	char	   *table;
+
+	ArgumentNotNull(fcinfo, 1, "on");
+	PreventCommandIfReadOnly("stream_notify()");
+	stream = StreamOpen(name, AccessShareLock, false);
+	if (!compat_owns_relation(RelationGetRelid(stream->relation)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("must be owner of stream \"%s\"", name)));
+	table = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(stream->relation)),
+									   RelationGetRelationName(stream->relation));
+	StreamRelease(stream);
+	if (PG_GETARG_BOOL(1))
+		create_trigger(table);
+	else
+		RunUtility(psprintf("DROP TRIGGER IF EXISTS " NOTIFY_TRIGGER " ON %s",
+							table));
+	PG_RETURN_VOID();
+}
+
+/* wallet_projection.stream_wake(), the trigger's function */
+Datum
+stream_wake(PG_FUNCTION_ARGS)
+{
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("stream_wake() is to be called as a trigger"),
+				 errhint("Use stream_notify.")));
+	NoticeAppendAny(RelationGetRelid(trigger->tg_relation));
+	PG_RETURN_POINTER(NULL);
+}

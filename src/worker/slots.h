@@ -1,0 +1,126 @@
+/*
+ * slots.h
+ *		Shared memory: the worker slots, and whatever else processes share.
+ *
+ * Only slots.c knows its layout.  All of it is guarded by one lock, held for
+ * a few assignments at a time; nothing in here raises an error, allocates or
+ * looks at a catalog while it is held.  Shared memory is a cache: what is
+ * wanted is in tables, and a crash may empty it at any time.
+ *
+ * A slot goes round like this:
+ *
+ *	FREE -> STARTING	the launcher has asked for a process (SlotReserve)
+ *	STARTING -> IDLE	the process is there (SlotAttach)
+ *	STARTING -> FREE	it never came (SlotGiveUp)
+ *	IDLE -> READING -> APPLYING -> IDLE, RETRYING	batches (SlotReport)
+ *	any -> FREE			the process ends, however it ends (SlotDetach)
+ *
+ * A slot's generation grows each time it is reserved, so that nobody mistakes
+ * a new tenant for the old one.
+ */
+#ifndef WALLET_PROJECTION_SLOTS_H
+#define WALLET_PROJECTION_SLOTS_H
+
+#include "datatype/timestamp.h"
+#include "storage/condition_variable.h"
+
+#include "notice.h"
+#include "projection/partition.h"
+
+typedef enum WorkerState
+{
+	WORKER_FREE,
+	WORKER_STARTING,
+	WORKER_IDLE,
+	WORKER_READING,
+	WORKER_APPLYING,
+	WORKER_RETRYING				/* waits to try a failed projection again */
+} WorkerState;
+
+#define WORKER_ERROR_LENGTH 256
+#define WORKER_INTERESTS	16
+
+/* What an append must be for a worker to be concerned. */
+typedef struct Interest
+{
+	Oid			stream;			/* its table */
+	uint64		type;			/* KeyHash() of the aggregate type */
+	int			partitions;		/* of the projection */
+} Interest;
+
+typedef struct WorkerSlot
+{
+	/* written by the launcher when it reserves the slot */
+	uint32		generation;
+	Oid			database;
+	char		channel[NAMEDATALEN];
+
+	/* written by the launcher, read by the worker */
+	bool		leave;			/* it is not wanted any more */
+
+	/* written by the worker */
+	WorkerState state;			/* the launcher: STARTING, FREE */
+	TimestampTz since;			/* of the state */
+	struct PGPROC *process;		/* NULL until it is attached */
+	int			pid;
+	bool		settled_in;		/* it got as far as serving; stays after the
+								 * end, for the launcher to see */
+	char		projection[NAMEDATALEN];	/* the one that is served, or was
+											 * last */
+	bits8		partitions[PARTITIONS_MAX / 8]; /* held, of that projection */
+	int64		events;			/* applied */
+	int64		batches;		/* committed with something applied */
+	char		last_error[WORKER_ERROR_LENGTH];
+	int			interests;		/* -1: more than can be said */
+	Interest	interest[WORKER_INTERESTS];
+} WorkerSlot;
+
+/* Where a worker stands among those of its channel. */
+typedef struct WorkerShare
+{
+	int			rank;
+	int			of;
+	bool		leave;
+	uint32		wishes;			/* changes whenever what is wanted does */
+} WorkerShare;
+
+/* How fast a projection goes. */
+typedef struct Speed
+{
+	double		events;			/* applied per second */
+	double		numbers;		/* passed per second, summed over partitions */
+} Speed;
+
+extern void SlotsInstall(void);
+extern bool SlotsReady(void);
+extern void SlotsCheckReady(const char *function);
+
+/* the launcher's */
+extern void LauncherAttach(void);
+extern bool LauncherRuns(void);
+extern void LauncherShortage(bool is_short);
+extern bool LauncherIsShort(void);
+extern int	SlotReserve(Oid database, const char *channel,
+						uint32 *generation);
+extern void SlotGiveUp(int number, uint32 generation);
+extern void SlotAskToLeave(int number, uint32 generation);
+
+/* a worker's own */
+extern bool SlotAttach(int number, uint32 generation, Oid *database,
+					   char *channel);
+extern void SlotSettledIn(void);
+extern WorkerShare SlotShare(void);
+extern void SlotReport(WorkerState state, const char *projection,
+					   const Claims *claims);
+extern void SlotCount(int64 events);
+extern void SlotError(const char *error);
+extern void SlotInterests(const Interest *interest, int count);
+
+/* everybody's */
+extern WorkerSlot *SlotsCopy(int *count);
+extern void SlotsDeliver(const Notices *notices);
+extern void SlotsWake(Oid database);
+extern Speed SpeedOf(const char *projection);
+extern ConditionVariable *ProgressMade(void);
+
+#endif							/* WALLET_PROJECTION_SLOTS_H */

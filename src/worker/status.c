@@ -1,0 +1,299 @@
+/*
+ * status.c
+ *		What can be seen of workers; the functions behind the views.
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/xlog.h"
+#include "catalog/pg_authid.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_database.h"
+#include "catalog/pg_type.h"
+#include "commands/dbcommands.h"
+#include "commands/seclabel.h"
+#include "compat.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/rls.h"
+#include "utils/timestamp.h"
+
+#include "argument.h"
+#include "catalog.h"
+#include "projection/wishes.h"
+#include "settings.h"
+#include "stream/stream.h"
+#include "worker/slots.h"
+
+SQL_FUNCTION(worker_slots);
+SQL_FUNCTION(projection_activity);
+SQL_FUNCTION(projection_pending_since);
+
+static const char *const state_names[] = {
+	[WORKER_FREE] = "free",
+	[WORKER_STARTING] = "starting",
+	[WORKER_IDLE] = "idle",
+	[WORKER_READING] = "reading",
+	[WORKER_APPLYING] = "applying",
+	[WORKER_RETRYING] = "waiting for retry"
+};
+
+/* The partitions that a worker holds, as an array of integers. */
+static Datum
+partitions_held(const WorkerSlot *slot)
+{
+	Datum	   *numbers = palloc_array(Datum, PARTITIONS_MAX);
+	int			count = 0;
+
+	for (int i = 0; i < PARTITIONS_MAX; i++)
+	{
+		if (slot->partitions[i / 8] & (1 << (i % 8)))
+			numbers[count++] = Int32GetDatum(i);
+	}
+	return PointerGetDatum(construct_array(numbers, count, INT4OID,
+										   sizeof(int32), true, TYPALIGN_INT));
+}
+
+static void
+put_slot(ReturnSetInfo *result, const WorkerSlot *slot)
+{
+	enum
+	{
+		PID, DATABASE, CHANNEL, PROJECTION, STATE, PARTITIONS, EVENTS, BATCHES,
+		LAST_ERROR, SINCE, COLUMNS
+	};
+	Datum		values[COLUMNS] = {0};
+	bool		nulls[COLUMNS] = {0};
+	char	   *database = get_database_name(slot->database);
+
+	nulls[PID] = slot->process == NULL;
+	values[PID] = Int32GetDatum(slot->pid);
+	nulls[DATABASE] = database == NULL;
+	if (database != NULL)
+		values[DATABASE] = CStringGetTextDatum(database);
+	values[CHANNEL] = CStringGetTextDatum(slot->channel);
+	nulls[PROJECTION] = slot->projection[0] == '\0';
+	values[PROJECTION] = CStringGetTextDatum(slot->projection);
+	values[STATE] = CStringGetTextDatum(state_names[slot->state]);
+	values[PARTITIONS] = partitions_held(slot);
+	values[EVENTS] = Int64GetDatum(slot->events);
+	values[BATCHES] = Int64GetDatum(slot->batches);
+	nulls[LAST_ERROR] = slot->last_error[0] == '\0';
+	values[LAST_ERROR] =
+		CStringGetTextDatum(has_privs_of_role(GetUserId(),
+											  ROLE_PG_READ_ALL_STATS) ?
+							slot->last_error : "<insufficient privilege>");
+	values[SINCE] = TimestampTzGetDatum(slot->since);
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+/* wallet_projection.worker_slots(): a row per worker, of all databases */
+Datum
+worker_slots(PG_FUNCTION_ARGS)
+{
+	int			count;
+	WorkerSlot *slots;
+
+	SlotsCheckReady("projection_workers");
+	compat_InitMaterializedSRF(fcinfo);
+	slots = SlotsCopy(&count);
+	for (int i = 0; i < count; i++)
+	{
+		if (slots[i].state != WORKER_FREE)
+			put_slot((ReturnSetInfo *) fcinfo->resultinfo, &slots[i]);
+	}
+	return (Datum) 0;
+}
+
+/* What the launcher reads of this channel, or NULL. */
+static ChannelWish *
+published_wish(const char *channel)
+{
+	ObjectAddress database;
+	char	   *label;
+	ListCell   *cell;
+
+	ObjectAddressSet(database, DatabaseRelationId, MyDatabaseId);
+	label = GetSecurityLabel(&database, WISHES_PROVIDER);
+	if (label == NULL)
+		return NULL;
+	foreach(cell, WishesParse(label))
+	{
+		ChannelWish *wish = lfirst(cell);
+
+		if (strcmp(wish->channel, channel) == 0)
+			return wish;
+	}
+	return NULL;
+}
+
+/* The workers of this database's channel that are there. */
+static int
+workers_there(const char *channel)
+{
+	int			count;
+	int			there = 0;
+	WorkerSlot *slots;
+
+	if (!SlotsReady())
+		return 0;
+	slots = SlotsCopy(&count);
+	for (int i = 0; i < count; i++)
+	{
+		if (slots[i].process != NULL && slots[i].database == MyDatabaseId &&
+			strcmp(slots[i].channel, channel) == 0)
+			there++;
+	}
+	return there;
+}
+
+/* Why there are fewer workers than wanted; NULL if there is no reason. */
+static const char *
+problem_of_workers(int there, int wanted)
+{
+	if (!SlotsReady())
+		return "shared_preload_libraries does not list wallet_projection";
+	if (RecoveryInProgress())
+		return "this server is a standby: workers start when it is promoted";
+	if (!WorkersEnabled)
+		return "wallet_projection.enabled is off";
+	if (wanted == 0)
+		return "the channel is scaled to 0 workers";
+	if (there >= wanted)
+		return NULL;
+	if (LauncherIsShort())
+		return psprintf("no worker process is left: raise max_worker_processes (now %d)",
+						max_worker_processes);
+	if (!LauncherRuns())
+		return "the launcher is not running";
+	return there == 0 ? "workers are starting; if they do not come, see the server's log" : NULL;
+}
+
+/*
+ * wallet_projection.activity(projection, channel): is it started, its workers
+ * there and wanted, its speed, and why workers are missing
+ */
+Datum
+projection_activity(PG_FUNCTION_ARGS)
+{
+	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	char	   *channel = text_to_cstring(PG_GETARG_TEXT_PP(1));
+	enum
+	{
+		STARTED, WORKERS, WANTED, EVENTS, NUMBERS, PROBLEM, COLUMNS
+	};
+	Datum		values[COLUMNS] = {0};
+	bool		nulls[COLUMNS] = {0};
+	ChannelWish *wish = WishStarted(name) ? published_wish(channel) : NULL;
+	int			there = workers_there(channel);
+	int			wanted = 0;
+	const char *problem = NULL;
+	Speed		speed = SpeedOf(name);
+	TupleDesc	shape;
+
+	if (get_call_result_type(fcinfo, NULL, &shape) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	if (wish != NULL)
+	{
+		wanted = wish->workers < 0 ? DefaultWorkers : wish->workers;
+		problem = problem_of_workers(there, wanted);
+	}
+	values[STARTED] = BoolGetDatum(wish != NULL);
+	values[WORKERS] = Int32GetDatum(wish != NULL ? there : 0);
+	values[WANTED] = Int32GetDatum(wanted);
+	values[EVENTS] = Float8GetDatum(speed.events);
+	values[NUMBERS] = Float8GetDatum(speed.numbers);
+	nulls[EVENTS] = nulls[NUMBERS] = !SlotsReady();
+	nulls[PROBLEM] = problem == NULL;
+	if (problem != NULL)
+		values[PROBLEM] = CStringGetTextDatum(problem);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(shape),
+													  values, nulls)));
+}
+
+/* The statement that finds the first event after a number, or NULL. */
+static char *
+event_time_query(Relation relation)
+{
+	Oid			relid = RelationGetRelid(relation);
+	Oid			owner = relation->rd_rel->relowner;
+	char	   *no = get_attname(relid, STREAM_NO, true);
+	char	   *created_at = get_attname(relid, STREAM_CREATED_AT, true);
+
+	if (relation->rd_rel->relkind != RELKIND_RELATION ||
+		no == NULL || created_at == NULL ||
+		get_atttype(relid, STREAM_NO) != INT8OID ||
+		get_atttype(relid, STREAM_CREATED_AT) != TIMESTAMPTZOID)
+		return NULL;
+	/* a policy would run its author's code in the session that looks */
+	if (pg_class_aclcheck(relid, owner, ACL_SELECT) != ACLCHECK_OK ||
+		check_enable_rls(relid, owner, true) == RLS_ENABLED)
+		return NULL;
+	return psprintf("SELECT %s FROM %s WHERE %s OPERATOR(pg_catalog.>) $1 ORDER BY %s LIMIT 1",
+					quote_identifier(created_at),
+					quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
+											   RelationGetRelationName(relation)),
+					quote_identifier(no), quote_identifier(no));
+}
+
+/* The first event after a number: when it was made; false if there is none. */
+static bool
+find_event_time(Relation relation, int64 after, Datum *result)
+{
+	char	   *query = event_time_query(relation);
+	Oid			type = INT8OID;
+	Datum		argument = Int64GetDatum(after);
+	bool		isnull = true;
+	Oid			user;
+	int			security;
+	int			path;
+
+	if (query == NULL)
+		return false;
+	GetUserIdAndSecContext(&user, &security);
+	SetUserIdAndSecContext(relation->rd_rel->relowner,
+						   security | SECURITY_RESTRICTED_OPERATION);
+	path = SafePathEnter();
+	SPI_connect();
+	if (SPI_execute_with_args(query, 1, &type, &argument, NULL, true, 1) == SPI_OK_SELECT &&
+		SPI_processed > 0)
+		*result = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
+								1, &isnull);
+	SPI_finish();
+	SafePathLeave(path);
+	SetUserIdAndSecContext(user, security);
+	return !isnull;
+}
+
+/*
+ * wallet_projection.pending_since(projection): when the first event was made
+ * that some partition has not passed yet; null where there is none, or no
+ * stream.  For views: it must not fail.
+ */
+Datum
+projection_pending_since(PG_FUNCTION_ARGS)
+{
+	Projection *projection = ProjectionFetch(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	int			count;
+	Claim	   *claims = PartitionsPeek(projection, &count);
+	Oid			relid = StreamRelation(projection->stream);
+	Relation	relation;
+	Datum		result = 0;
+	bool		found;
+
+	relation = count > 0 && OidIsValid(relid) ?
+		try_relation_open(relid, AccessShareLock) : NULL;
+	if (relation == NULL)
+		PG_RETURN_NULL();
+	found = find_event_time(relation, claims[0].position.head, &result);
+	relation_close(relation, AccessShareLock);
+	if (!found)
+		PG_RETURN_NULL();
+	PG_RETURN_DATUM(result);
+}

@@ -1,0 +1,268 @@
+/*
+ * wait.c
+ *		projection_wait: until all that is committed now is applied.
+ *
+ * What is committed now is what a snapshot taken now sees, our own
+ * transaction's changes left out: nobody can apply those yet.  It is applied
+ *	- once no head is below the highest number that the snapshot sees;
+ *	- and no gap is the number of an event that the snapshot sees.  Such gaps
+ *	  are looked for each time, as a batch that was running when the snapshot
+ *	  was taken may have an older one, and leave new ones behind.
+ * Numbers of transactions that are still open are nobody's to wait for.
+ *
+ * Positions are looked at again when a transaction that has moved some has
+ * committed, and in any case after a while: in another server, or where the
+ * library is not preloaded, nobody tells us.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "compat.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "storage/latch.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+
+#include "argument.h"
+#include "keyhash.h"
+#include "projection/partition.h"
+#include "worker/slots.h"
+
+/* how long to sleep without being told, in milliseconds */
+#define NAP_MIN		1
+#define NAP_MAX		50
+#define NAP_TOLD	200			/* where somebody tells us */
+
+SQL_FUNCTION(projection_wait);
+
+typedef struct Goal
+{
+	const char *projection;
+	Snapshot	snapshot;		/* of what is committed now */
+	int64		highest;		/* number that it sees */
+} Goal;
+
+/* Positions, and whether one of them lacks an event. */
+typedef struct Look
+{
+	Projection *projection;
+	Claim	   *claims;
+	int			count;
+	bool		lacks;
+} Look;
+
+/* The highest number that this snapshot sees. */
+static int64
+highest_number(const Stream *stream, Snapshot snapshot)
+{
+	Oid			relid = RelationGetRelid(stream->relation);
+	const char *column = quote_identifier(get_attname(relid, STREAM_NO, false));
+	char	   *query;
+	SPIPlanPtr	plan;
+	int64		highest = 0;
+
+	query = psprintf("SELECT %s FROM %s ORDER BY 1 DESC LIMIT 1", column,
+					 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(stream->relation)),
+												RelationGetRelationName(stream->relation)));
+	SPI_connect();
+	plan = SPI_prepare(query, 0, NULL);
+	if (plan == NULL ||
+		SPI_execute_snapshot(plan, NULL, NULL, snapshot, InvalidSnapshot,
+							 true, false, 1) != SPI_OK_SELECT)
+		elog(ERROR, "unexpected result of: %s", query);
+	if (SPI_processed > 0)
+	{
+		bool		isnull;
+
+		highest = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0],
+											  SPI_tuptable->tupdesc, 1,
+											  &isnull));
+	}
+	SPI_finish();
+	return highest;
+}
+
+/* EventReceiver: an event whose number is a gap of some partition */
+static bool
+receive_pending(void *state, const Event *event)
+{
+	Look	   *look = state;
+	const char *type = look->projection->aggregate_type;
+	int			partition;
+
+	if (event->type_length != strlen(type) ||
+		memcmp(event->type, type, event->type_length) != 0)
+		return true;
+	partition = KeyHash(event->key, event->key_length) %
+		look->projection->partitions;
+	for (int i = 0; i < look->count; i++)
+	{
+		if (look->claims[i].partition == partition &&
+			!PositionApplied(&look->claims[i].position, event->no))
+			look->lacks = true;
+	}
+	return !look->lacks;
+}
+
+/* The stream, as the projection's owner, who may read it. */
+static Stream *
+open_stream(const Projection *projection, OwnerScope *owner)
+{
+	Stream	   *stream;
+
+	*owner = OwnerEnter(projection);
+	stream = StreamOpen(projection->stream, AccessShareLock, false);
+	StreamCheckRights(stream, GetUserId(), ACL_SELECT);
+	return stream;
+}
+
+static void
+close_stream(Stream *stream, const OwnerScope *owner)
+{
+	StreamRelease(stream);
+	OwnerLeave(owner);
+}
+
+/* Does the snapshot see an event although its number is a gap? */
+static bool
+lacks_event(Look *look, const Goal *goal)
+{
+	NumberSet	gaps = {0};
+	Stream	   *stream;
+	OwnerScope	owner;
+
+	for (int i = 0; i < look->count; i++)
+		gaps = NumberSetUnion(&gaps, &look->claims[i].position.gaps);
+	gaps = NumberSetBetween(&gaps, PG_INT64_MIN, goal->highest);
+	if (gaps.count == 0)
+		return false;
+	stream = open_stream(look->projection, &owner);
+	for (int i = 0; i < gaps.count && !look->lacks; i++)
+		(void) ReadEvents(stream, goal->snapshot, gaps.ranges[i].first,
+						  gaps.ranges[i].last, receive_pending, look);
+	close_stream(stream, &owner);
+	return look->lacks;
+}
+
+/* Set the goal: what is committed now. */
+static Goal *
+set_goal(const char *name)
+{
+	Goal	   *goal = palloc0(sizeof(Goal));
+	Projection *projection = ProjectionFetch(name);
+	Stream	   *stream;
+	OwnerScope	owner;
+
+	ProjectionCheckInitialized(projection);
+	goal->projection = name;
+	stream = open_stream(projection, &owner);
+	goal->snapshot = RegisterSnapshot(GetLatestSnapshot());
+	/* this copy of it sees nothing of our own transaction */
+	goal->snapshot->curcid = FirstCommandId;
+	goal->highest = highest_number(stream, goal->snapshot);
+	close_stream(stream, &owner);
+	return goal;
+}
+
+static bool
+is_reached(const Goal *goal)
+{
+	Look		look = {0};
+
+	look.projection = ProjectionFetch(goal->projection);
+	ProjectionCheckInitialized(look.projection);
+	look.claims = PartitionsPeek(look.projection, &look.count);
+	for (int i = 0; i < look.count; i++)
+	{
+		if (look.claims[i].position.head < goal->highest)
+			return false;
+	}
+	return !lacks_event(&look, goal);
+}
+
+/* Sleep until positions may have moved. */
+static void
+sleep_until_told(int nap, TimestampTz deadline)
+{
+	long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
+													   deadline);
+
+	if (SlotsReady())
+		(void) ConditionVariableTimedSleep(ProgressMade(),
+										   Max(Min(left, NAP_TOLD), 1),
+										   PG_WAIT_EXTENSION);
+	else
+	{
+		(void) WaitLatch(MyLatch,
+						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 Max(Min(left, nap), 1), PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+	}
+	CHECK_FOR_INTERRUPTS();
+}
+
+static bool
+wait_for(const Goal *goal, TimestampTz deadline)
+{
+	MemoryContext round = AllocSetContextCreate(CurrentMemoryContext,
+												"projection_wait round",
+												ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(round);
+	int			nap = NAP_MIN;
+	bool		reached;
+
+	if (SlotsReady())
+		ConditionVariablePrepareToSleep(ProgressMade());
+	while (!(reached = is_reached(goal)) &&
+		   GetCurrentTimestamp() < deadline)
+	{
+		/* also those partitions that have no events of their own */
+		if (SlotsReady() && nap == NAP_MIN)
+			SlotsWake(MyDatabaseId);
+		sleep_until_told(nap, deadline);
+		nap = Min(nap * 2, NAP_MAX);
+		MemoryContextReset(round);
+	}
+	if (SlotsReady())
+		ConditionVariableCancelSleep();
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(round);
+	return reached;
+}
+
+static TimestampTz
+deadline_after(FunctionCallInfo fcinfo, int number)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz deadline;
+
+	ArgumentNotNull(fcinfo, number, "timeout");
+	deadline = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
+													   TimestampTzGetDatum(now),
+													   PG_GETARG_DATUM(number)));
+	if (deadline < now)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"timeout\" must not be negative")));
+	return deadline;
+}
+
+/* projection_wait(name, timeout) */
+Datum
+projection_wait(PG_FUNCTION_ARGS)
+{
+	char	   *name = ArgumentName(fcinfo, 0, "name");
+	TimestampTz deadline = deadline_after(fcinfo, 1);
+	Goal	   *goal = set_goal(name);
+	bool		reached = wait_for(goal, deadline);
+
+	UnregisterSnapshot(goal->snapshot);
+	PG_RETURN_BOOL(reached);
+}

@@ -1,0 +1,649 @@
+/*
+ * worker.c
+ *		A worker: a background process that serves one channel.
+ *
+ * It goes round the started projections of its channel, a transaction per
+ * batch, until there is nothing left to do; then it sleeps, with no
+ * transaction open, until
+ *	- an append to one of its partitions has committed (worker/slots.c),
+ *	- what is wanted has changed, or another worker of the channel has come or
+ *	  gone, or
+ *	- its nap is over.  Naps double from NAP_MIN to poll_interval, and are how
+ *	  it learns of what nobody tells of: foreign writers, COMMIT PREPARED,
+ *	  rolled back numbers.
+ *
+ * It is the superuser's process, but a batch runs as the projection's owner.
+ *
+ * It leaves by itself when it is asked to, when its channel has no started
+ * projection or the extension is gone, and when somebody wants the database
+ * for himself (DROP, RENAME, TEMPLATE): the launcher starts another, which
+ * waits until that is over.  It leaves by an error of the class FATAL when it
+ * is terminated.  Whatever it does, its slot is given back.
+ *
+ * Commits are not waited for until they are on disk (synchronous_commit is
+ * off here): a crash may lose the last batches, rows and positions together,
+ * and they are done again.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_database.h"
+#include "compat.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/lmgr.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+
+#include "catalog.h"
+#include "keyhash.h"
+#include "projection/batch.h"
+#include "projection/isolate.h"
+#include "projection/replay.h"
+#include "projection/served.h"
+#include "projection/wishes.h"
+#include "settings.h"
+#include "worker/slots.h"
+
+/* in milliseconds */
+#define NAP_MIN			5
+#define NAP_MAX			1000	/* who wants the database may wait as long */
+#define LIST_AGE		10000	/* the list is looked up again */
+
+#define COMMAND "projection batches"
+
+typedef struct Worker
+{
+	Oid			database;
+	char		channel[NAMEDATALEN];
+	WorkerShare share;			/* at the beginning of this round */
+	bool		leaving;
+	TimestampTz listed;			/* when the list was looked up; 0: never */
+	uint32		wishes;			/* as of which it was */
+	List	   *served;			/* of Served */
+	Served	   *at_hand;		/* the one that is being served */
+	bool		replaying;		/* its parked keys are */
+	bool		woken;			/* by others, not because the nap is over */
+	bool		again;			/* this round has left something to do */
+	int			nap;
+	MemoryContext memory;		/* lives as long as the process */
+	MemoryContext round;		/* reset at the top of each round */
+} Worker;
+
+extern PGDLLEXPORT void wallet_projection_worker(Datum arg);
+
+static Worker worker;
+
+/*
+ * Transactions
+ */
+
+static void
+begin(const char *activity)
+{
+	SetCurrentStatementStartTimestamp();
+	pgstat_report_activity(STATE_RUNNING, activity);
+	StartTransactionCommand();
+	MemoryContextSwitchTo(worker.round);
+}
+
+static void
+commit(void)
+{
+	CommitTransactionCommand();
+	MemoryContextSwitchTo(worker.round);
+}
+
+/*
+ * Errors
+ */
+
+/* Say it in the log, once for the same error. */
+static void
+log_failure(const Served *served)
+{
+	const ErrorData *error = served->error;
+
+	ereport(LOG,
+			(errcode(error->sqlerrcode),
+			 errmsg("projection \"%s\" failed: %s",
+					served->name, error->message),
+			 error->detail ? errdetail_internal("%s", error->detail) : 0,
+			 errhint("It will be tried again in %d s, and on. See projection_status.last_error.",
+					 (served->delay + 500) / 1000),
+			 error->context ? errcontext("%s", error->context) : 0));
+}
+
+/* Put the error into the status; if that fails too, the log has it. */
+static void
+save_failure(const Served *served)
+{
+	MemoryContext old = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		begin("writing down a failure");
+		if (ExtensionIsThere())
+			ServedSaveError(served);
+		commit();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(old);
+		EmitErrorReport();
+		FlushErrorState();
+		AbortOutOfAnyTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(old);
+}
+
+/* An error in whatever we did: end the transaction and write it down. */
+static void
+recover(void)
+{
+	Served	   *served = worker.at_hand;
+	ErrorData  *error;
+
+	HOLD_INTERRUPTS();
+	MemoryContextSwitchTo(worker.memory);
+	error = CopyErrorData();
+	FlushErrorState();
+	AbortOutOfAnyTransaction();
+	MemoryContextSwitchTo(worker.memory);
+	RESUME_INTERRUPTS();
+
+	worker.at_hand = NULL;
+	if (served != NULL && worker.replaying && !ErrorIsOfShutdown(error))
+	{
+		worker.replaying = false;
+		ereport(LOG,
+				(errcode(error->sqlerrcode),
+				 errmsg("a parked key of projection \"%s\" could not be tried again: %s",
+						served->name, error->message)));
+		SlotError(error->message);
+		ServedRetryFailed(served);
+		FreeErrorData(error);
+		return;
+	}
+	worker.replaying = false;
+	if (ErrorIsOfShutdown(error))
+	{
+		ereport(LOG,
+				(errmsg("a batch of channel \"%s\" was cancelled and will be done again",
+						worker.channel)));
+		FreeErrorData(error);
+		return;
+	}
+	if (served != NULL && !served->isolate && ErrorIsOfKey(error->sqlerrcode))
+	{
+		/* do it again, and find out which event it was */
+		served->isolate = true;
+		FreeErrorData(error);
+		return;
+	}
+	if (served == NULL)
+	{
+		/* not of a projection: let the launcher wait a little */
+		ereport(LOG,
+				(errcode(error->sqlerrcode),
+				 errmsg("worker of channel \"%s\" leaves: %s",
+						worker.channel, error->message),
+				 error->hint ? errhint("%s", error->hint) : 0));
+		worker.leaving = true;
+		return;
+	}
+	SlotError(error->message);
+	if (ServedFailed(served, error))
+		log_failure(served);
+	save_failure(served);
+}
+
+/*
+ * What there is to serve
+ */
+
+/* The extension is gone from this database; nothing more is wanted here. */
+static void
+withdraw(void)
+{
+	begin("leaving: the extension is gone");
+	WishesWithdraw();
+	commit();
+	worker.leaving = true;
+}
+
+static Served *
+find_served(const char *name)
+{
+	ListCell   *cell;
+
+	foreach(cell, worker.served)
+	{
+		Served	   *served = lfirst(cell);
+
+		if (strcmp(served->name, name) == 0)
+			return served;
+	}
+	return NULL;
+}
+
+/* What we know of this projection, moved from the old list to the new one. */
+static void
+list_served(List **list, const char *name)
+{
+	Served	   *served = find_served(name);
+	MemoryContext old = MemoryContextSwitchTo(worker.memory);
+
+	if (served == NULL)
+	{
+		served = palloc0(sizeof(Served));
+		strlcpy(served->name, name, NAMEDATALEN);
+	}
+	else
+		worker.served = list_delete_ptr(worker.served, served);
+	*list = lappend(*list, served);
+	MemoryContextSwitchTo(old);
+}
+
+static void
+free_served(List *list)
+{
+	ListCell   *cell;
+
+	foreach(cell, list)
+		ServedWell(lfirst(cell));
+	list_free_deep(list);
+}
+
+static void
+take_interest(List *projections)
+{
+	Interest   *interest = palloc_array(Interest, list_length(projections) + 1);
+	int			count = 0;
+	ListCell   *cell;
+
+	foreach(cell, projections)
+	{
+		Projection *projection = lfirst(cell);
+
+		interest[count].stream = projection->relation;
+		interest[count].type = KeyHash(projection->aggregate_type,
+									   strlen(projection->aggregate_type));
+		interest[count++].partitions = projection->partitions;
+	}
+	SlotInterests(interest, count);
+}
+
+/*
+ * Look up which projections of the channel are started.  If none is, the
+ * label is not up to date (it came with a dump, say).
+ */
+static void
+list_projections(void)
+{
+	List	   *started = NIL;
+	List	   *served = NIL;
+	ListCell   *cell;
+
+	begin("looking up the started projections");
+	if (!ExtensionIsThere())
+	{
+		commit();
+		withdraw();
+		return;
+	}
+	PushActiveSnapshot(GetTransactionSnapshot());
+	foreach(cell, ProjectionsOfChannel(worker.channel))
+	{
+		Projection *projection = lfirst(cell);
+
+		if (!WishStarted(projection->name))
+			continue;
+		started = lappend(started, projection);
+		list_served(&served, projection->name);
+		ServedLook(llast(served));
+	}
+	take_interest(started);
+	free_served(worker.served);
+	worker.served = served;
+	if (started == NIL)
+	{
+		WishesPublish();
+		worker.leaving = true;
+	}
+	PopActiveSnapshot();
+	commit();
+	worker.wishes = worker.share.wishes;
+	worker.listed = GetCurrentTimestamp();
+}
+
+/*
+ * Does the list have to be looked up again?  Whoever changes what is wanted
+ * says so; but COMMIT PREPARED and a restored dump do not.
+ */
+static bool
+is_list_old(void)
+{
+	return worker.wishes != worker.share.wishes || worker.listed == 0 ||
+		TimestampDifferenceExceeds(worker.listed, GetCurrentTimestamp(),
+								   LIST_AGE);
+}
+
+/*
+ * Batches
+ */
+
+static void
+show_step(BatchStep step, const Claims *claims)
+{
+	SlotReport(step == BATCH_READS ? WORKER_READING : WORKER_APPLYING,
+			   worker.at_hand->name, claims);
+}
+
+/* A batch of the projection at hand, in a transaction of its own. */
+static BatchResult
+run_batch(const BatchLimits *limits)
+{
+	Served	   *served = worker.at_hand;
+	BatchResult result = {0};
+
+	/* another version is not the projection's failure */
+	worker.at_hand = NULL;
+	begin(psprintf("projection %s", served->name));
+	if (!ExtensionIsThere())
+	{
+		commit();
+		withdraw();
+		return result;
+	}
+	worker.at_hand = served;
+	result = BatchRun(served->name, limits);
+	if (served->failures > 0 && !result.rest && !limits->choice.help)
+		ProjectionSaveError(served->name, NULL, 0, 0);
+	commit();
+	served->isolate = false;
+	ServedRetryAt(served, result.next_retry);
+	if (result.events > 0)
+		SlotCount(result.events);
+	return result;
+}
+
+/* Try a parked key again that is due, in a transaction of its own. */
+static void
+run_replay(Served *served)
+{
+	ReplayResult result;
+
+	begin(psprintf("projection %s: parked keys", served->name));
+	if (!ExtensionIsThere())
+	{
+		commit();
+		withdraw();
+		return;
+	}
+	worker.at_hand = served;
+	worker.replaying = true;
+	result = ReplayDue(served->name, COMMAND, true);
+	commit();
+	worker.replaying = false;
+	worker.at_hand = NULL;
+	if (result.outcome != REPLAY_NOTHING)
+	{
+		SlotCount(result.events);
+		worker.again = true;
+	}
+	ServedRetryWell(served, result.next_retry);
+}
+
+/*
+ * Serve a projection once: our own partitions, or where they have nothing to
+ * do, such as others cannot keep up with.
+ */
+static void
+serve(Served *served)
+{
+	BatchLimits limits = {
+		.choice = {.of = worker.share.of,.rank = worker.share.rank,
+		.window = CHOICE_WINDOW,.turn = served->turn++},
+		.sized = true,
+		.isolate = served->isolate,
+		.if_started = true,
+		.command = COMMAND,
+		.step = show_step
+	};
+	BatchResult own;
+	BatchResult helped = {0};
+
+	worker.at_hand = served;
+	own = run_batch(&limits);
+	if (own.help_wanted && own.events == 0 && own.outcome != BATCH_CUT &&
+		!own.rest)
+	{
+		limits.choice.help = true;
+		helped = run_batch(&limits);
+	}
+	worker.at_hand = NULL;
+	if (served->failures > 0 && !own.rest)
+	{
+		ereport(LOG, (errmsg("projection \"%s\" is well again", served->name)));
+		ServedWell(served);
+		SlotError(NULL);
+	}
+	if (own.outcome == BATCH_CUT || (own.events > 0 && own.rest) ||
+		helped.events > 0)
+		worker.again = true;
+	/* what woke us may be in a partition that another one holds */
+	if (own.events + helped.events > 0 || (worker.woken && own.rest))
+		worker.nap = NAP_MIN;
+}
+
+static void
+go_round(void)
+{
+	ListCell   *cell;
+
+	worker.again = false;
+	foreach(cell, worker.served)
+	{
+		Served	   *served = lfirst(cell);
+
+		CHECK_FOR_INTERRUPTS();
+		if (worker.leaving)
+			break;
+		if (ServedIsDue(served) && ServedRetryIsDue(served))
+			run_replay(served);
+		if (ServedIsDue(served) && !worker.leaving)
+			serve(served);
+	}
+}
+
+/*
+ * Rest
+ */
+
+/*
+ * Does somebody want this database for himself?  DROP, RENAME and TEMPLATE
+ * lock it and then wait for a few seconds until it is empty.
+ */
+static bool
+database_is_wanted(void)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_OBJECT(tag, InvalidOid, DatabaseRelationId, worker.database, 0);
+	if (LockAcquire(&tag, RowExclusiveLock, true, true) ==
+		LOCKACQUIRE_NOT_AVAIL)
+		return true;
+	LockRelease(&tag, RowExclusiveLock, true);
+	return false;
+}
+
+/* Until the next failed projection is to be tried, at most our nap. */
+static int
+time_to_rest(bool *retrying)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	long		rest = Min(worker.nap, PollInterval);
+	ListCell   *cell;
+
+	*retrying = false;
+	foreach(cell, worker.served)
+	{
+		Served	   *served = lfirst(cell);
+
+		if (served->failures > 0)
+			*retrying = true;
+		if (served->failures > 0 && served->next_try > now)
+			rest = Min(rest, TimestampDifferenceMilliseconds(now, served->next_try));
+		if (ServedNextRetry(served) > now)
+			rest = Min(rest, TimestampDifferenceMilliseconds(now, ServedNextRetry(served)));
+	}
+	return (int) Max(rest, 1);
+}
+
+/* Sleep until there may be something to do. */
+static void
+rest(void)
+{
+	bool		retrying;
+	int			timeout = time_to_rest(&retrying);
+	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), timeout);
+
+	SlotReport(retrying ? WORKER_RETRYING : WORKER_IDLE, NULL, NULL);
+	if (worker.nap > NAP_MIN)
+		(void) pgstat_report_stat(true);
+	pgstat_report_activity(STATE_IDLE, NULL);
+	worker.woken = false;
+	while (!worker.woken && timeout > 0)
+	{
+		int			events;
+
+		events = WaitLatch(MyLatch,
+						   WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						   Min(timeout, NAP_MAX), PG_WAIT_EXTENSION);
+		worker.woken = (events & WL_LATCH_SET) != 0;
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		if (database_is_wanted())
+		{
+			worker.leaving = true;
+			return;
+		}
+		timeout = (int) TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
+	}
+	if (!worker.woken)
+		worker.nap = Min(worker.nap * 2, PollInterval);
+}
+
+/* One round, and a rest. */
+static void
+cycle(void)
+{
+	MemoryContextReset(worker.round);
+	MemoryContextSwitchTo(worker.round);
+	CHECK_FOR_INTERRUPTS();
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+	}
+	worker.share = SlotShare();
+	if (worker.share.leave)
+	{
+		worker.leaving = true;
+		return;
+	}
+	if (is_list_old())
+		list_projections();
+	if (!worker.leaving)
+	{
+		SlotSettledIn();
+		go_round();
+	}
+	if (worker.leaving)
+		return;
+	if (!worker.again)
+		rest();
+	else
+	{
+		(void) pgstat_report_stat(false);
+		worker.woken = false;
+		worker.leaving = database_is_wanted();
+	}
+}
+
+/* Settings that are made for sessions are not for us. */
+static void
+make_settings(void)
+{
+	static const char *const settings[][2] = {
+		{"search_path", "pg_catalog, pg_temp"},
+		{"statement_timeout", "0"},
+		{"lock_timeout", "0"},
+		{"idle_in_transaction_session_timeout", "0"},
+		{"default_transaction_isolation", "read committed"},
+		{"synchronous_commit", "off"},
+		{"session_replication_role", "origin"},
+#ifdef COMPAT_TRANSACTION_TIMEOUT
+		{"transaction_timeout", "0"},
+#endif
+	};
+
+	for (int i = 0; i < lengthof(settings); i++)
+		SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET,
+						PGC_S_OVERRIDE);
+}
+
+static void
+set_up(int slot)
+{
+	uint32		generation;
+
+	memcpy(&generation, MyBgworkerEntry->bgw_extra, sizeof(generation));
+	if (!SlotAttach(slot, generation, &worker.database, worker.channel))
+		proc_exit(0);
+	BackgroundWorkerInitializeConnectionByOid(worker.database, InvalidOid, 0);
+	ProcessConfigFile(PGC_SIGHUP);
+	make_settings();
+	pgstat_report_appname(MyBgworkerEntry->bgw_name);
+	worker.nap = NAP_MIN;
+	worker.memory = AllocSetContextCreate(TopMemoryContext,
+										  "wallet_projection worker",
+										  ALLOCSET_DEFAULT_SIZES);
+	worker.round = AllocSetContextCreate(worker.memory,
+										 "wallet_projection worker round",
+										 ALLOCSET_DEFAULT_SIZES);
+}
+
+/* A worker's main function; the argument is the number of its slot. */
+void
+wallet_projection_worker(Datum arg)
+{
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	set_up(DatumGetInt32(arg));
+	while (!worker.leaving)
+	{
+		PG_TRY();
+		{
+			cycle();
+		}
+		PG_CATCH();
+		{
+			recover();
+		}
+		PG_END_TRY();
+	}
+	(void) pgstat_report_stat(true);
+	proc_exit(0);
+}
