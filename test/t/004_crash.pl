@@ -50,10 +50,7 @@ foreach my $round (1 .. 6)
 			"SELECT pid FROM pg_stat_activity WHERE query LIKE '$victim%'");
 
 		$pid =~ /^\d+$/ or die "there is not one $victim: $pid";
-		kill('KILL', $pid);
-		$node->poll_query_until('postgres',
-			"SELECT count(*) FROM pg_stat_activity WHERE pid = $pid", '0')
-		  or die 'the server did not come back';
+		crash($node, $pid);
 	}
 	else
 	{

@@ -7,7 +7,7 @@ use FindBin;
 use lib $FindBin::RealBin;
 use Test::More;
 use Time::HiRes qw(time);
-use WalletTest;
+use WalletTest qw(:DEFAULT query wait_until);
 
 my $consumers = 3;
 my $call = "CALL projection_consume('async_projection')";
@@ -17,20 +17,6 @@ my $finish =
 my $node = new_node('consumers');
 install($node, 'postgres', batch_size => 10);
 put_wallets($node, 50);
-
-sub query
-{
-	return $node->safe_psql('postgres', shift);
-}
-
-sub wait_until
-{
-	my ($query, $expected) = @_;
-
-	$node->poll_query_until('postgres', $query, $expected // 't')
-	  or die "timed out: $query";
-	return;
-}
 
 # Sessions that consume.
 sub consuming

@@ -6,16 +6,11 @@ use warnings FATAL => 'all';
 use FindBin;
 use lib $FindBin::RealBin;
 use Test::More;
-use WalletTest;
+use WalletTest qw(:DEFAULT query);
 
 my $node = new_node('no_preload');
 my $status =
   'SELECT state, activity, workers, workers_wanted, workers_problem FROM projection_status';
-
-sub query
-{
-	return $node->safe_psql('postgres', shift);
-}
 
 # All that needs workers is refused, with advice.
 sub refuses

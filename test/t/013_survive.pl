@@ -9,39 +9,11 @@ use lib $FindBin::RealBin;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time);
-use WalletTest;
+use WalletTest qw(:DEFAULT query wait_until logged log_end);
 
 my $node = worker_node('survive', "wallet_projection.poll_interval = '100ms'");
 my $workers = 3;
 my $holder;
-
-sub query
-{
-	return $node->safe_psql('postgres', shift);
-}
-
-sub wait_until
-{
-	my ($query, $expected) = @_;
-
-	$node->poll_query_until('postgres', $query, $expected // 't')
-	  or die "timed out: $query";
-	return;
-}
-
-# How often a pattern is in the log from an offset on.
-sub logged
-{
-	my ($pattern, $offset) = @_;
-	my @found = slurp_file($node->logfile, $offset) =~ /$pattern/g;
-
-	return scalar @found;
-}
-
-sub log_end
-{
-	return -s $node->logfile;
-}
 
 sub pids
 {

@@ -34,10 +34,7 @@ sub kill_one
 
 	die "there is no $type" unless defined $pid;
 	usleep(rand(20_000));
-	kill('KILL', $pid) == 1 or die "the $type has gone";
-	$node->poll_query_until('postgres',
-		"SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $pid")
-	  or die 'the server did not come back';
+	crash($node, $pid);
 	return;
 }
 

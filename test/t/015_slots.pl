@@ -8,7 +8,7 @@ use FindBin;
 use lib $FindBin::RealBin;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use WalletTest;
+use WalletTest qw(:DEFAULT query);
 
 my $ends = 1000;
 my $workers = 4;    # of each database
@@ -19,11 +19,6 @@ my $node = worker_node(
 	"wallet_projection.workers = $workers",
 	"wallet_projection.poll_interval = '50ms'");
 my @databases = ('postgres', 'other');
-
-sub query
-{
-	return $node->safe_psql('postgres', shift);
-}
 
 # Exactly the wanted workers, each of them alive, each slot another's.
 sub all_there

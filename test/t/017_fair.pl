@@ -7,7 +7,7 @@ use warnings FATAL => 'all';
 use FindBin;
 use lib $FindBin::RealBin;
 use Test::More;
-use WalletTest;
+use WalletTest qw(:DEFAULT query wait_until);
 
 my $node = worker_node(
 	'fair',
@@ -15,19 +15,6 @@ my $node = worker_node(
 	'wallet_projection.autostart = off');
 install($node, 'postgres', partitions => 4, batch_size => 20);
 my $holder = $node->background_psql('postgres');
-
-sub query
-{
-	return $node->safe_psql('postgres', shift);
-}
-
-sub wait_until
-{
-	my ($query) = @_;
-
-	$node->poll_query_until('postgres', $query) or die "timed out: $query";
-	return;
-}
 
 # Hold these partitions, as another consumer would.
 sub hold

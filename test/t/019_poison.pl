@@ -7,41 +7,13 @@ use warnings FATAL => 'all';
 
 use FindBin;
 use lib $FindBin::RealBin;
-use PostgreSQL::Test::Utils;
 use Test::More;
-use WalletTest;
+use WalletTest qw(:DEFAULT query wait_until logged log_end);
 
 my $node = worker_node('poison', "wallet_projection.poll_interval = '100ms'",
 	'deadlock_timeout = 2s');
 my $round = 0;
 my $wallets = 30;
-
-sub query
-{
-	return $node->safe_psql('postgres', shift);
-}
-
-sub wait_until
-{
-	my ($query, $expected) = @_;
-
-	$node->poll_query_until('postgres', $query, $expected // 't')
-	  or die "timed out: $query";
-	return;
-}
-
-sub logged
-{
-	my ($pattern, $offset) = @_;
-	my @found = slurp_file($node->logfile, $offset) =~ /$pattern/g;
-
-	return scalar @found;
-}
-
-sub log_end
-{
-	return -s $node->logfile;
-}
 
 sub set
 {

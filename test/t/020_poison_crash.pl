@@ -10,7 +10,7 @@ use lib $FindBin::RealBin;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(time);
-use WalletTest;
+use WalletTest qw(:DEFAULT query wait_until);
 
 my $seed = $ENV{SEED} // time;
 srand($seed);
@@ -24,20 +24,6 @@ my $node = worker_node(
 	'max_wal_size = 1GB',
 	"wallet_projection.poll_interval = '50ms'");
 my $many = 100_000;
-
-sub query
-{
-	return $node->safe_psql('postgres', shift);
-}
-
-sub wait_until
-{
-	my ($query, $expected) = @_;
-
-	$node->poll_query_until('postgres', $query, $expected // 't')
-	  or die "timed out: $query";
-	return;
-}
 
 # In kilobytes.
 sub memory
@@ -132,12 +118,9 @@ foreach my $by_worker (0, 1)
 		'SELECT dead_letter_replay(id) FROM projection_dead_letters', '-d');
 
 	wait_until("SELECT ($victim) IS NOT NULL");
-	my $pid = query($victim);
-	kill('KILL', $pid) == 1 or die;
+	crash($node, query($victim));
 	eval { $holder->quit };
 	stop_client($replay) if $replay;
-	$node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $pid")
-	  or die 'the server did not come back';
 	last if $by_worker;
 	exact($node, ['big'], 'after a crash');
 	is(query('SELECT p::text = s::text FROM wallet_projection.parked p, saved s'), 't', 'it is parked as before');

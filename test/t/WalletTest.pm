@@ -14,10 +14,15 @@ use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes qw(usleep);
 
 our @EXPORT = qw(new_node worker_node install consistent is_prefix exact caught_up
   put_wallets start_client stop_client start_load start_writers stop_writers sqlstate
-  backend_pid);
+  backend_pid crash);
+# of the server that was made last, its database postgres
+our @EXPORT_OK = qw(query wait_until logged log_end);
+
+my $newest;
 
 # A row of the read model must at any time equal a prefix of its wallet's
 # events; at the end no wallet may be behind.
@@ -92,7 +97,7 @@ sub new_node
 	$node->append_conf('postgresql.conf',
 		join("\n", 'log_statement = none', 'autovacuum = off', @settings));
 	$node->start;
-	return $node;
+	return $newest = $node;
 }
 
 # A server with background workers, which serve a projection once it is
@@ -267,11 +272,64 @@ sub sqlstate
 	return $err =~ /ERROR:  (\w{5})/ ? $1 : $err;
 }
 
+sub query
+{
+	my ($query) = @_;
+
+	return $newest->safe_psql('postgres', $query);
+}
+
+# Wait until the query tells what is expected: that it is true, if not said.
+sub wait_until
+{
+	my ($query, $expected) = @_;
+
+	$newest->poll_query_until('postgres', $query, $expected // 't')
+	  or die "timed out: $query";
+	return;
+}
+
+# How often the log says so, from this offset on.
+sub logged
+{
+	my ($pattern, $offset) = @_;
+	my @found = slurp_file($newest->logfile, $offset) =~ /$pattern/g;
+
+	return scalar @found;
+}
+
+sub log_end
+{
+	return -s $newest->logfile;
+}
+
 sub backend_pid
 {
 	my ($session) = @_;
 
 	return $session->query_safe('SELECT pg_backend_pid()');
+}
+
+# Kill a process of the server, and wait until all of the server has begun again.
+# Not poll_query_until: where psql is refused before it was told the query,
+# IPC::Run dies of the broken pipe.
+sub crash
+{
+	my ($node, $pid) = @_;
+	my $deadline = time + $PostgreSQL::Test::Utils::timeout_default;
+
+	kill('KILL', $pid) == 1 or die "process $pid has gone";
+	while (time < $deadline)
+	{
+		my $there = eval {
+			$node->safe_psql('postgres',
+				"SELECT count(*) FROM pg_stat_activity WHERE pid = $pid");
+		};
+
+		return if defined $there && $there eq '0';
+		usleep(50_000);
+	}
+	die 'the server did not come back';
 }
 
 1;
