@@ -7,6 +7,7 @@
 #include "compat.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
+#include "utils/timestamp.h"
 
 #include "argument.h"
 
@@ -72,4 +73,24 @@ ArgumentVersion(FunctionCallInfo fcinfo, int number, const char *name)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("argument \"%s\" must not be negative", name)));
 	return version;
+}
+
+/* The moment after this interval, from now on. */
+TimestampTz
+ArgumentDeadline(FunctionCallInfo fcinfo, int number, const char *name,
+				 bool may_be_zero)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz deadline;
+
+	ArgumentNotNull(fcinfo, number, name);
+	deadline = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
+													   TimestampTzGetDatum(now),
+													   PG_GETARG_DATUM(number)));
+	if (deadline < now || (deadline == now && !may_be_zero))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"%s\" must %s", name,
+						may_be_zero ? "not be negative" : "be positive")));
+	return deadline;
 }

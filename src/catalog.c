@@ -11,6 +11,8 @@
 #include "access/htup_details.h"
 #include "access/stratnum.h"
 #include "access/table.h"
+#include "access/xact.h"
+#include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_extension.h"
 #include "commands/extension.h"
@@ -129,6 +131,21 @@ CatalogFetch(Relation catalog, const char *key)
 	return tuple;
 }
 
+/* Delete all rows of this name. */
+void
+CatalogDelete(const char *table, const char *key)
+{
+	Relation	catalog = CatalogOpen(table, RowExclusiveLock);
+	SysScanDesc scan = CatalogScan(catalog, key);
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		CatalogTupleDelete(catalog, &tuple->t_self);
+	systable_endscan(scan);
+	table_close(catalog, RowExclusiveLock);
+	CommandCounterIncrement();
+}
+
 /* The extension's row of pg_extension, a copy; NULL if it is not there. */
 static HeapTuple
 extension_row(void)
@@ -192,6 +209,14 @@ ExtensionIsThere(void)
 		refuse_version();
 	table_close(catalog, AccessShareLock);
 	return true;
+}
+
+/* A table's name with its schema, as it stands in a query. */
+char *
+QualifiedName(Relation relation)
+{
+	return quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
+									  RelationGetRelationName(relation));
 }
 
 /*

@@ -112,16 +112,9 @@ make_row(Apply *apply, const FoldEntry *entry, TupleTableSlot *slot)
 	return reason;
 }
 
-static bool
-fail(ApplyFailure *failure, const FoldEntry *entry, const char *reason)
-{
-	failure->entry = entry;
-	failure->reason = reason;
-	return false;
-}
-
-static bool
-insert_row(Apply *apply, const FoldedKey *folded, ApplyFailure *failure)
+/* Returns NULL, or why not. */
+static const char *
+insert_row(Apply *apply, const FoldedKey *folded)
 {
 	const FoldEntry *entry = folded->entry;
 	TupleTableSlot *slot;
@@ -132,10 +125,10 @@ insert_row(Apply *apply, const FoldedKey *folded, ApplyFailure *failure)
 	apply->current = entry;
 	reason = make_row(apply, entry, slot);
 	if (reason != NULL)
-		return fail(failure, entry, reason);
+		return reason;
 	apply->current = NULL;
 	RowWriterInsert(apply->writer, slot, unconstify(FoldedKey *, folded));
-	return true;
+	return NULL;
 }
 
 /*
@@ -159,8 +152,9 @@ lock_newest(Apply *apply)
 	return result == TM_Ok;
 }
 
-static bool
-update_row(Apply *apply, const FoldedKey *folded, ApplyFailure *failure)
+/* Returns NULL, or why not. */
+static const char *
+update_row(Apply *apply, const FoldedKey *folded)
 {
 	const FoldEntry *entry = folded->entry;
 	bool		exists;
@@ -173,65 +167,61 @@ update_row(Apply *apply, const FoldedKey *folded, ApplyFailure *failure)
 		const char *reason;
 
 		if (!exists)
-			return fail(failure, entry,
-						"there is no row of it: it was never created, or its row was deleted");
+			return "there is no row of it: it was never created, or its row was deleted";
 		if (entry->second_creation != 0)
-			return fail(failure, entry,
-						"it was created before");
+			return "it was created before";
 		slot = RowWriterSlot(apply->writer,
 							 unconstify(FoldedKey *, folded), false);
 		reason = make_row(apply, entry, slot);
 		if (reason != NULL)
-			return fail(failure, entry, reason);
+			return reason;
 		if (RowWriterUpdate(apply->writer, apply->model->row, slot,
 							unconstify(FoldedKey *, folded)))
-			return true;
+			return NULL;
 		exists = lock_newest(apply);
 	}
 }
 
 /* Apply keys in the order in which they stand. */
-static bool
-apply_keys(Apply *apply, const FoldedKey *keys, int64 count,
-		   ApplyFailure *failure)
+static const char *
+apply_keys(Apply *apply, const FoldedKey *keys, int64 count)
 {
-	bool		good = true;
-
-	for (int64 i = 0; i < count && good; i++)
+	for (int64 i = 0; i < count; i++)
 	{
+		const char *reason;
+
 		CHECK_FOR_INTERRUPTS();
-		good = keys[i].entry->creates ?
-			insert_row(apply, &keys[i], failure) :
-			update_row(apply, &keys[i], failure);
-		if (good)
-			MemoryContextReset(apply->row_context);
+		reason = keys[i].entry->creates ?
+			insert_row(apply, &keys[i]) : update_row(apply, &keys[i]);
+		if (reason != NULL)
+			return reason;
+		MemoryContextReset(apply->row_context);
 	}
-	return good;
+	return NULL;
 }
 
 /*
  * Apply what was folded of these keys, which are put into another order.
- * Returns false, and says why, at the first key that cannot be applied; what
+ * Returns NULL; or, at the first key that cannot be applied, why not, and what
  * was written by then is the caller's to undo.  An error of the table's own (a
- * constraint, a trigger) is raised as it is: ApplyCurrent() tells then whose
- * row it was.
+ * constraint, a trigger) is raised as it is.  ApplyCurrent() tells in both
+ * cases whose row it was.
  */
-bool
-ApplyKeys(Apply *apply, FoldedKey *keys, int64 count, ApplyFailure *failure)
+const char *
+ApplyKeys(Apply *apply, FoldedKey *keys, int64 count)
 {
 	MemoryContext old;
-	bool		good;
+	const char *reason;
 
 	ReadModelArrange(apply->model, keys, count);
 	old = MemoryContextSwitchTo(apply->row_context);
-	good = apply_keys(apply, keys, count, failure);
+	reason = apply_keys(apply, keys, count);
 	MemoryContextSwitchTo(old);
-	if (good)
-	{
-		apply->current = NULL;
-		RowWriterFlush(apply->writer);
-	}
-	return good;
+	if (reason != NULL)
+		return reason;
+	apply->current = NULL;
+	RowWriterFlush(apply->writer);
+	return NULL;
 }
 
 /* Give back what ApplyBegin() took; the table's lock stays. */

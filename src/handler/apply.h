@@ -7,19 +7,11 @@
 
 #include "handler/fold.h"
 
-/* Why keys could not be applied: which one, and what is wrong. */
-typedef struct ApplyFailure
-{
-	const FoldEntry *entry;
-	const char *reason;
-} ApplyFailure;
-
 typedef struct Apply Apply;
 
 extern Apply *ApplyBegin(const RowHandler *handler, Relation read_model,
 						 Snapshot snapshot);
-extern bool ApplyKeys(Apply *apply, FoldedKey *keys, int64 count,
-					  ApplyFailure *failure);
+extern const char *ApplyKeys(Apply *apply, FoldedKey *keys, int64 count);
 extern void ApplyEnd(Apply *apply);
 extern const FoldEntry *ApplyCurrent(Apply *apply);
 extern bool ApplyIsKeyConstraint(Apply *apply, const char *name);

@@ -31,6 +31,7 @@
 #include "utils/rel.h"
 #include "utils/rls.h"
 
+#include "catalog.h"
 #include "handler/read_model.h"
 #include "unique_index.h"
 
@@ -142,8 +143,7 @@ ReadModelBegin(const RowHandler *handler, Relation relation,
 				 errmsg("row-level security of read model \"%s\" applies to its owner",
 						RelationGetRelationName(relation)),
 				 errhint("Run: ALTER TABLE %s NO FORCE ROW LEVEL SECURITY;",
-						 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
-													RelationGetRelationName(relation)))));
+						 QualifiedName(relation))));
 	check_constraints_now(relation);
 	model->handler = handler;
 	model->relation = relation;

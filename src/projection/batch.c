@@ -35,11 +35,9 @@
 #include "utils/snapmgr.h"
 
 #include "keyhash.h"
-#include "keylock.h"
 #include "notice.h"
 #include "projection/batch_state.h"
 #include "projection/gapwatch.h"
-#include "projection/wishes.h"
 #include "settings.h"
 
 /* how often the memory of a fold is looked at, in events */
@@ -85,9 +83,8 @@ batch_receive(void *state, const Event *event)
 	batch->report.last = event->no;
 	if (event->no > batch->settlement.settled)
 		NumberSetAppend(&batch->seen, event->no, event->no);
-	if (event->type_length != batch->type_length ||
-		memcmp(event->type, batch->projection->aggregate_type,
-			   batch->type_length) != 0)
+	if (!EventIsOfType(event, batch->projection->aggregate_type,
+					   batch->type_length))
 		return true;
 	hash = KeyHash(event->key, event->key_length);
 	claim = batch->claim_of[hash % batch->projection->partitions];
@@ -231,7 +228,7 @@ batch_steps(Batch *batch)
 	batch_tell(batch, BATCH_READS);
 	batch->settlement = Settle(batch->stream);
 	BatchCheckForwards(batch, batch->claims.claims, batch->claims.count,
-				   batch->settlement.last_number);
+					   batch->settlement.last_number);
 	batch_read(batch);
 	batch_apply(batch);
 	batch_save(batch);
@@ -277,31 +274,9 @@ max_events(const Projection *projection, const BatchLimits *limits)
 }
 
 /*
- * Lock the projection, shared, before any snapshot is taken.  A worker does
- * not wait for it: it has others to serve.  False, and why, if nothing is to
- * be done.
- */
-static bool
-lock_projection(const char *name, const BatchLimits *limits,
-				BatchResult *result)
-{
-	if (!limits->if_started)
-	{
-		KeyLock(KEYLOCK_PROJECTION, name, ShareLock);
-		return true;
-	}
-	result->rest = true;
-	result->outcome = BATCH_BUSY;
-	if (!KeyLockIfFree(KEYLOCK_PROJECTION, name, ShareLock))
-		return false;
-	result->outcome = BATCH_STOPPED;
-	return WishStarted(name);
-}
-
-/*
- * Run one batch of a projection in the current transaction.  An event that
- * cannot be applied is an error (see errors.h), and so is all else that goes
- * wrong: the transaction then takes everything back.
+ * Run one batch of a projection in the current transaction.  A key whose event
+ * cannot be applied is parked, as the limits and the projection allow.  All
+ * else that goes wrong is an error: the transaction then takes everything back.
  */
 BatchResult
 BatchRun(const char *projection, const BatchLimits *limits)
@@ -310,10 +285,16 @@ BatchRun(const char *projection, const BatchLimits *limits)
 	MemoryContext old;
 	Batch	   *batch;
 	BatchResult result = {0};
+	WorkLock	lock;
 
 	WorkCheckTransaction(limits->command);
-	if (!lock_projection(projection, limits, &result))
+	lock = WorkLockProjection(projection, limits->as_worker);
+	if (lock != WORK_LOCKED)
+	{
+		result.rest = true;
+		result.outcome = lock == WORK_BUSY ? BATCH_BUSY : BATCH_STOPPED;
 		return result;
+	}
 	context = AllocSetContextCreate(CurrentMemoryContext,
 									"wallet_projection batch",
 									ALLOCSET_DEFAULT_SIZES);
@@ -335,9 +316,8 @@ BatchRun(const char *projection, const BatchLimits *limits)
 	result.next_retry = batch->next_retry;
 	result.partial = batch->claims.count < batch->projection->partitions;
 	result.help_wanted = batch->help_wanted;
-	result.rest = result.outcome == BATCH_STOPPED ||
-		(result.outcome != BATCH_IDLE &&
-		 batch->claims.count < batch->candidate_count);
+	result.rest = result.outcome != BATCH_IDLE &&
+		batch->claims.count < batch->candidate_count;
 	batch_close(batch);
 	PopActiveSnapshot();
 	MemoryContextSwitchTo(old);

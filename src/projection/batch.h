@@ -25,7 +25,8 @@ typedef struct BatchLimits
 	bool		sized;			/* and at most the projection's batch_size */
 	bool		isolate;		/* find out which keys fail, and park them */
 	bool		stop_on_failure;	/* rather than park a key */
-	bool		if_started;		/* do nothing where the projection is stopped */
+	bool		as_worker;		/* do nothing where the projection is stopped or
+								 * locked */
 	const char *command;		/* what the user called, for messages */
 	void		(*step) (BatchStep step, const Claims *claims); /* or NULL */
 } BatchLimits;
@@ -34,7 +35,7 @@ typedef enum BatchOutcome
 {
 	BATCH_IDLE,					/* there was nothing to look at */
 	BATCH_STOPPED,				/* somebody has stopped the projection */
-	BATCH_BUSY,					/* others hold all partitions */
+	BATCH_BUSY,					/* others hold the projection or all partitions */
 	BATCH_CUT,					/* a limit ended the read: there may be more */
 	BATCH_WHOLE					/* read to the end of the stream */
 } BatchOutcome;

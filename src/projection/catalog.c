@@ -265,11 +265,5 @@ ProjectionSaveError(const char *name, const char *error, int failures,
 void
 ProjectionDropState(const char *name)
 {
-	Relation	catalog = CatalogOpen(STATE_CATALOG, RowExclusiveLock);
-	HeapTuple	tuple = CatalogFetch(catalog, name);
-
-	if (HeapTupleIsValid(tuple))
-		CatalogTupleDelete(catalog, &tuple->t_self);
-	table_close(catalog, RowExclusiveLock);
-	CommandCounterIncrement();
+	CatalogDelete(STATE_CATALOG, name);
 }

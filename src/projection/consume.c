@@ -77,23 +77,14 @@ commit(Consumer *consumer)
 static void
 find_projections(Consumer *consumer)
 {
-	List	   *projections;
 	ListCell   *cell;
 
 	PushActiveSnapshot(GetTransactionSnapshot());
-	projections = ProjectionsOfChannel(consumer->channel);
-	if (projections == NIL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("channel \"%s\" has no projections",
-						consumer->channel),
-				 errhint("See the column \"channel\" of the view projection_status.")));
-	foreach(cell, projections)
+	foreach(cell, ProjectionsOwned(consumer->channel))
 	{
-		Projection *projection = lfirst(cell);
+		const Projection *projection = lfirst(cell);
 		Served	   *served = palloc0(sizeof(Served));
 
-		ProjectionCheckOwner(projection);
 		strlcpy(served->name, projection->name, NAMEDATALEN);
 		consumer->served = lappend(consumer->served, served);
 	}
@@ -365,23 +356,6 @@ go_out(Consumer *consumer)
 	}
 }
 
-/* The time limit as a moment. */
-static TimestampTz
-deadline_after(Interval *limit)
-{
-	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz deadline;
-
-	deadline = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
-													   TimestampTzGetDatum(now),
-													   IntervalPGetDatum(limit)));
-	if (deadline <= now)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("argument \"time_limit\" must be positive")));
-	return deadline;
-}
-
 static void
 read_arguments(FunctionCallInfo fcinfo, Consumer *consumer)
 {
@@ -395,7 +369,7 @@ read_arguments(FunctionCallInfo fcinfo, Consumer *consumer)
 					 errmsg("argument \"message_limit\" must be at least 1")));
 	}
 	consumer->deadline = PG_ARGISNULL(2) ? DT_NOEND :
-		deadline_after(PG_GETARG_INTERVAL_P(2));
+		ArgumentDeadline(fcinfo, 2, "time_limit", false);
 	ArgumentNotNull(fcinfo, 3, "stop_on_failure");
 	ArgumentNotNull(fcinfo, 4, "finish_when_no_messages");
 	consumer->stop_on_failure = PG_GETARG_BOOL(3);

@@ -73,7 +73,7 @@ add_failure(Batch *batch, const FoldEntry *entry)
 /* FoldRefused: this event cannot be folded */
 void
 BatchRefuse(void *arg, FoldEntry *entry, const Event *event,
-			 const char *reason)
+			const char *reason)
 {
 	Batch	   *batch = arg;
 	KeyFailure	failure = {0};

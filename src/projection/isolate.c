@@ -74,12 +74,12 @@ ErrorIsOfDefinition(int sqlerrcode)
 static void
 write_keys(Apply *apply, FoldedKey *keys, int64 count)
 {
-	ApplyFailure failure = {0};
+	const char *reason = ApplyKeys(apply, keys, count);
 
-	if (!ApplyKeys(apply, keys, count, &failure))
+	if (reason != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_BAD_EVENT),
-				 errmsg("%s", failure.reason)));
+				 errmsg("%s", reason)));
 }
 
 /* Write all keys, in no subtransaction of our own. */
@@ -231,9 +231,9 @@ typedef struct Chunk
 	MemoryContext context;		/* of the failure */
 } Chunk;
 
-/* Is this event among those that the task is about? */
-static bool
-is_wanted(const KeyTask *task, int64 no)
+/* Is this event, if it is of the key, among those that the task is about? */
+bool
+KeyTaskWants(const KeyTask *task, int64 no)
 {
 	return no >= task->from_no && no <= task->last_no &&
 		PositionApplied(task->position, no) == task->passed &&
@@ -281,7 +281,7 @@ take_in(void *state, const Event *event)
 {
 	Chunk	   *chunk = state;
 
-	if (!is_wanted(chunk->task, event->no))
+	if (!KeyTaskWants(chunk->task, event->no))
 		return true;
 	if (chunk->events == chunk->limit)
 		return false;
@@ -370,7 +370,7 @@ count_event(void *state, const Event *event)
 {
 	Count	   *count = state;
 
-	if (event->no > count->behind && is_wanted(count->task, event->no))
+	if (event->no > count->behind && KeyTaskWants(count->task, event->no))
 	{
 		count->disorder = count->disorder || event->no < count->last_no;
 		count->last_no = event->no;

@@ -119,6 +119,26 @@ ProjectionCheckOwner(const Projection *projection)
 }
 
 /*
+ * The projections of a channel; an error if there is none, or one that is not
+ * the caller's.
+ */
+List *
+ProjectionsOwned(const char *channel)
+{
+	List	   *projections = ProjectionsOfChannel(channel);
+	ListCell   *cell;
+
+	if (projections == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("channel \"%s\" has no projections", channel),
+				 errhint("See the column \"channel\" of the view projection_status.")));
+	foreach(cell, projections)
+		ProjectionCheckOwner(lfirst(cell));
+	return projections;
+}
+
+/*
  * Work as the projection's owner, with a search_path that is nobody's, until
  * OwnerLeave(); an error that ends the transaction leaves as well.
  */

@@ -204,19 +204,24 @@ announce_dead(const Parked *parked)
 		Async_Notify(DEAD_LETTER_CHANNEL, payload.data);
 }
 
+/* When a key that has failed is tried again by itself. */
+static TimestampTz
+draw_next_retry(const Projection *projection, const Parked *parked)
+{
+	int64		delay = RetryDelay(&projection->retry, parked->attempts,
+								   pg_prng_double(&pg_global_prng_state));
+
+	return TimestampTzPlusMilliseconds(GetCurrentTimestamp(), delay);
+}
+
 /* After a failure: when it is tried again. */
 static void
 schedule(const Projection *projection, Parked *parked)
 {
-	const RetryPolicy *retry = &projection->retry;
-	TimestampTz now = GetCurrentTimestamp();
-
-	parked->last_failed_at = now;
+	parked->last_failed_at = GetCurrentTimestamp();
 	parked->next_retry_at = 0;
-	if (parked->attempts < retry->max_attempts)
-		parked->next_retry_at =
-			TimestampTzPlusMilliseconds(now, RetryDelay(retry, parked->attempts,
-														pg_prng_double(&pg_global_prng_state)));
+	if (parked->attempts < projection->retry.max_attempts)
+		parked->next_retry_at = draw_next_retry(projection, parked);
 	else
 		announce_dead(parked);
 }
@@ -298,10 +303,7 @@ ParkPostpone(const Projection *projection, Parked *parked)
 {
 	if (parked->next_retry_at == 0)
 		return;					/* it is dead already */
-	parked->next_retry_at =
-		TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-									RetryDelay(&projection->retry, parked->attempts,
-											   pg_prng_double(&pg_global_prng_state)));
+	parked->next_retry_at = draw_next_retry(projection, parked);
 	update_row(parked);
 }
 
@@ -327,25 +329,11 @@ ParkFree(const Parked *parked)
 	CommandCounterIncrement();
 }
 
-static void
-drop_rows(const char *table, const char *projection)
-{
-	Relation	catalog = CatalogOpen(table, RowExclusiveLock);
-	SysScanDesc scan = CatalogScan(catalog, projection);
-	HeapTuple	tuple;
-
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-		CatalogTupleDelete(catalog, &tuple->t_self);
-	systable_endscan(scan);
-	table_close(catalog, RowExclusiveLock);
-	CommandCounterIncrement();
-}
-
 /* Forget all parked keys of a projection: it begins again. */
 void
 ParkDrop(const char *projection)
 {
-	drop_rows(PARKED_CATALOG, projection);
+	CatalogDelete(PARKED_CATALOG, projection);
 }
 
 /* The id of the event that has this number, into a UUID; false: none has. */
@@ -361,8 +349,7 @@ event_id(const Stream *stream, Snapshot snapshot, int64 no, pg_uuid_t *id)
 
 	SPI_connect();
 	plan = SPI_prepare(psprintf("SELECT event_id FROM %s WHERE no OPERATOR(pg_catalog.=) $1",
-								quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
-														   RelationGetRelationName(relation))),
+								QualifiedName(relation)),
 					   1, &type);
 	if (plan == NULL ||
 		SPI_execute_snapshot(plan, &argument, NULL, snapshot, InvalidSnapshot,
@@ -460,5 +447,5 @@ SkippedEvents(const char *projection)
 void
 SkipDrop(const char *projection)
 {
-	drop_rows(SKIPPED_CATALOG, projection);
+	CatalogDelete(SKIPPED_CATALOG, projection);
 }

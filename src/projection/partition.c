@@ -122,15 +122,7 @@ PartitionsCreate(const Projection *projection)
 void
 PartitionsDrop(const Projection *projection)
 {
-	Relation	catalog = CatalogOpen(PARTITION_CATALOG, RowExclusiveLock);
-	SysScanDesc scan = CatalogScan(catalog, projection->name);
-	HeapTuple	tuple;
-
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-		CatalogTupleDelete(catalog, &tuple->t_self);
-	systable_endscan(scan);
-	table_close(catalog, RowExclusiveLock);
-	CommandCounterIncrement();
+	CatalogDelete(PARTITION_CATALOG, projection->name);
 }
 
 static int
@@ -213,8 +205,6 @@ PartitionsClaim(const Projection *projection, const Claim *chosen, int count,
 
 		if (lock_claim(projection, result.catalog, &claim, slot, LockWaitSkip))
 			result.claims[result.count++] = claim;
-		else
-			result.busy++;
 	}
 	ExecDropSingleTupleTableSlot(slot);
 	qsort(result.claims, result.count, sizeof(Claim), compare_heads);

@@ -25,7 +25,6 @@ typedef struct Claims
 {
 	Relation	catalog;
 	int			count;
-	int			busy;			/* partitions that others hold */
 	Claim	   *claims;			/* in order of their heads */
 } Claims;
 

@@ -55,6 +55,7 @@ extern char *ProjectionReadModelName(const Projection *projection);
 extern Relation ProjectionOpenReadModel(const Projection *projection,
 										LOCKMODE mode);
 extern void ProjectionCheckOwner(const Projection *projection);
+extern List *ProjectionsOwned(const char *channel);
 extern bool ProjectionOwnedByCaller(const Projection *projection);
 extern OwnerScope OwnerEnter(const Projection *projection);
 extern void OwnerLeave(const OwnerScope *scope);

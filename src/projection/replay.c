@@ -20,13 +20,11 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#include "keylock.h"
 #include "notice.h"
 #include "projection/isolate.h"
 #include "projection/park.h"
 #include "projection/partition.h"
 #include "projection/replay.h"
-#include "projection/wishes.h"
 #include "projection/work.h"
 
 /* Counts the events of a key by their number alone. */
@@ -42,13 +40,13 @@ static bool
 search_event(void *state, const Event *event)
 {
 	Search	   *search = state;
+	const char *key = search->task->key;
+	const char *type = search->projection->aggregate_type;
 
-	if (event->key_length == strlen(search->task->key) &&
-		memcmp(event->key, search->task->key, event->key_length) == 0 &&
-		event->type_length == strlen(search->projection->aggregate_type) &&
-		memcmp(event->type, search->projection->aggregate_type, event->type_length) == 0 &&
-		PositionApplied(search->task->position, event->no) &&
-		!NumberSetContains(search->task->skipped, event->no))
+	if (event->key_length == strlen(key) &&
+		memcmp(event->key, key, event->key_length) == 0 &&
+		EventIsOfType(event, type, strlen(type)) &&
+		KeyTaskWants(search->task, event->no))
 		search->events++;
 	return true;
 }
@@ -254,21 +252,16 @@ run(const char *projection, const Parked *found, int64 id, bool skip)
 }
 
 /*
- * Try one parked key again that is due, in the current transaction; if_started:
- * as a worker, which waits for no lock.
+ * Try one parked key again that is due, in the current transaction.
  */
 ReplayResult
-ReplayDue(const char *projection, const char *command, bool if_started)
+ReplayDue(const char *projection, const char *command, bool as_worker)
 {
 	ReplayResult result = {0};
 
 	WorkCheckTransaction(command);
-	if (if_started &&
-		(!KeyLockIfFree(KEYLOCK_PROJECTION, projection, ShareLock) ||
-		 !WishStarted(projection)))
+	if (WorkLockProjection(projection, as_worker) != WORK_LOCKED)
 		return result;
-	if (!if_started)
-		KeyLock(KEYLOCK_PROJECTION, projection, ShareLock);
 	result.next_retry = ParkedNextRetry(projection);
 	if (result.next_retry == 0 || result.next_retry > GetCurrentTimestamp())
 		return result;
@@ -286,7 +279,7 @@ ReplayKey(const char *projection, const char *key, int64 id, bool skip,
 	Parked	   *parked;
 
 	WorkCheckTransaction(command);
-	KeyLock(KEYLOCK_PROJECTION, projection, ShareLock);
+	(void) WorkLockProjection(projection, false);
 	parked = ParkedKey(projection, key);
 	if (parked == NULL || parked->id != id)
 		return too_late(parked);

@@ -24,7 +24,7 @@ typedef struct ReplayResult
 } ReplayResult;
 
 extern ReplayResult ReplayDue(const char *projection, const char *command,
-							  bool if_started);
+							  bool as_worker);
 extern ReplayResult ReplayKey(const char *projection, const char *key,
 							  int64 id, bool skip, const char *command);
 

@@ -27,6 +27,14 @@ static const RetryPolicy batch_retry = {
 /* other consumers may have parked keys: how often that is looked up, in ms */
 #define LOOK_INTERVAL 10000
 
+/* How long to wait after so many failures in a row, in milliseconds. */
+static int
+draw_delay(int failures)
+{
+	return (int) RetryDelay(&batch_retry, failures,
+							pg_prng_double(&pg_global_prng_state));
+}
+
 bool
 ServedIsDue(const Served *served)
 {
@@ -71,8 +79,7 @@ ServedRetryFailed(Served *served)
 	served->retry_failures++;
 	served->no_retry_before =
 		TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-									RetryDelay(&batch_retry, served->retry_failures,
-											   pg_prng_double(&pg_global_prng_state)));
+									draw_delay(served->retry_failures));
 }
 
 void
@@ -106,8 +113,7 @@ ServedFailed(Served *served, ErrorData *error)
 		FreeErrorData(served->error);
 	served->error = error;
 	served->failures++;
-	served->delay = RetryDelay(&batch_retry, served->failures,
-							   pg_prng_double(&pg_global_prng_state));
+	served->delay = draw_delay(served->failures);
 	served->next_try = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 												   served->delay);
 	return is_new;

@@ -106,16 +106,8 @@ WishStart(const Projection *projection)
 void
 WishStop(const Projection *projection)
 {
-	Relation	catalog;
-	HeapTuple	tuple;
-
 	WishesLock();
-	catalog = CatalogOpen(STARTED_CATALOG, RowExclusiveLock);
-	tuple = CatalogFetch(catalog, projection->name);
-	if (HeapTupleIsValid(tuple))
-		CatalogTupleDelete(catalog, &tuple->t_self);
-	table_close(catalog, RowExclusiveLock);
-	CommandCounterIncrement();
+	CatalogDelete(STARTED_CATALOG, projection->name);
 	WishesPublish();
 }
 

@@ -2,8 +2,8 @@
  * work.c
  *		A projection opened to be worked on.
  *
- * Whoever works on a projection holds its lock, shared, from before WorkOpen()
- * to the end of the transaction.  From WorkOpen() to WorkClose() we are the
+ * Whoever works on a projection locks it with WorkLockProjection() and holds
+ * the lock to the end of the transaction.  From WorkOpen() to WorkClose() we are the
  * projection's owner; an error that ends the transaction leaves as well.
  */
 #include "postgres.h"
@@ -16,6 +16,8 @@
 #include "utils/builtins.h"
 #include "utils/rel.h"
 
+#include "keylock.h"
+#include "projection/wishes.h"
 #include "projection/work.h"
 
 /* what is being worked on in this process, or NULL */
@@ -33,6 +35,23 @@ WorkCheckTransaction(const char *command)
 				 errdetail("Its snapshot may be older than the events that are settled."),
 				 errhint("Use READ COMMITTED.")));
 	PreventCommandIfReadOnly(command);
+}
+
+/*
+ * Lock the projection, shared, before any snapshot is taken.  A worker does
+ * not wait for it, as it has others to serve, and works only on what is
+ * started.
+ */
+WorkLock
+WorkLockProjection(const char *name, bool as_worker)
+{
+	if (!as_worker)
+		KeyLock(KEYLOCK_PROJECTION, name, ShareLock);
+	else if (!KeyLockIfFree(KEYLOCK_PROJECTION, name, ShareLock))
+		return WORK_BUSY;
+	else if (!WishStarted(name))
+		return WORK_STOPPED;
+	return WORK_LOCKED;
 }
 
 /* Check rights, become the owner, open the stream and the read model. */

@@ -16,7 +16,15 @@ typedef struct Work
 	OwnerScope	owner;
 } Work;
 
+typedef enum WorkLock
+{
+	WORK_LOCKED,
+	WORK_BUSY,					/* somebody has it exclusively */
+	WORK_STOPPED				/* nobody wants it to run */
+} WorkLock;
+
 extern void WorkCheckTransaction(const char *command);
+extern WorkLock WorkLockProjection(const char *name, bool as_worker);
 extern void WorkOpen(Work *work, const char *name);
 extern void WorkBegin(Work *work);
 extern void WorkEnd(Work *work);

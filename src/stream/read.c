@@ -14,10 +14,10 @@
 #include "miscadmin.h"
 #include "tcop/dest.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/rel.h"
 
 #include "argument.h"
+#include "catalog.h"
 #include "stream/stream.h"
 
 SQL_FUNCTION(stream_read);
@@ -84,8 +84,7 @@ stream_read(PG_FUNCTION_ARGS)
 					 " AND aggregate_id OPERATOR(pg_catalog.=) $2"
 					 " AND aggregate_version OPERATOR(pg_catalog.>=) $3"
 					 " ORDER BY aggregate_version LIMIT $4",
-					 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(stream->relation)),
-												RelationGetRelationName(stream->relation)));
+					 QualifiedName(stream->relation));
 	StreamRelease(stream);
 	values[0] = CStringGetTextDatum(type);
 	values[1] = CStringGetTextDatum(id);

@@ -32,6 +32,7 @@
 #include "utils/snapmgr.h"
 #include "utils/uuid.h"
 
+#include "catalog.h"
 #include "stream/reader.h"
 
 /* rows per execution of the plan; a limit lets the planner use the indexes */
@@ -331,8 +332,7 @@ read_plan(const Stream *stream, Snapshot snapshot, int64 first, int64 last,
 	query = psprintf("SELECT no, event_name, aggregate_type, aggregate_id, payload, aggregate_version"
 					 " FROM %s WHERE no OPERATOR(pg_catalog.>=) $1"
 					 " AND no OPERATOR(pg_catalog.<=) $2 ORDER BY no LIMIT %d",
-					 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
-												RelationGetRelationName(relation)),
+					 QualifiedName(relation),
 					 CHUNK_ROWS);
 	SPI_connect();
 	plan = SPI_prepare_cursor(query, 2, types, CURSOR_OPT_CUSTOM_PLAN);
@@ -406,8 +406,7 @@ ReadKeyEvents(const Stream *stream, Snapshot snapshot, const char *type,
 					 " FROM %s WHERE aggregate_type OPERATOR(pg_catalog.=) $1"
 					 " AND aggregate_id OPERATOR(pg_catalog.=) $2"
 					 " AND aggregate_version OPERATOR(pg_catalog.>=) $3 ORDER BY aggregate_version",
-					 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
-												RelationGetRelationName(relation)));
+					 QualifiedName(relation));
 	values[0] = CStringGetTextDatum(type);
 	values[1] = CStringGetTextDatum(key);
 	values[2] = Int64GetDatum(from_version);

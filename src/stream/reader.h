@@ -24,6 +24,14 @@ typedef struct Event
 	Datum		payload;		/* jsonb as stored: perhaps short or toasted */
 } Event;
 
+/* Is it of an aggregate of this type, whose name has so many bytes? */
+static inline bool
+EventIsOfType(const Event *event, const char *type, int length)
+{
+	return event->type_length == length &&
+		memcmp(event->type, type, length) == 0;
+}
+
 /* Takes one event; returns false to end the read after it. */
 typedef bool (*EventReceiver) (void *state, const Event *event);
 

@@ -63,8 +63,6 @@ Datum
 channel_scale(PG_FUNCTION_ARGS)
 {
 	char	   *channel = ArgumentName(fcinfo, 0, "channel");
-	List	   *projections;
-	ListCell   *cell;
 	int			workers;
 
 	ArgumentNotNull(fcinfo, 1, "workers");
@@ -76,14 +74,7 @@ channel_scale(PG_FUNCTION_ARGS)
 						CHANNEL_WORKERS_MAX)));
 	SlotsCheckReady("channel_scale()");
 	PreventCommandIfReadOnly("channel_scale()");
-	projections = ProjectionsOfChannel(channel);
-	if (projections == NIL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("channel \"%s\" has no projections", channel),
-				 errhint("See the column \"channel\" of the view projection_status.")));
-	foreach(cell, projections)
-		ProjectionCheckOwner(lfirst(cell));
+	(void) ProjectionsOwned(channel);
 	WishScale(channel, workers);
 	PG_RETURN_VOID();
 }
@@ -117,8 +108,7 @@ stream_notify(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("must be owner of stream \"%s\"", name)));
-	table = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(stream->relation)),
-									   RelationGetRelationName(stream->relation));
+	table = QualifiedName(stream->relation);
 	StreamRelease(stream);
 	if (PG_GETARG_BOOL(1))
 		create_trigger(table);

@@ -95,6 +95,24 @@ static bool told_of_shortage = false;
 static int	ending;				/* workers whose process is not gone yet */
 static MemoryContext round_context;
 
+/* A process of ours, to be registered. */
+static void
+describe(BackgroundWorker *worker, const char *function, const char *name,
+		 int restart_time)
+{
+	memset(worker, 0, sizeof(BackgroundWorker));
+	worker->bgw_flags = BGWORKER_SHMEM_ACCESS |
+		BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker->bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker->bgw_restart_time = restart_time;
+	strlcpy(worker->bgw_library_name, "wallet_projection",
+			sizeof(worker->bgw_library_name));
+	strlcpy(worker->bgw_function_name, function,
+			sizeof(worker->bgw_function_name));
+	strlcpy(worker->bgw_name, name, sizeof(worker->bgw_name));
+	strlcpy(worker->bgw_type, name, sizeof(worker->bgw_type));
+}
+
 /* From _PG_init, while the server preloads libraries. */
 void
 LauncherRegister(void)
@@ -104,19 +122,8 @@ LauncherRegister(void)
 	/* pg_upgrade wants nobody to write */
 	if (IsBinaryUpgrade)
 		return;
-	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
-		BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = RESTART_TIME;
-	strlcpy(worker.bgw_library_name, "wallet_projection",
-			sizeof(worker.bgw_library_name));
-	strlcpy(worker.bgw_function_name, "wallet_projection_launcher",
-			sizeof(worker.bgw_function_name));
-	strlcpy(worker.bgw_name, "wallet_projection launcher",
-			sizeof(worker.bgw_name));
-	strlcpy(worker.bgw_type, "wallet_projection launcher",
-			sizeof(worker.bgw_type));
+	describe(&worker, "wallet_projection_launcher",
+			 "wallet_projection launcher", RESTART_TIME);
 	RegisterBackgroundWorker(&worker);
 }
 
@@ -372,6 +379,7 @@ start_worker(const Wanted *channel)
 {
 	MemoryContext old = MemoryContextSwitchTo(TopMemoryContext);
 	BackgroundWorker worker;
+	char		name[BGW_MAXLEN];
 	BackgroundWorkerHandle *handle;
 	uint32		generation;
 	int			number = SlotReserve(channel->database, channel->channel,
@@ -383,18 +391,9 @@ start_worker(const Wanted *channel)
 		MemoryContextSwitchTo(old);
 		return false;
 	}
-	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS |
-		BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	strlcpy(worker.bgw_library_name, "wallet_projection",
-			sizeof(worker.bgw_library_name));
-	strlcpy(worker.bgw_function_name, "wallet_projection_worker",
-			sizeof(worker.bgw_function_name));
-	snprintf(worker.bgw_name, sizeof(worker.bgw_name),
-			 "wallet_projection worker: %s", channel->channel);
-	strlcpy(worker.bgw_type, worker.bgw_name, sizeof(worker.bgw_type));
+	snprintf(name, sizeof(name), "wallet_projection worker: %s",
+			 channel->channel);
+	describe(&worker, "wallet_projection_worker", name, BGW_NEVER_RESTART);
 	worker.bgw_main_arg = Int32GetDatum(number);
 	memcpy(worker.bgw_extra, &generation, sizeof(generation));
 	worker.bgw_notify_pid = MyProcPid;

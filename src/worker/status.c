@@ -237,8 +237,7 @@ event_time_query(Relation relation)
 		return NULL;
 	return psprintf("SELECT %s FROM %s WHERE %s OPERATOR(pg_catalog.>) $1 ORDER BY %s LIMIT 1",
 					quote_identifier(created_at),
-					quote_qualified_identifier(get_namespace_name(RelationGetNamespace(relation)),
-											   RelationGetRelationName(relation)),
+					QualifiedName(relation),
 					quote_identifier(no), quote_identifier(no));
 }
 

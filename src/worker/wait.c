@@ -31,6 +31,7 @@
 #include "utils/wait_event.h"
 
 #include "argument.h"
+#include "catalog.h"
 #include "keyhash.h"
 #include "projection/partition.h"
 #include "worker/slots.h"
@@ -69,8 +70,7 @@ highest_number(const Stream *stream, Snapshot snapshot)
 	int64		highest = 0;
 
 	query = psprintf("SELECT %s FROM %s ORDER BY 1 DESC LIMIT 1", column,
-					 quote_qualified_identifier(get_namespace_name(RelationGetNamespace(stream->relation)),
-												RelationGetRelationName(stream->relation)));
+					 QualifiedName(stream->relation));
 	SPI_connect();
 	plan = SPI_prepare(query, 0, NULL);
 	if (plan == NULL ||
@@ -97,8 +97,7 @@ receive_pending(void *state, const Event *event)
 	const char *type = look->projection->aggregate_type;
 	int			partition;
 
-	if (event->type_length != strlen(type) ||
-		memcmp(event->type, type, event->type_length) != 0)
+	if (!EventIsOfType(event, type, strlen(type)))
 		return true;
 	partition = KeyHash(event->key, event->key_length) %
 		look->projection->partitions;
@@ -237,29 +236,12 @@ wait_for(const Goal *goal, TimestampTz deadline)
 	return reached;
 }
 
-static TimestampTz
-deadline_after(FunctionCallInfo fcinfo, int number)
-{
-	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz deadline;
-
-	ArgumentNotNull(fcinfo, number, "timeout");
-	deadline = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval,
-													   TimestampTzGetDatum(now),
-													   PG_GETARG_DATUM(number)));
-	if (deadline < now)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("argument \"timeout\" must not be negative")));
-	return deadline;
-}
-
 /* projection_wait(name, timeout) */
 Datum
 projection_wait(PG_FUNCTION_ARGS)
 {
 	char	   *name = ArgumentName(fcinfo, 0, "name");
-	TimestampTz deadline = deadline_after(fcinfo, 1);
+	TimestampTz deadline = ArgumentDeadline(fcinfo, 1, "timeout", true);
 	Goal	   *goal = set_goal(name);
 	bool		reached = wait_for(goal, deadline);
 

@@ -103,6 +103,24 @@ commit(void)
 }
 
 /*
+ * Begin where the extension is, and stays until the commit.  If it is gone,
+ * nothing more is wanted in this database: false, and we leave.
+ */
+static bool
+begin_at_work(const char *activity)
+{
+	begin(activity);
+	if (ExtensionIsThere())
+		return true;
+	commit();
+	begin("leaving: the extension is gone");
+	WishesWithdraw();
+	commit();
+	worker.leaving = true;
+	return false;
+}
+
+/*
  * Errors
  */
 
@@ -211,16 +229,6 @@ recover(void)
  * What there is to serve
  */
 
-/* The extension is gone from this database; nothing more is wanted here. */
-static void
-withdraw(void)
-{
-	begin("leaving: the extension is gone");
-	WishesWithdraw();
-	commit();
-	worker.leaving = true;
-}
-
 static Served *
 find_served(const char *name)
 {
@@ -294,13 +302,8 @@ list_projections(void)
 	List	   *served = NIL;
 	ListCell   *cell;
 
-	begin("looking up the started projections");
-	if (!ExtensionIsThere())
-	{
-		commit();
-		withdraw();
+	if (!begin_at_work("looking up the started projections"))
 		return;
-	}
 	PushActiveSnapshot(GetTransactionSnapshot());
 	foreach(cell, ProjectionsOfChannel(worker.channel))
 	{
@@ -358,13 +361,8 @@ run_batch(const BatchLimits *limits)
 
 	/* another version is not the projection's failure */
 	worker.at_hand = NULL;
-	begin(psprintf("projection %s", served->name));
-	if (!ExtensionIsThere())
-	{
-		commit();
-		withdraw();
+	if (!begin_at_work(psprintf("projection %s", served->name)))
 		return result;
-	}
 	worker.at_hand = served;
 	result = BatchRun(served->name, limits);
 	if (served->failures > 0 && !result.rest && !limits->choice.help)
@@ -383,13 +381,8 @@ run_replay(Served *served)
 {
 	ReplayResult result;
 
-	begin(psprintf("projection %s: parked keys", served->name));
-	if (!ExtensionIsThere())
-	{
-		commit();
-		withdraw();
+	if (!begin_at_work(psprintf("projection %s: parked keys", served->name)))
 		return;
-	}
 	worker.at_hand = served;
 	worker.replaying = true;
 	result = ReplayDue(served->name, COMMAND, true);
@@ -416,7 +409,7 @@ serve(Served *served)
 		.window = CHOICE_WINDOW,.turn = served->turn++},
 		.sized = true,
 		.isolate = served->isolate,
-		.if_started = true,
+		.as_worker = true,
 		.command = COMMAND,
 		.step = show_step
 	};
