@@ -37,7 +37,7 @@ typedef struct Batch
 	int			far_behind;		/* partitions that all workers should share */
 	bool		help_wanted;	/* some of them are other workers' */
 	MemoryContext context;
-	List	   *parked;			/* keys of claimed partitions, as Parked */
+	List	   *parked;			/* keys of claimed partitions, as ParkedBrief */
 	NumberSet	skipped;		/* events that are never to be applied */
 	bool		may_park;		/* or the first failure ends the batch */
 	List	   *failures;		/* of BatchFailure */

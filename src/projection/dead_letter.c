@@ -40,15 +40,15 @@ find(FunctionCallInfo fcinfo)
 }
 
 static bool
-replay(const Parked *parked, bool skip, const char *command)
+replay(const char *projection, const char *key, int64 id, bool skip,
+	   const char *command)
 {
-	ReplayResult result = ReplayKey(parked->projection, parked->key,
-									parked->id, skip, command);
+	ReplayResult result = ReplayKey(projection, key, id, skip, command);
 
 	if (result.outcome == REPLAY_FAILED)
 		ereport(WARNING,
 				(errmsg("an event of \"%s\" fails: %s",
-						parked->key, result.message),
+						key, result.message),
 				 errdetail("%lld events before it were applied.",
 						   (long long) result.events),
 				 errhint("See: SELECT * FROM dead_letter_show(%lld);",
@@ -60,22 +60,28 @@ replay(const Parked *parked, bool skip, const char *command)
 Datum
 dead_letter_replay(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(replay(find(fcinfo), false, "dead_letter_replay()"));
+	const Parked *parked = find(fcinfo);
+
+	PG_RETURN_BOOL(replay(parked->projection, parked->key, parked->id, false,
+						  "dead_letter_replay()"));
 }
 
 /* dead_letter_delete(id) */
 Datum
 dead_letter_delete(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_BOOL(replay(find(fcinfo), true, "dead_letter_delete()"));
+	const Parked *parked = find(fcinfo);
+
+	PG_RETURN_BOOL(replay(parked->projection, parked->key, parked->id, true,
+						  "dead_letter_delete()"));
 }
 
 /* In order of partitions: two at once wait for each other, not crosswise. */
 static int
 compare_partitions(const ListCell *a, const ListCell *b)
 {
-	const Parked *x = lfirst(a);
-	const Parked *y = lfirst(b);
+	const ParkedBrief *x = lfirst(a);
+	const ParkedBrief *y = lfirst(b);
 
 	return x->partition - y->partition;
 }
@@ -94,8 +100,11 @@ dead_letter_replay_all(PG_FUNCTION_ARGS)
 	list_sort(keys, compare_partitions);
 	foreach(cell, keys)
 	{
+		const ParkedBrief *parked = lfirst(cell);
+
 		CHECK_FOR_INTERRUPTS();
-		if (replay(lfirst(cell), false, "dead_letter_replay_all()"))
+		if (replay(name, parked->key, parked->id, false,
+				   "dead_letter_replay_all()"))
 			healed++;
 	}
 	PG_RETURN_INT64(healed);

@@ -99,7 +99,7 @@ BatchPassOverParked(Batch *batch)
 	batch->skipped = SkippedEvents(batch->projection->name);
 	foreach(cell, ParkedKeys(batch->projection->name))
 	{
-		Parked	   *parked = lfirst(cell);
+		ParkedBrief *parked = lfirst(cell);
 		int			length = strlen(parked->key);
 
 		if (batch->claim_of[parked->partition] == NULL)
@@ -200,7 +200,7 @@ park_failures(Batch *batch)
 
 	if (batch->failures == NIL)
 		return;
-	batch->parking = list_length(ParkedKeys(batch->projection->name)) +
+	batch->parking = ParkedCount(batch->projection->name) +
 		list_length(batch->failures);
 	if (batch->parking > batch->projection->max_parked)
 	{
@@ -232,10 +232,12 @@ count_passed_over(Batch *batch)
 
 	forboth(cell, batch->parked, banned, FoldBanned(batch->fold))
 	{
+		const ParkedBrief *parked = lfirst(cell);
 		const FoldEntry *entry = lfirst(banned);
 
 		if (entry->left_out > 0)
-			ParkPassOver(lfirst(cell), entry->left_out);
+			ParkPassOver(batch->projection->name, parked->key,
+						 entry->left_out);
 	}
 }
 

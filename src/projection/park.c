@@ -6,6 +6,7 @@
 
 #include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/stratnum.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/dependency.h"
@@ -18,6 +19,7 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -112,7 +114,26 @@ form_row(Relation catalog, const Parked *parked)
 	return heap_form_tuple(RelationGetDescr(catalog), values, nulls);
 }
 
-/* The parked keys of a projection (NULL: of all): a list of Parked. */
+static ParkedBrief *
+read_brief(Relation catalog, HeapTuple tuple)
+{
+	Datum		values[PARKED_CATALOG_NATTS];
+	bool		nulls[PARKED_CATALOG_NATTS];
+	ParkedBrief *brief = palloc0(sizeof(ParkedBrief));
+
+	heap_deform_tuple(tuple, RelationGetDescr(catalog), values, nulls);
+	brief->key = TextDatumGetCString(values[PARKED_CATALOG_KEY - 1]);
+	brief->id = DatumGetInt64(values[PARKED_CATALOG_ID - 1]);
+	brief->partition = DatumGetInt32(values[PARKED_CATALOG_PARTITION - 1]);
+	if (!nulls[PARKED_CATALOG_NEXT_RETRY_AT - 1])
+		brief->next_retry_at = DatumGetTimestampTz(values[PARKED_CATALOG_NEXT_RETRY_AT - 1]);
+	return brief;
+}
+
+/*
+ * The parked keys of a projection: a list of ParkedBrief, in order of the
+ * keys.  Each batch reads them.
+ */
 List *
 ParkedKeys(const char *projection)
 {
@@ -122,60 +143,92 @@ ParkedKeys(const char *projection)
 	HeapTuple	tuple;
 
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-		result = lappend(result, read_row(catalog, tuple));
+		result = lappend(result, read_brief(catalog, tuple));
 	systable_endscan(scan);
 	table_close(catalog, AccessShareLock);
 	return result;
 }
 
-/* This key, if it is parked; or NULL. */
-Parked *
-ParkedKey(const char *projection, const char *key)
+int
+ParkedCount(const char *projection)
 {
-	ListCell   *cell;
+	Relation	catalog = CatalogOpen(PARKED_CATALOG, AccessShareLock);
+	SysScanDesc scan = CatalogScan(catalog, projection);
+	int			count = 0;
 
-	foreach(cell, ParkedKeys(projection))
-	{
-		Parked	   *parked = lfirst(cell);
-
-		if (strcmp(parked->key, key) == 0)
-			return parked;
-	}
-	return NULL;
-}
-
-/* The parked key with this id, or NULL. */
-Parked *
-ParkedById(int64 id)
-{
-	ListCell   *cell;
-
-	foreach(cell, ParkedKeys(NULL))
-	{
-		Parked	   *parked = lfirst(cell);
-
-		if (parked->id == id)
-			return parked;
-	}
-	return NULL;
+	while (HeapTupleIsValid(systable_getnext(scan)))
+		count++;
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return count;
 }
 
 /* When the next parked key is to be tried again; 0: none is. */
 TimestampTz
 ParkedNextRetry(const char *projection)
 {
+	Relation	catalog = CatalogOpen(PARKED_CATALOG, AccessShareLock);
+	SysScanDesc scan = CatalogScan(catalog, projection);
 	TimestampTz next = 0;
-	ListCell   *cell;
+	HeapTuple	tuple;
 
-	foreach(cell, ParkedKeys(projection))
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		const Parked *parked = lfirst(cell);
+		bool		isnull;
+		TimestampTz at = DatumGetTimestampTz(heap_getattr(tuple,
+														  PARKED_CATALOG_NEXT_RETRY_AT,
+														  RelationGetDescr(catalog),
+														  &isnull));
 
-		if (parked->next_retry_at != 0 &&
-			(next == 0 || parked->next_retry_at < next))
-			next = parked->next_retry_at;
+		if (!isnull && (next == 0 || at < next))
+			next = at;
 	}
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
 	return next;
+}
+
+/* The one row that an index finds by these keys, or NULL. */
+static Parked *
+find_row(const char *index, ScanKey keys, int count)
+{
+	Relation	catalog = CatalogOpen(PARKED_CATALOG, AccessShareLock);
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	Parked	   *parked;
+
+	scan = systable_beginscan(catalog,
+							  get_relname_relid(index, RelationGetNamespace(catalog)),
+							  true, NULL, count, keys);
+	tuple = systable_getnext(scan);
+	parked = HeapTupleIsValid(tuple) ? read_row(catalog, tuple) : NULL;
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return parked;
+}
+
+/* This key, if it is parked; or NULL. */
+Parked *
+ParkedKey(const char *projection, const char *key)
+{
+	ScanKeyData keys[2];
+
+	ScanKeyInit(&keys[0], PARKED_CATALOG_PROJECTION, BTEqualStrategyNumber,
+				F_TEXTEQ, CStringGetTextDatum(projection));
+	ScanKeyInit(&keys[1], PARKED_CATALOG_KEY, BTEqualStrategyNumber,
+				F_TEXTEQ, CStringGetTextDatum(key));
+	return find_row("parked_pkey", keys, 2);
+}
+
+/* The parked key with this id, or NULL. */
+Parked *
+ParkedById(int64 id)
+{
+	ScanKeyData key;
+
+	ScanKeyInit(&key, PARKED_CATALOG_ID, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum(id));
+	return find_row("parked_id_key", &key, 1);
 }
 
 /* It is a person's to act now: say so. */
@@ -206,12 +259,13 @@ announce_dead(const Parked *parked)
 
 /* When a key that has failed is tried again by itself. */
 static TimestampTz
-draw_next_retry(const Projection *projection, const Parked *parked)
+draw_next_retry(const Projection *projection, const Parked *parked,
+				TimestampTz now)
 {
 	int64		delay = RetryDelay(&projection->retry, parked->attempts,
 								   pg_prng_double(&pg_global_prng_state));
 
-	return TimestampTzPlusMilliseconds(GetCurrentTimestamp(), delay);
+	return TimestampTzPlusMilliseconds(now, delay);
 }
 
 /* After a failure: when it is tried again. */
@@ -221,7 +275,8 @@ schedule(const Projection *projection, Parked *parked)
 	parked->last_failed_at = GetCurrentTimestamp();
 	parked->next_retry_at = 0;
 	if (parked->attempts < projection->retry.max_attempts)
-		parked->next_retry_at = draw_next_retry(projection, parked);
+		parked->next_retry_at = draw_next_retry(projection, parked,
+												parked->last_failed_at);
 	else
 		announce_dead(parked);
 }
@@ -303,18 +358,21 @@ ParkPostpone(const Projection *projection, Parked *parked)
 {
 	if (parked->next_retry_at == 0)
 		return;					/* it is dead already */
-	parked->next_retry_at = draw_next_retry(projection, parked);
+	parked->next_retry_at = draw_next_retry(projection, parked,
+											GetCurrentTimestamp());
 	update_row(parked);
 }
 
 /* More events of a parked key were passed over. */
 void
-ParkPassOver(const Parked *parked, int64 events)
+ParkPassOver(const char *projection, const char *key, int64 events)
 {
-	Parked		more = *parked;
+	Parked	   *parked = ParkedKey(projection, key);
 
-	more.waiting += events;
-	update_row(&more);
+	if (parked == NULL)
+		elog(ERROR, "key \"%s\" of projection \"%s\" is not parked", key, projection);
+	parked->waiting += events;
+	update_row(parked);
 }
 
 /* All events of the key are applied. */

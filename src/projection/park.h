@@ -29,6 +29,15 @@ typedef struct KeyFailure
 	char	   *context;
 } KeyFailure;
 
+/* What all who look for a parked key need to know of it. */
+typedef struct ParkedBrief
+{
+	char	   *key;
+	int64		id;
+	int			partition;
+	TimestampTz next_retry_at;	/* 0: none, it is a dead letter */
+} ParkedBrief;
+
 typedef struct Parked
 {
 	ItemPointerData place;		/* of the row */
@@ -45,6 +54,7 @@ typedef struct Parked
 } Parked;
 
 extern List *ParkedKeys(const char *projection);
+extern int	ParkedCount(const char *projection);
 extern Parked *ParkedKey(const char *projection, const char *key);
 extern Parked *ParkedById(int64 id);
 extern TimestampTz ParkedNextRetry(const char *projection);
@@ -54,7 +64,7 @@ extern TimestampTz ParkKey(const Projection *projection, int partition,
 extern TimestampTz ParkAgain(const Projection *projection, Parked *parked,
 							 const KeyFailure *failure, int64 waiting);
 extern void ParkPostpone(const Projection *projection, Parked *parked);
-extern void ParkPassOver(const Parked *parked, int64 events);
+extern void ParkPassOver(const char *projection, const char *key, int64 events);
 extern void ParkFree(const Parked *parked);
 extern void ParkDrop(const char *projection);
 extern void SkipEvent(const Stream *stream, Snapshot snapshot,

@@ -165,27 +165,41 @@ too_late(const Parked *now)
 }
 
 /*
- * Claim the parked key's partition, look whether it is still parked, with this
- * id (0: and due), and replay it.
+ * Claim the parked key's partition, waiting for it, look whether it is still
+ * parked under this id, and replay it.
  */
 static ReplayResult
-claim_and_replay(Work *work, const Parked *found, int64 id, bool skip)
+replay_found(Work *work, const ParkedBrief *found, bool skip)
 {
-	ReplayResult result = {0};
-	Claims		claims;
-	Parked	   *parked;
+	ReplayResult result;
+	Claims		claims = PartitionClaim(work->projection, found->partition, true);
+	Parked	   *parked = ParkedKey(work->projection->name, found->key);
 
-	claims = PartitionClaim(work->projection, found->partition, id != 0);
+	if (claims.count == 0)
+		elog(ERROR, "partition %d of projection \"%s\" does not exist",
+			 found->partition, work->projection->name);
+	if (parked != NULL && parked->id == found->id)
+		result = replay(work, &claims.claims[0], parked, skip);
+	else
+		result = too_late(parked);
+	PartitionsRelease(&claims);
+	return result;
+}
+
+/* The same for a key that is due, if nobody holds its partition. */
+static ReplayResult
+replay_due(Work *work, const ParkedBrief *found)
+{
+	ReplayResult result = {.outcome = REPLAY_NOTHING};
+	Claims		claims = PartitionClaim(work->projection, found->partition, false);
+
 	if (claims.count > 0)
 	{
-		parked = ParkedKey(work->projection->name, found->key);
-		if (parked != NULL &&
-			(id != 0 ? parked->id == id :
-			 parked->next_retry_at != 0 &&
-			 parked->next_retry_at <= GetCurrentTimestamp()))
-			result = replay(work, &claims.claims[0], parked, skip);
-		else if (id != 0)
-			result = too_late(parked);
+		Parked	   *parked = ParkedKey(work->projection->name, found->key);
+
+		if (parked != NULL && parked->next_retry_at != 0 &&
+			parked->next_retry_at <= GetCurrentTimestamp())
+			result = replay(work, &claims.claims[0], parked, false);
 	}
 	PartitionsRelease(&claims);
 	return result;
@@ -206,11 +220,11 @@ replay_any_due(Work *work)
 
 	for (int i = 0; i < count; i++)
 	{
-		const Parked *parked = list_nth(keys, (first + i) % count);
+		const ParkedBrief *parked = list_nth(keys, (first + i) % count);
 
 		if (parked->next_retry_at == 0 || parked->next_retry_at > now)
 			continue;
-		result = claim_and_replay(work, parked, 0, false);
+		result = replay_due(work, parked);
 		if (result.outcome != REPLAY_NOTHING)
 			break;
 	}
@@ -219,7 +233,7 @@ replay_any_due(Work *work)
 
 /* With found NULL: whatever is due. */
 static ReplayResult
-run(const char *projection, const Parked *found, int64 id, bool skip)
+run(const char *projection, const ParkedBrief *found, bool skip)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
 												  "wallet_projection replay",
@@ -233,7 +247,7 @@ run(const char *projection, const Parked *found, int64 id, bool skip)
 	WorkBegin(&work);
 	PG_TRY();
 	{
-		result = found != NULL ? claim_and_replay(&work, found, id, skip) :
+		result = found != NULL ? replay_found(&work, found, skip) :
 			replay_any_due(&work);
 	}
 	PG_FINALLY();
@@ -243,7 +257,6 @@ run(const char *projection, const Parked *found, int64 id, bool skip)
 	PG_END_TRY();
 	WorkClose(&work);
 	PopActiveSnapshot();
-	result.next_retry = ParkedNextRetry(projection);
 	MemoryContextSwitchTo(old);
 	if (result.message != NULL)
 		result.message = pstrdup(result.message);
@@ -251,9 +264,7 @@ run(const char *projection, const Parked *found, int64 id, bool skip)
 	return result;
 }
 
-/*
- * Try one parked key again that is due, in the current transaction.
- */
+/* Try one parked key again that is due, in the current transaction. */
 ReplayResult
 ReplayDue(const char *projection, const char *command, bool as_worker)
 {
@@ -265,7 +276,9 @@ ReplayDue(const char *projection, const char *command, bool as_worker)
 	result.next_retry = ParkedNextRetry(projection);
 	if (result.next_retry == 0 || result.next_retry > GetCurrentTimestamp())
 		return result;
-	return run(projection, NULL, 0, false);
+	result = run(projection, NULL, false);
+	result.next_retry = ParkedNextRetry(projection);
+	return result;
 }
 
 /*
@@ -276,6 +289,7 @@ ReplayResult
 ReplayKey(const char *projection, const char *key, int64 id, bool skip,
 		  const char *command)
 {
+	ParkedBrief found = {.id = id};
 	Parked	   *parked;
 
 	WorkCheckTransaction(command);
@@ -283,5 +297,7 @@ ReplayKey(const char *projection, const char *key, int64 id, bool skip,
 	parked = ParkedKey(projection, key);
 	if (parked == NULL || parked->id != id)
 		return too_late(parked);
-	return run(projection, parked, id, skip);
+	found.key = parked->key;
+	found.partition = parked->partition;
+	return run(projection, &found, skip);
 }
