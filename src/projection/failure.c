@@ -200,7 +200,7 @@ park_failures(Batch *batch)
 
 	if (batch->failures == NIL)
 		return;
-	batch->parking = ParkedCount(batch->projection->name) +
+	batch->parking = list_length(ParkedKeys(batch->projection->name)) +
 		list_length(batch->failures);
 	if (batch->parking > batch->projection->max_parked)
 	{

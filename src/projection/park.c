@@ -149,42 +149,21 @@ ParkedKeys(const char *projection)
 	return result;
 }
 
-int
-ParkedCount(const char *projection)
-{
-	Relation	catalog = CatalogOpen(PARKED_CATALOG, AccessShareLock);
-	SysScanDesc scan = CatalogScan(catalog, projection);
-	int			count = 0;
-
-	while (HeapTupleIsValid(systable_getnext(scan)))
-		count++;
-	systable_endscan(scan);
-	table_close(catalog, AccessShareLock);
-	return count;
-}
-
 /* When the next parked key is to be tried again; 0: none is. */
 TimestampTz
 ParkedNextRetry(const char *projection)
 {
-	Relation	catalog = CatalogOpen(PARKED_CATALOG, AccessShareLock);
-	SysScanDesc scan = CatalogScan(catalog, projection);
 	TimestampTz next = 0;
-	HeapTuple	tuple;
+	ListCell   *cell;
 
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	foreach(cell, ParkedKeys(projection))
 	{
-		bool		isnull;
-		TimestampTz at = DatumGetTimestampTz(heap_getattr(tuple,
-														  PARKED_CATALOG_NEXT_RETRY_AT,
-														  RelationGetDescr(catalog),
-														  &isnull));
+		const ParkedBrief *parked = lfirst(cell);
 
-		if (!isnull && (next == 0 || at < next))
-			next = at;
+		if (parked->next_retry_at != 0 &&
+			(next == 0 || parked->next_retry_at < next))
+			next = parked->next_retry_at;
 	}
-	systable_endscan(scan);
-	table_close(catalog, AccessShareLock);
 	return next;
 }
 

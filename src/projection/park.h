@@ -54,7 +54,6 @@ typedef struct Parked
 } Parked;
 
 extern List *ParkedKeys(const char *projection);
-extern int	ParkedCount(const char *projection);
 extern Parked *ParkedKey(const char *projection, const char *key);
 extern Parked *ParkedById(int64 id);
 extern TimestampTz ParkedNextRetry(const char *projection);
