@@ -111,18 +111,19 @@ sub worker_node
 		"shared_preload_libraries = 'wallet_projection'", @settings);
 }
 
-# The extension, the projection, initialized, and the oracle in a database; the
-# options are pairs for projection_set, or parameters (-name) of psql.
+# The extension (-extension => 0: it is there), the projection, initialized, and
+# the oracle in a database, as -role; the other pairs are for projection_set.
 sub install
 {
 	my ($node, $database, %options) = @_;
 	my $role = delete $options{-role} // $node->safe_psql('postgres', 'SELECT user');
+	my $extension = delete $options{-extension} // 1 ? 'CREATE EXTENSION wallet_projection;' : '';
 	my $set = join '',
 	  map { "SELECT projection_set('wallet_balance', '$_', '$options{$_}');\n" }
 	  sort keys %options;
 
 	$node->safe_psql($database // 'postgres', <<"SQL", extra_params => [ '-U', $role ]);
-CREATE EXTENSION wallet_projection;
+$extension
 ${set}SELECT projection_init('wallet_balance');
 $oracle
 $parked_oracle
