@@ -185,9 +185,11 @@ void
 BatchIsolate(Batch *batch, const ApplyScope *scope, FoldedKey *keys,
 			 int64 count)
 {
+	List	   *culprits = ApplyIsolated(scope, keys, count,
+									 batch->limits->first_try);
 	ListCell   *cell;
 
-	foreach(cell, ApplyIsolated(scope, keys, count))
+	foreach(cell, culprits)
 		isolate_key(batch, scope, lfirst(cell));
 	check_definition(batch);
 }

@@ -11,7 +11,8 @@
  *	  row that was at hand is left out; the keys before it are written again,
  *	  and then those after it.  So each key is written at most twice,
  *	  however many fail.  Where it is not known whose row it was (a deferred
- *	  constraint, an AFTER trigger), the keys are tried by halves.
+ *	  constraint, an AFTER trigger), the keys are tried in PARTS: more parts
+ *	  than two, as each round writes all keys of a part that fails in vain.
  *	- ApplyKey() takes one key that has failed, and applies as many of its
  *	  events as can be, reading them again by the stream's index on the
  *	  aggregate: a chunk of them in a subtransaction, half as many where that
@@ -33,6 +34,12 @@
 #include "handler/apply.h"
 #include "keyhash.h"
 #include "projection/isolate.h"
+
+/*
+ * Into how many parts keys are divided among which one must fail.  Each is a
+ * subtransaction; 64 of them are remembered cheaply by the server.
+ */
+#define PARTS 8
 
 /* Is an error the fault of the row that was being written? */
 bool
@@ -119,6 +126,9 @@ try_keys(const ApplyScope *scope, FoldedKey *keys, int64 count,
 		 const FoldEntry **culprit)
 {
 	MemoryContext context = CurrentMemoryContext;
+	MemoryContext attempt = AllocSetContextCreate(context,
+												  "wallet_projection attempt",
+												  ALLOCSET_DEFAULT_SIZES);
 	ResourceOwner owner = CurrentResourceOwner;
 	Apply	   *volatile apply = NULL;
 	ErrorData  *volatile error = NULL;
@@ -129,6 +139,8 @@ try_keys(const ApplyScope *scope, FoldedKey *keys, int64 count,
 	{
 		Snapshot	now = RegisterSnapshot(GetLatestSnapshot());
 
+		/* what a failure leaves behind goes with this */
+		MemoryContextSwitchTo(attempt);
 		apply = ApplyBegin(scope->projection->handler, scope->read_model, now);
 		write_keys(apply, keys, count);
 		ApplyEnd(apply);
@@ -147,6 +159,7 @@ try_keys(const ApplyScope *scope, FoldedKey *keys, int64 count,
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
+	MemoryContextDelete(attempt);
 	/* the table as a whole, or nobody's fault */
 	if (error != NULL && (apply == NULL || !ErrorIsOfKey(error->sqlerrcode)))
 		ReThrowError(error);
@@ -164,12 +177,30 @@ index_of(const FoldedKey *keys, int64 count, const FoldEntry *entry)
 	return -1;
 }
 
+static List *isolate(const ApplyScope *scope, FoldedKey *keys, int64 count,
+					 List *culprits);
+
+/* Write these keys in so many parts, each in a subtransaction. */
+static List *
+isolate_parts(const ApplyScope *scope, FoldedKey *keys, int64 count,
+			  int parts, List *culprits)
+{
+	int64		size = (count + parts - 1) / parts;
+
+	for (int64 done = 0; done < count; done += size)
+		culprits = isolate(scope, keys + done, Min(size, count - done),
+						   culprits);
+	return culprits;
+}
+
+/* Write these keys, if possible in one subtransaction. */
 static List *
 isolate(const ApplyScope *scope, FoldedKey *keys, int64 count, List *culprits)
 {
 	while (count > 0)
 	{
 		const FoldEntry *culprit;
+		const FoldEntry *entry;
 		ErrorData  *error;
 		int64		good;
 
@@ -180,19 +211,11 @@ isolate(const ApplyScope *scope, FoldedKey *keys, int64 count, List *culprits)
 		FreeErrorData(error);
 		good = count == 1 ? 0 : index_of(keys, count, culprit);
 		if (good < 0)
-		{
-			/* nobody knows whose it was */
-			good = count / 2;
-			culprits = isolate(scope, keys, good, culprits);
-		}
-		else
-		{
-			const FoldEntry *entry = keys[good].entry;
-
-			culprits = isolate(scope, keys, good, culprits);
-			culprits = lappend(culprits, unconstify(FoldEntry *, entry));
-			good = index_of(keys, count, entry) + 1;
-		}
+			return isolate_parts(scope, keys, count, PARTS, culprits);
+		entry = keys[good].entry;
+		culprits = isolate(scope, keys, good, culprits);
+		culprits = lappend(culprits, unconstify(FoldEntry *, entry));
+		good = index_of(keys, count, entry) + 1;
 		keys += good;
 		count -= good;
 	}
@@ -201,12 +224,13 @@ isolate(const ApplyScope *scope, FoldedKey *keys, int64 count, List *culprits)
 
 /*
  * Write all keys but those that cannot be, which are returned: a list of
- * FoldEntry.
+ * FoldEntry.  first_try: it may well be that none fails.
  */
 List *
-ApplyIsolated(const ApplyScope *scope, FoldedKey *keys, int64 count)
+ApplyIsolated(const ApplyScope *scope, FoldedKey *keys, int64 count,
+			  bool first_try)
 {
-	return isolate(scope, keys, count, NIL);
+	return isolate_parts(scope, keys, count, first_try ? 1 : PARTS, NIL);
 }
 
 /*

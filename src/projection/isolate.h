@@ -44,7 +44,7 @@ extern bool ErrorIsOfKey(int sqlerrcode);
 extern bool ErrorIsOfDefinition(int sqlerrcode);
 extern void ApplyAll(const ApplyScope *scope, FoldedKey *keys, int64 count);
 extern List *ApplyIsolated(const ApplyScope *scope, FoldedKey *keys,
-						   int64 count);
+						   int64 count, bool first_try);
 extern bool KeyTaskWants(const KeyTask *task, int64 no);
 extern int64 CountKey(const ApplyScope *scope, const KeyTask *task);
 extern KeyOutcome ApplyKey(const ApplyScope *scope, const KeyTask *task);

@@ -43,7 +43,7 @@ run_batches(const char *name, BatchLimits *limits, int64 max_events)
 		return total;
 
 	/* an error must not take the caller's transaction with it */
-	limits->isolate = true;
+	limits->isolate = limits->first_try = true;
 	do
 	{
 		CHECK_FOR_INTERRUPTS();

@@ -7,7 +7,7 @@ use FindBin;
 use lib $FindBin::RealBin;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use WalletTest;
+use WalletTest qw(:DEFAULT query);
 
 plan skip_all => 'there is no /proc' unless -r "/proc/$$/status";
 
@@ -60,8 +60,40 @@ SQL
 my $unbounded = growth('256MB');
 my $bounded = growth('2MB');
 
+# By how much it grows when so many wallets of a batch fail.
+sub growth_with_failures
+{
+	my ($failing) = @_;
+	my $session = $node->background_psql('postgres');
+	my $pid = backend_pid($session);
+
+	$session->query_safe("SELECT projection_reset('wallet_balance')");
+	$session->query_safe("SELECT projection_run('wallet_balance', 1000)");
+	$session->query_safe(
+		"ALTER TABLE wallet_balances ADD CHECK (right(wallet_id, 2) <> '77') NOT VALID")
+	  if $failing;
+
+	my $before = peak($pid);
+	$session->query_safe("SELECT projection_run('wallet_balance')");
+	my $growth = peak($pid) - $before;
+
+	is($session->query_safe('SELECT count(*) FROM projection_dead_letters'),
+		$failing, "$failing keys fail");
+	$session->quit;
+	note "grew by $growth kB";
+	return $growth;
+}
+
 cmp_ok($unbounded, '>', 30_000, 'so many wallets would take much');
 cmp_ok($bounded, '<', 16_000, 'but take no more than they may, but for a cache');
+
+query("SELECT projection_set('wallet_balance', 'max_parked', '2000')");
+
+my $clean = growth_with_failures(0);
+my $failing = growth_with_failures(1990);
+
+# the server keeps 8 kB for some subtransactions, of which each key takes two or three
+cmp_ok($failing, '<', $clean + 50_000, 'keys that fail leave little in memory');
 
 $node->stop;
 done_testing();
