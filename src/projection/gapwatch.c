@@ -151,8 +151,9 @@ GapsWatch(const char *projection, const Claims *claims,
 	watch->last_number = settlement->last_number;
 	watch->writers.count = writers->count;
 	watch->writers.ids = palloc_array(VirtualTransactionId, writers->count + 1);
-	memcpy(watch->writers.ids, writers->ids,
-		   writers->count * sizeof(VirtualTransactionId));
+	if (writers->count > 0)
+		memcpy(watch->writers.ids, writers->ids,
+			   writers->count * sizeof(VirtualTransactionId));
 	watch->count = claims->count;
 	watch->claims = palloc_array(Claim, watch->count);
 	for (int i = 0; i < watch->count; i++)
