@@ -102,6 +102,29 @@ is(query('SELECT projection, activity FROM projection_status ORDER BY 1'),
 query("SELECT projection_start('copy')");
 both_exact('both started');
 
+# one is stopped while the worker, which was about to come to it, is held up by
+# the other one; as it may have come to it already, it is tried again
+my $left = 't';
+foreach (1 .. 10)
+{
+	my $holder = $node->background_psql('postgres');
+
+	$holder->query_safe('BEGIN; LOCK TABLE wallet_copy IN SHARE MODE');
+	query("SELECT wallet_credit('w2', 1)");
+	wait_until("SELECT count(*) = 1 FROM pg_locks WHERE relation = 'wallet_copy'::regclass AND NOT granted");
+	query("SELECT projection_stop('wallet_balance')");
+	$left = query("SELECT projection_wait('wallet_balance', '0')");
+	$holder->query_safe('COMMIT');
+	$holder->quit;
+	last if $left eq 'f';
+	query("SELECT projection_start('wallet_balance')");
+}
+is($left, 'f', 'it is stopped before the worker comes to it');
+is(query("SELECT projection_wait('copy', '60 s')"), 't', 'the worker goes on');
+is(query("SELECT projection_wait('wallet_balance', '0.3 s')"), 'f', 'and leaves it alone');
+query("SELECT projection_start('wallet_balance')");
+both_exact('it is started again');
+
 # one is broken, the other is not
 query('ALTER TABLE wallet_copy RENAME total_credits TO gone');
 query("SELECT wallet_credit('w1', 8)");
