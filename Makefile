@@ -35,6 +35,7 @@ OBJS = \
 	src/projection/claim.o \
 	src/projection/consume.o \
 	src/projection/dead_letter.o \
+	src/projection/definition.o \
 	src/projection/failure.o \
 	src/projection/gapwatch.o \
 	src/projection/isolate.o \

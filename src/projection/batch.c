@@ -167,8 +167,11 @@ batch_read(Batch *batch)
 static void
 batch_apply(Batch *batch)
 {
-	ApplyScope	scope = {batch->projection, batch->stream,
-	batch->work.read_model, batch->snapshot};
+	ApplyScope	scope = {.projection = batch->projection,
+		.stream = batch->stream,
+		.read_model = batch->work.read_model,
+		.snapshot = batch->snapshot,
+	.own = !batch->limits->callers_transaction};
 	int64		count;
 	FoldedKey  *keys;
 

@@ -24,7 +24,7 @@ typedef struct BatchLimits
 	int64		events;			/* applied at most; 0: as memory allows */
 	bool		sized;			/* and at most the projection's batch_size */
 	bool		isolate;		/* find out which keys fail, and park them */
-	bool		first_try;		/* nothing says yet that one will */
+	bool		callers_transaction;	/* it is not ended after the batch */
 	bool		stop_on_failure;	/* rather than park a key */
 	bool		as_worker;		/* do nothing where the projection is stopped or
 								 * locked */

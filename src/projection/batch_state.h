@@ -1,6 +1,7 @@
 /*
  * batch_state.h
- *		What the parts of a batch share: batch.c, claim.c and failure.c.
+ *		What the parts of a batch share: batch.c, claim.c,
+ *		failure.c and definition.c.
  */
 #ifndef WALLET_PROJECTION_BATCH_STATE_H
 #define WALLET_PROJECTION_BATCH_STATE_H
@@ -16,6 +17,7 @@ typedef struct BatchFailure
 {
 	const FoldEntry *entry;
 	KeyFailure	failure;
+	int64		applied;		/* events of the key, before that one */
 	bool		counted;		/* waiting is known; or it is what the fold has
 								 * left out */
 	int64		waiting;
@@ -71,5 +73,9 @@ extern void BatchPassOverParked(Batch *batch);
 extern void BatchIsolate(Batch *batch, const ApplyScope *scope,
 						 FoldedKey *keys, int64 count);
 extern void BatchPark(Batch *batch);
+
+/* definition.c */
+extern void BatchCheckDefinition(const Batch *batch, const ApplyScope *scope,
+								 const FoldedKey *keys, int64 count);
 
 #endif							/* WALLET_PROJECTION_BATCH_STATE_H */

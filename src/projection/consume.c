@@ -135,7 +135,8 @@ attempt(Consumer *consumer, Served *served, Attempt *attempt)
 		if (attempt->limits != NULL)
 			attempt->batch = BatchRun(served->name, attempt->limits);
 		else
-			attempt->replay = ReplayDue(served->name, COMMAND, false);
+			attempt->replay = ReplayDue(served->name, COMMAND,
+										REPLAY_BY_CONSUMER);
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -241,6 +242,14 @@ serve(Consumer *consumer, Served *served)
 		consumer->worked = true;
 }
 
+/* Is the message limit reached? */
+static bool
+is_full(const Consumer *consumer)
+{
+	return consumer->message_limit > 0 &&
+		consumer->applied >= consumer->message_limit;
+}
+
 /* Go round once; true if there was something to do. */
 static bool
 go_round(Consumer *consumer)
@@ -254,8 +263,7 @@ go_round(Consumer *consumer)
 		Served	   *served = lfirst(cell);
 
 		CHECK_FOR_INTERRUPTS();
-		if (consumer->message_limit > 0 &&
-			consumer->applied >= consumer->message_limit)
+		if (is_full(consumer))
 			break;
 		if (!ServedIsDue(served))
 			continue;
@@ -263,7 +271,7 @@ go_round(Consumer *consumer)
 		ServedLook(served);
 		if (ServedRetryIsDue(served))
 			retry(consumer, served);
-		if (ServedIsDue(served))
+		if (ServedIsDue(served) && !is_full(consumer))
 			serve(consumer, served);
 	}
 	return consumer->worked;
@@ -277,8 +285,7 @@ is_finished(Consumer *consumer)
 	ErrorData  *error = NULL;
 	ListCell   *cell;
 
-	if (consumer->message_limit > 0 &&
-		consumer->applied >= consumer->message_limit)
+	if (is_full(consumer))
 		return true;
 	if (GetCurrentTimestamp() >= consumer->deadline)
 		return true;

@@ -11,6 +11,7 @@
 
 #include "errors.h"
 #include "keyhash.h"
+#include "keylock.h"
 #include "projection/batch_state.h"
 
 /* The key's bytes with a terminating zero. */
@@ -32,7 +33,7 @@ raise_failure(const Batch *batch, const FoldEntry *entry,
 		detail = psprintf("%d keys are parked already or would be now; the option \"max_parked\" is %d.",
 						  batch->parking, limit);
 	else if (detail == NULL)
-		detail = "Nothing was changed; the projection stands before this event.";
+		detail = "Nothing of its batch was applied.";
 	ereport(ERROR,
 			(errcode(failure->sqlerrcode),
 			 errmsg("projection \"%s\" cannot apply event %lld of stream \"%s\" to %s \"%s\": %s",
@@ -70,6 +71,19 @@ add_failure(Batch *batch, const FoldEntry *entry)
 	return failure;
 }
 
+/* An error if so many keys would be parked that none may be. */
+static void
+check_limit(Batch *batch, int parking)
+{
+	const BatchFailure *first;
+
+	if (parking <= batch->projection->max_parked)
+		return;
+	batch->parking = parking;
+	first = linitial(batch->failures);
+	raise_failure(batch, first->entry, &first->failure);
+}
+
 /* FoldRefused: this event cannot be folded */
 void
 BatchRefuse(void *arg, FoldEntry *entry, const Event *event,
@@ -88,6 +102,7 @@ BatchRefuse(void *arg, FoldEntry *entry, const Event *event,
 	if (!batch->may_park)
 		raise_failure(batch, entry, &failure);
 	add_failure(batch, entry)->failure = failure;
+	check_limit(batch, list_length(batch->failures));
 }
 
 /* The parked keys of our partitions: their events are passed over. */
@@ -140,41 +155,20 @@ isolate_key(Batch *batch, const ApplyScope *scope, const FoldEntry *entry)
 	failure = add_failure(batch, entry);
 	failure->failure = outcome.failure;
 	failure->counted = true;
+	failure->applied = outcome.applied;
 	failure->waiting = outcome.waiting;
 }
 
-/*
- * If every key of a batch has failed because something is missing or not
- * allowed, the fault is not the keys': raise the error.
- */
+/* So many keys have failed that the others were not written. */
 static void
-check_definition(const Batch *batch)
+refuse_many(const Batch *batch, int count)
 {
-	const KeyFailure *failure = NULL;
-	ListCell   *cell;
-
-	if (batch->events > 0)
-		return;
-	foreach(cell, batch->failures)
-	{
-		const BatchFailure *each = lfirst(cell);
-
-		/* what the fold has refused says nothing of the others */
-		if (!each->counted)
-			continue;
-		if (!ErrorIsOfDefinition(each->failure.sqlerrcode))
-			return;
-		failure = &each->failure;
-	}
-	if (failure != NULL)
-		ereport(ERROR,
-				(errcode(failure->sqlerrcode),
-				 errmsg("projection \"%s\" cannot apply any event: %s",
-						batch->projection->name, failure->message),
-				 failure->detail ? errdetail_internal("%s", failure->detail) : 0,
-				 errhint("%s", failure->hint ? failure->hint :
-						 "Look at the read model's triggers and constraints. It is tried again by itself."),
-				 failure->context ? errcontext("%s", failure->context) : 0));
+	ereport(ERROR,
+			(errcode(ERRCODE_BAD_EVENT),
+			 errmsg("projection \"%s\" cannot apply a batch: %d keys have failed",
+					batch->projection->name, count),
+			 errdetail("The option \"max_parked\" is %d.",
+					   batch->projection->max_parked)));
 }
 
 /*
@@ -186,12 +180,19 @@ BatchIsolate(Batch *batch, const ApplyScope *scope, FoldedKey *keys,
 			 int64 count)
 {
 	List	   *culprits = ApplyIsolated(scope, keys, count,
-									 batch->limits->first_try);
+									 batch->limits->callers_transaction);
 	ListCell   *cell;
 
 	foreach(cell, culprits)
+	{
 		isolate_key(batch, scope, lfirst(cell));
-	check_definition(batch);
+		if (list_length(batch->failures) > batch->projection->max_parked)
+			break;
+	}
+	if (cell == NULL && ApplyGivesUp(scope, culprits))
+		refuse_many(batch, list_length(culprits));
+	BatchCheckDefinition(batch, scope, keys, count);
+	check_limit(batch, list_length(batch->failures));
 }
 
 /* Park the keys that have failed. */
@@ -202,14 +203,10 @@ park_failures(Batch *batch)
 
 	if (batch->failures == NIL)
 		return;
-	batch->parking = list_length(ParkedKeys(batch->projection->name)) +
-		list_length(batch->failures);
-	if (batch->parking > batch->projection->max_parked)
-	{
-		const BatchFailure *first = linitial(batch->failures);
-
-		raise_failure(batch, first->entry, &first->failure);
-	}
+	/* others who park keys wait, so that all of them are counted */
+	KeyLock(KEYLOCK_ERROR, batch->projection->name, ExclusiveLock);
+	check_limit(batch, list_length(ParkedKeys(batch->projection->name)) +
+				list_length(batch->failures));
 	foreach(cell, batch->failures)
 	{
 		const BatchFailure *failure = lfirst(cell);

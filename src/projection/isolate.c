@@ -25,7 +25,9 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "commands/trigger.h"
 #include "miscadmin.h"
+#include "nodes/makefuncs.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
@@ -41,16 +43,22 @@
  */
 #define PARTS 8
 
+/* culprits that may turn out to be none */
+#define SPARE 100
+
 /* Is an error the fault of the row that was being written? */
 bool
 ErrorIsOfKey(int sqlerrcode)
 {
+	/* of class 55 only these come from what others do */
+	if (sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
+		sqlerrcode == ERRCODE_OBJECT_IN_USE)
+		return false;
 	switch (ERRCODE_TO_CATEGORY(sqlerrcode))
 	{
 		case MAKE_SQLSTATE('2', '5', '0', '0', '0'):	/* read-only */
 		case MAKE_SQLSTATE('4', '0', '0', '0', '0'):	/* rollback */
 		case MAKE_SQLSTATE('5', '3', '0', '0', '0'):	/* no resources */
-		case MAKE_SQLSTATE('5', '5', '0', '0', '0'):	/* lock time-out */
 		case MAKE_SQLSTATE('5', '7', '0', '0', '0'):	/* cancel, shutdown */
 		case MAKE_SQLSTATE('5', '8', '0', '0', '0'):	/* I/O */
 		case MAKE_SQLSTATE('X', 'X', '0', '0', '0'):	/* internal */
@@ -58,23 +66,6 @@ ErrorIsOfKey(int sqlerrcode)
 			return false;
 	}
 	return true;
-}
-
-/*
- * Does the error say that something is missing, or not allowed?  If it hits
- * every key, it is none of theirs.
- */
-bool
-ErrorIsOfDefinition(int sqlerrcode)
-{
-	switch (ERRCODE_TO_CATEGORY(sqlerrcode))
-	{
-		case MAKE_SQLSTATE('0', 'A', '0', '0', '0'):	/* not supported */
-		case MAKE_SQLSTATE('3', 'F', '0', '0', '0'):	/* no such schema */
-		case MAKE_SQLSTATE('4', '2', '0', '0', '0'):	/* names and rights */
-			return true;
-	}
-	return false;
 }
 
 /* Write these keys; an error for the first that cannot be, in apply. */
@@ -89,6 +80,19 @@ write_keys(Apply *apply, FoldedKey *keys, int64 count)
 				 errmsg("%s", reason)));
 }
 
+/*
+ * Have what triggers have deferred checked while it is known whose it is: at
+ * commit it would be the whole batch's error.
+ */
+static void
+check_deferred(const ApplyScope *scope)
+{
+	ConstraintsSetStmt *all = makeNode(ConstraintsSetStmt);
+
+	if (scope->own)
+		AfterTriggerSetState(all);
+}
+
 /* Write all keys, in no subtransaction of our own. */
 void
 ApplyAll(const ApplyScope *scope, FoldedKey *keys, int64 count)
@@ -98,6 +102,7 @@ ApplyAll(const ApplyScope *scope, FoldedKey *keys, int64 count)
 
 	write_keys(apply, keys, count);
 	ApplyEnd(apply);
+	check_deferred(scope);
 }
 
 /* Whose row was it?  A row that is there already has a message of its own. */
@@ -144,6 +149,7 @@ try_keys(const ApplyScope *scope, FoldedKey *keys, int64 count,
 		apply = ApplyBegin(scope->projection->handler, scope->read_model, now);
 		write_keys(apply, keys, count);
 		ApplyEnd(apply);
+		check_deferred(scope);
 		UnregisterSnapshot(now);
 		ReleaseCurrentSubTransaction();
 	}
@@ -177,6 +183,16 @@ index_of(const FoldedKey *keys, int64 count, const FoldEntry *entry)
 	return -1;
 }
 
+/*
+ * Have so many keys failed that it is of no use to go on?  Some that failed
+ * among others go well alone.
+ */
+bool
+ApplyGivesUp(const ApplyScope *scope, const List *culprits)
+{
+	return list_length(culprits) > scope->projection->max_parked + SPARE;
+}
+
 static List *isolate(const ApplyScope *scope, FoldedKey *keys, int64 count,
 					 List *culprits);
 
@@ -187,7 +203,9 @@ isolate_parts(const ApplyScope *scope, FoldedKey *keys, int64 count,
 {
 	int64		size = (count + parts - 1) / parts;
 
-	for (int64 done = 0; done < count; done += size)
+	for (int64 done = 0;
+		 done < count && !ApplyGivesUp(scope, culprits);
+		 done += size)
 		culprits = isolate(scope, keys + done, Min(size, count - done),
 						   culprits);
 	return culprits;
@@ -197,7 +215,7 @@ isolate_parts(const ApplyScope *scope, FoldedKey *keys, int64 count,
 static List *
 isolate(const ApplyScope *scope, FoldedKey *keys, int64 count, List *culprits)
 {
-	while (count > 0)
+	while (count > 0 && !ApplyGivesUp(scope, culprits))
 	{
 		const FoldEntry *culprit;
 		const FoldEntry *entry;
@@ -224,12 +242,13 @@ isolate(const ApplyScope *scope, FoldedKey *keys, int64 count, List *culprits)
 
 /*
  * Write all keys but those that cannot be, which are returned: a list of
- * FoldEntry.  first_try: it may well be that none fails.
+ * FoldEntry; where ApplyGivesUp(), others are not written either.
  */
 List *
 ApplyIsolated(const ApplyScope *scope, FoldedKey *keys, int64 count,
 			  bool first_try)
 {
+	/* where nothing says yet that one fails, all at once */
 	return isolate_parts(scope, keys, count, first_try ? 1 : PARTS, NIL);
 }
 

@@ -15,6 +15,8 @@ typedef struct ApplyScope
 	const Stream *stream;
 	Relation	read_model;
 	Snapshot	snapshot;		/* by which events are read */
+	bool		own;			/* the transaction is not a caller's, who has
+								 * deferred constraints of his own */
 } ApplyScope;
 
 /* The events of one key that are to be applied. */
@@ -45,6 +47,7 @@ extern bool ErrorIsOfDefinition(int sqlerrcode);
 extern void ApplyAll(const ApplyScope *scope, FoldedKey *keys, int64 count);
 extern List *ApplyIsolated(const ApplyScope *scope, FoldedKey *keys,
 						   int64 count, bool first_try);
+extern bool ApplyGivesUp(const ApplyScope *scope, const List *culprits);
 extern bool KeyTaskWants(const KeyTask *task, int64 no);
 extern int64 CountKey(const ApplyScope *scope, const KeyTask *task);
 extern KeyOutcome ApplyKey(const ApplyScope *scope, const KeyTask *task);

@@ -149,21 +149,29 @@ ParkedKeys(const char *projection)
 	return result;
 }
 
-/* When the next parked key is to be tried again; 0: none is. */
+/*
+ * When the next parked key is to be tried again; 0: none is.  Asked often:
+ * leaves nothing in memory.
+ */
 TimestampTz
 ParkedNextRetry(const char *projection)
 {
+	Relation	catalog = CatalogOpen(PARKED_CATALOG, AccessShareLock);
+	SysScanDesc scan = CatalogScan(catalog, projection);
 	TimestampTz next = 0;
-	ListCell   *cell;
+	HeapTuple	tuple;
 
-	foreach(cell, ParkedKeys(projection))
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		const ParkedBrief *parked = lfirst(cell);
+		bool		isnull;
+		Datum		at = heap_getattr(tuple, PARKED_CATALOG_NEXT_RETRY_AT,
+									  RelationGetDescr(catalog), &isnull);
 
-		if (parked->next_retry_at != 0 &&
-			(next == 0 || parked->next_retry_at < next))
-			next = parked->next_retry_at;
+		if (!isnull && (next == 0 || DatumGetTimestampTz(at) < next))
+			next = DatumGetTimestampTz(at);
 	}
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
 	return next;
 }
 

@@ -108,11 +108,11 @@ park_again(Work *work, Parked *parked, const KeyOutcome *outcome)
  * without the failed one, which is written down.
  */
 static ReplayResult
-replay(Work *work, const Claim *claim, Parked *parked, bool skip)
+replay(Work *work, const Claim *claim, Parked *parked, bool skip, bool own)
 {
 	NumberSet	skipped = SkippedEvents(work->projection->name);
 	ApplyScope	scope = {.projection = work->projection,.stream = work->stream,
-	.read_model = work->read_model};
+	.read_model = work->read_model,.own = own};
 	KeyTask		task = {.key = parked->key,.passed = true,
 		.from_version = parked->failure.version,
 		.from_no = parked->failure.no,
@@ -149,11 +149,21 @@ replay(Work *work, const Claim *claim, Parked *parked, bool skip)
 	return result;
 }
 
-/* Somebody was faster: what has become of the key? */
+/*
+ * Somebody was faster: what has become of the key?  If it is free, a replay has
+ * nothing left to do; but an event that was to be skipped is applied.
+ */
 static ReplayResult
-too_late(const Parked *now)
+too_late(const Parked *now, int64 id, bool skip)
 {
 	ReplayResult result = {.outcome = REPLAY_HEALED};
+
+	if (skip)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("dead letter %lld does not exist any more",
+						(long long) id),
+				 errdetail("It was replayed or deleted meanwhile.")));
 
 	if (now != NULL)
 	{
@@ -179,16 +189,16 @@ replay_found(Work *work, const ParkedBrief *found, bool skip)
 		elog(ERROR, "partition %d of projection \"%s\" does not exist",
 			 found->partition, work->projection->name);
 	if (parked != NULL && parked->id == found->id)
-		result = replay(work, &claims.claims[0], parked, skip);
+		result = replay(work, &claims.claims[0], parked, skip, false);
 	else
-		result = too_late(parked);
+		result = too_late(parked, found->id, skip);
 	PartitionsRelease(&claims);
 	return result;
 }
 
 /* The same for a key that is due, if nobody holds its partition. */
 static ReplayResult
-replay_due(Work *work, const ParkedBrief *found)
+replay_due(Work *work, const ParkedBrief *found, bool own)
 {
 	ReplayResult result = {.outcome = REPLAY_NOTHING};
 	Claims		claims = PartitionClaim(work->projection, found->partition, false);
@@ -199,7 +209,7 @@ replay_due(Work *work, const ParkedBrief *found)
 
 		if (parked != NULL && parked->next_retry_at != 0 &&
 			parked->next_retry_at <= GetCurrentTimestamp())
-			result = replay(work, &claims.claims[0], parked, false);
+			result = replay(work, &claims.claims[0], parked, false, own);
 	}
 	PartitionsRelease(&claims);
 	return result;
@@ -210,7 +220,7 @@ replay_due(Work *work, const ParkedBrief *found)
  * always raises an error does not keep the others waiting.
  */
 static ReplayResult
-replay_any_due(Work *work)
+replay_any_due(Work *work, bool own)
 {
 	ReplayResult result = {0};
 	TimestampTz now = GetCurrentTimestamp();
@@ -224,7 +234,7 @@ replay_any_due(Work *work)
 
 		if (parked->next_retry_at == 0 || parked->next_retry_at > now)
 			continue;
-		result = replay_due(work, parked);
+		result = replay_due(work, parked, own);
 		if (result.outcome != REPLAY_NOTHING)
 			break;
 	}
@@ -233,7 +243,7 @@ replay_any_due(Work *work)
 
 /* With found NULL: whatever is due. */
 static ReplayResult
-run(const char *projection, const ParkedBrief *found, bool skip)
+run(const char *projection, const ParkedBrief *found, bool skip, bool own)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
 												  "wallet_projection replay",
@@ -248,7 +258,7 @@ run(const char *projection, const ParkedBrief *found, bool skip)
 	PG_TRY();
 	{
 		result = found != NULL ? replay_found(&work, found, skip) :
-			replay_any_due(&work);
+			replay_any_due(&work, own);
 	}
 	PG_FINALLY();
 	{
@@ -266,17 +276,18 @@ run(const char *projection, const ParkedBrief *found, bool skip)
 
 /* Try one parked key again that is due, in the current transaction. */
 ReplayResult
-ReplayDue(const char *projection, const char *command, bool as_worker)
+ReplayDue(const char *projection, const char *command, ReplayCaller caller)
 {
 	ReplayResult result = {0};
 
 	WorkCheckTransaction(command);
-	if (WorkLockProjection(projection, as_worker) != WORK_LOCKED)
+	result.next_retry = ParkedNextRetry(projection);
+	if (WorkLockProjection(projection, caller == REPLAY_BY_WORKER) != WORK_LOCKED)
 		return result;
 	result.next_retry = ParkedNextRetry(projection);
 	if (result.next_retry == 0 || result.next_retry > GetCurrentTimestamp())
 		return result;
-	result = run(projection, NULL, false);
+	result = run(projection, NULL, false, caller != REPLAY_BY_SESSION);
 	result.next_retry = ParkedNextRetry(projection);
 	return result;
 }
@@ -296,8 +307,8 @@ ReplayKey(const char *projection, const char *key, int64 id, bool skip,
 	(void) WorkLockProjection(projection, false);
 	parked = ParkedKey(projection, key);
 	if (parked == NULL || parked->id != id)
-		return too_late(parked);
+		return too_late(parked, id, skip);
 	found.key = parked->key;
 	found.partition = parked->partition;
-	return run(projection, &found, skip);
+	return run(projection, &found, skip, false);
 }

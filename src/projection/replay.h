@@ -14,6 +14,13 @@ typedef enum ReplayOutcome
 	REPLAY_FAILED				/* its next event has failed again */
 } ReplayOutcome;
 
+typedef enum ReplayCaller
+{
+	REPLAY_BY_SESSION,			/* in a transaction of its own making */
+	REPLAY_BY_CONSUMER,			/* in one of ours */
+	REPLAY_BY_WORKER			/* also, and only of what is started */
+} ReplayCaller;
+
 typedef struct ReplayResult
 {
 	ReplayOutcome outcome;
@@ -24,7 +31,7 @@ typedef struct ReplayResult
 } ReplayResult;
 
 extern ReplayResult ReplayDue(const char *projection, const char *command,
-							  bool as_worker);
+							  ReplayCaller caller);
 extern ReplayResult ReplayKey(const char *projection, const char *key,
 							  int64 id, bool skip, const char *command);
 

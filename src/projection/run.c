@@ -36,14 +36,15 @@ run_batches(const char *name, BatchLimits *limits, int64 max_events)
 	do
 	{
 		CHECK_FOR_INTERRUPTS();
-		replay = ReplayDue(name, limits->command, false);
+		replay = ReplayDue(name, limits->command, REPLAY_BY_SESSION);
 		total += replay.events;
-	} while (replay.outcome != REPLAY_NOTHING);
+	} while (replay.outcome != REPLAY_NOTHING &&
+			 (max_events == 0 || total < max_events));
 	if (max_events > 0 && total >= max_events)
 		return total;
 
 	/* an error must not take the caller's transaction with it */
-	limits->isolate = limits->first_try = true;
+	limits->isolate = limits->callers_transaction = true;
 	do
 	{
 		CHECK_FOR_INTERRUPTS();

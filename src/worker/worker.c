@@ -385,7 +385,7 @@ run_replay(Served *served)
 		return;
 	worker.at_hand = served;
 	worker.replaying = true;
-	result = ReplayDue(served->name, COMMAND, true);
+	result = ReplayDue(served->name, COMMAND, REPLAY_BY_WORKER);
 	commit();
 	worker.replaying = false;
 	worker.at_hand = NULL;
