@@ -82,7 +82,8 @@ write_keys(Apply *apply, FoldedKey *keys, int64 count)
 
 /*
  * Have what triggers have deferred checked while it is known whose it is: at
- * commit it would be the whole batch's error.
+ * commit it would be the whole batch's error.  Where we are not the owner
+ * himself the server does not defer anything, and it is checked at once.
  */
 static void
 check_deferred(const ApplyScope *scope)
@@ -93,12 +94,19 @@ check_deferred(const ApplyScope *scope)
 		AfterTriggerSetState(all);
 }
 
+static Apply *
+begin_apply(const ApplyScope *scope, Snapshot snapshot)
+{
+	if (InSecurityRestrictedOperation())
+		check_deferred(scope);
+	return ApplyBegin(scope->projection->handler, scope->read_model, snapshot);
+}
+
 /* Write all keys, in no subtransaction of our own. */
 void
 ApplyAll(const ApplyScope *scope, FoldedKey *keys, int64 count)
 {
-	Apply	   *apply = ApplyBegin(scope->projection->handler,
-								   scope->read_model, scope->snapshot);
+	Apply	   *apply = begin_apply(scope, scope->snapshot);
 
 	write_keys(apply, keys, count);
 	ApplyEnd(apply);
@@ -146,7 +154,7 @@ try_keys(const ApplyScope *scope, FoldedKey *keys, int64 count,
 
 		/* what a failure leaves behind goes with this */
 		MemoryContextSwitchTo(attempt);
-		apply = ApplyBegin(scope->projection->handler, scope->read_model, now);
+		apply = begin_apply(scope, now);
 		write_keys(apply, keys, count);
 		ApplyEnd(apply);
 		check_deferred(scope);

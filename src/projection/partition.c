@@ -136,7 +136,10 @@ compare_heads(const void *a, const void *b)
 	return x->partition - y->partition;
 }
 
-/* The positions as last committed, in order of their heads; no locks. */
+/*
+ * The positions as last committed, in order of their heads.  No row is locked;
+ * the table is, so that nobody moves the rows before they are claimed.
+ */
 Claim *
 PartitionsPeek(const Projection *projection, int *count)
 {
@@ -156,7 +159,7 @@ PartitionsPeek(const Projection *projection, int *count)
 		read_claim(&claims[(*count)++], projection, values, &tuple->t_self);
 	}
 	systable_endscan(scan);
-	table_close(catalog, AccessShareLock);
+	table_close(catalog, NoLock);
 	qsort(claims, *count, sizeof(Claim), compare_heads);
 	return claims;
 }

@@ -27,6 +27,15 @@ static const RetryPolicy batch_retry = {
 /* other consumers may have parked keys: how often that is looked up, in ms */
 #define LOOK_INTERVAL 10000
 
+/* how long a worker's batch should take at most, in ms; events of the first */
+#define BATCH_TIME	300
+#define BATCH_BEGIN 256
+#define BATCH_MIN	8
+
+/* times that a lock is waited for in vain before it is a failure; ms between */
+#define LOCK_TRIES	4
+#define LOCK_DELAY	250
+
 /* How long to wait after so many failures in a row, in milliseconds. */
 static int
 draw_delay(int failures)
@@ -38,7 +47,46 @@ draw_delay(int failures)
 bool
 ServedIsDue(const Served *served)
 {
-	return served->failures == 0 || GetCurrentTimestamp() >= served->next_try;
+	return GetCurrentTimestamp() >= served->next_try;
+}
+
+/*
+ * How many events a batch may have to be done in about BATCH_TIME.  While it
+ * runs, the other projections of the channel wait, and so does who wants the
+ * database for himself.  Triggers may make a single row take long.
+ */
+int64
+ServedBatchSize(const Served *served)
+{
+	return served->batch_size == 0 ? BATCH_BEGIN : served->batch_size;
+}
+
+/* A batch took so long: learn from it. */
+void
+ServedTook(Served *served, int64 events, long milliseconds)
+{
+	int64		quick;
+
+	if (events == 0)
+		return;
+	quick = events * BATCH_TIME / Max(milliseconds, 1);
+	served->batch_size = Max(Min(quick, Max(2 * events, BATCH_BEGIN)),
+							 BATCH_MIN);
+}
+
+/*
+ * Its batch has waited for a lock in vain.  True: leave it alone for a moment
+ * and say nothing; false, after some times: it is a failure.
+ */
+bool
+ServedIsLocked(Served *served)
+{
+	if (served->lock_timeouts >= LOCK_TRIES)
+		return false;
+	served->lock_timeouts++;
+	served->next_try = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+												   LOCK_DELAY);
+	return true;
 }
 
 /* Look up when its next parked key is to be tried again, now and then. */
@@ -123,6 +171,7 @@ ServedFailed(Served *served, ErrorData *error)
 void
 ServedWell(Served *served)
 {
+	served->next_try = 0;
 	if (served->error != NULL)
 		FreeErrorData(served->error);
 	served->error = NULL;

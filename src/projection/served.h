@@ -19,13 +19,19 @@ typedef struct Served
 	TimestampTz looked_at;		/* when that was looked up */
 	int			retry_failures; /* in a row, that were no event's fault */
 	TimestampTz no_retry_before;	/* if there were */
+	int64		batch_size;		/* events that a batch may have to be quick; 0:
+								 * nothing is known yet */
+	int			lock_timeouts;	/* in a row */
 	int			failures;		/* of whole batches, in a row */
 	int			delay;			/* after the last of them, in milliseconds */
-	TimestampTz next_try;		/* not before then, if failures > 0 */
+	TimestampTz next_try;		/* not before then */
 	ErrorData  *error;			/* the last one, if failures > 0 */
 } Served;
 
 extern bool ServedIsDue(const Served *served);
+extern int64 ServedBatchSize(const Served *served);
+extern void ServedTook(Served *served, int64 events, long milliseconds);
+extern bool ServedIsLocked(Served *served);
 extern bool ServedFailed(Served *served, ErrorData *error);
 extern void ServedWell(Served *served);
 extern void ServedLook(Served *served);

@@ -120,6 +120,17 @@ SlotsCheckReady(const char *function)
 }
 
 /*
+ * Wake a worker.  The caller holds the lock, in any mode.  First the flag: a
+ * latch that is set while the worker waits for a lock is lost on it.
+ */
+static void
+wake(WorkerSlot *slot)
+{
+	slot->woken = true;
+	SetLatch(&slot->process->procLatch);
+}
+
+/*
  * The launcher
  */
 
@@ -234,7 +245,7 @@ SlotAskToLeave(int number, uint32 generation)
 	{
 		slot->leave = true;
 		if (slot->process != NULL)
-			SetLatch(&slot->process->procLatch);
+			wake(slot);
 	}
 	LWLockRelease(shared->lock);
 }
@@ -260,7 +271,7 @@ wake_peers(const WorkerSlot *mine)
 		WorkerSlot *slot = &shared->slot[i];
 
 		if (slot != mine && serves(slot, mine->database, mine->channel))
-			SetLatch(&slot->process->procLatch);
+			wake(slot);
 	}
 }
 
@@ -338,18 +349,32 @@ share_of(const WorkerSlot *mine, int *rank, int *of)
 	}
 }
 
+/* Where we stand, at the beginning of a round: what woke us before is known. */
 WorkerShare
 SlotShare(void)
 {
 	WorkerSlot *mine = &shared->slot[my_slot];
 	WorkerShare share;
 
-	LWLockAcquire(shared->lock, LW_SHARED);
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	mine->woken = false;
 	share_of(mine, &share.rank, &share.of);
 	share.leave = mine->leave;
 	share.wishes = shared->wishes;
 	LWLockRelease(shared->lock);
 	return share;
+}
+
+/* Has somebody woken us since the round began? */
+bool
+SlotWoken(void)
+{
+	bool		woken;
+
+	LWLockAcquire(shared->lock, LW_SHARED);
+	woken = shared->slot[my_slot].woken;
+	LWLockRelease(shared->lock);
+	return woken;
 }
 
 /* What we do now; claims: the partitions that we hold for it, or NULL. */
@@ -537,7 +562,7 @@ SlotsDeliver(const Notices *notices)
 		for (int i = 0; i < shared->slots; i++)
 		{
 			if (has_work(&shared->slot[i], notices))
-				SetLatch(&shared->slot[i].process->procLatch);
+				wake(&shared->slot[i]);
 		}
 		if (notices->wishes)
 		{
@@ -563,7 +588,7 @@ SlotsWake(Oid database)
 		WorkerSlot *slot = &shared->slot[i];
 
 		if (slot->process != NULL && slot->database == database)
-			SetLatch(&slot->process->procLatch);
+			wake(slot);
 	}
 	LWLockRelease(shared->lock);
 }

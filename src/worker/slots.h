@@ -58,6 +58,10 @@ typedef struct WorkerSlot
 	/* written by the launcher, read by the worker */
 	bool		leave;			/* it is not wanted any more */
 
+	/* set by whoever wakes the worker, under the lock in any mode; cleared by
+	 * the worker, under the exclusive one */
+	bool		woken;
+
 	/* written by the worker */
 	WorkerState state;			/* the launcher: STARTING, FREE */
 	TimestampTz since;			/* of the state */
@@ -110,6 +114,7 @@ extern bool SlotAttach(int number, uint32 generation, Oid *database,
 					   char *channel);
 extern void SlotSettledIn(void);
 extern WorkerShare SlotShare(void);
+extern bool SlotWoken(void);
 extern void SlotReport(WorkerState state, const char *projection,
 					   const Claims *claims);
 extern void SlotCount(int64 events);

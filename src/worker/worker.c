@@ -58,6 +58,12 @@
 #define NAP_MAX			1000	/* who wants the database may wait as long */
 #define LIST_AGE		10000	/* the list is looked up again */
 
+/*
+ * How long we wait for a lock: others have work too, and who waits for us in
+ * turn must not be told of a deadlock, which is after 1 s.
+ */
+#define LOCK_WAIT		"500ms"
+
 #define COMMAND "projection batches"
 
 typedef struct Worker
@@ -164,6 +170,23 @@ save_failure(const Served *served)
 	MemoryContextSwitchTo(old);
 }
 
+/*
+ * Does somebody want this database for himself?  DROP, RENAME and TEMPLATE
+ * lock it and then wait for a few seconds until it is empty.
+ */
+static bool
+database_is_wanted(void)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_OBJECT(tag, InvalidOid, DatabaseRelationId, worker.database, 0);
+	if (LockAcquire(&tag, RowExclusiveLock, true, true) ==
+		LOCKACQUIRE_NOT_AVAIL)
+		return true;
+	LockRelease(&tag, RowExclusiveLock, true);
+	return false;
+}
+
 /* An error in whatever we did: end the transaction and write it down. */
 static void
 recover(void)
@@ -206,6 +229,14 @@ recover(void)
 		/* do it again, and find out which event it was */
 		served->isolate = true;
 		FreeErrorData(error);
+		return;
+	}
+	if (error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE &&
+		(served == NULL || ServedIsLocked(served)))
+	{
+		/* somebody has locked what we need: later */
+		FreeErrorData(error);
+		worker.leaving = database_is_wanted();
 		return;
 	}
 	if (served == NULL)
@@ -357,6 +388,7 @@ static BatchResult
 run_batch(const BatchLimits *limits)
 {
 	Served	   *served = worker.at_hand;
+	TimestampTz begun = GetCurrentTimestamp();
 	BatchResult result = {0};
 
 	/* another version is not the projection's failure */
@@ -369,7 +401,10 @@ run_batch(const BatchLimits *limits)
 		ProjectionSaveError(served->name, NULL, 0, 0);
 	commit();
 	served->isolate = false;
+	served->lock_timeouts = 0;
 	ServedRetryAt(served, result.next_retry);
+	ServedTook(served, result.events,
+			   TimestampDifferenceMilliseconds(begun, GetCurrentTimestamp()));
 	if (result.events > 0)
 		SlotCount(result.events);
 	return result;
@@ -408,6 +443,7 @@ serve(Served *served)
 		.choice = {.of = worker.share.of,.rank = worker.share.rank,
 		.window = CHOICE_WINDOW,.turn = served->turn++},
 		.sized = true,
+		.events = ServedBatchSize(served),
 		.isolate = served->isolate,
 		.as_worker = true,
 		.command = COMMAND,
@@ -463,23 +499,6 @@ go_round(void)
  * Rest
  */
 
-/*
- * Does somebody want this database for himself?  DROP, RENAME and TEMPLATE
- * lock it and then wait for a few seconds until it is empty.
- */
-static bool
-database_is_wanted(void)
-{
-	LOCKTAG		tag;
-
-	SET_LOCKTAG_OBJECT(tag, InvalidOid, DatabaseRelationId, worker.database, 0);
-	if (LockAcquire(&tag, RowExclusiveLock, true, true) ==
-		LOCKACQUIRE_NOT_AVAIL)
-		return true;
-	LockRelease(&tag, RowExclusiveLock, true);
-	return false;
-}
-
 /* Until the next failed projection is to be tried, at most our nap. */
 static int
 time_to_rest(bool *retrying)
@@ -495,7 +514,7 @@ time_to_rest(bool *retrying)
 
 		if (served->failures > 0)
 			*retrying = true;
-		if (served->failures > 0 && served->next_try > now)
+		if (served->next_try > now)
 			rest = Min(rest, TimestampDifferenceMilliseconds(now, served->next_try));
 		if (ServedNextRetry(served) > now)
 			rest = Min(rest, TimestampDifferenceMilliseconds(now, ServedNextRetry(served)));
@@ -515,15 +534,13 @@ rest(void)
 	if (worker.nap > NAP_MIN)
 		(void) pgstat_report_stat(true);
 	pgstat_report_activity(STATE_IDLE, NULL);
-	worker.woken = false;
-	while (!worker.woken && timeout > 0)
+	worker.woken = SlotWoken();
+	do
 	{
-		int			events;
-
-		events = WaitLatch(MyLatch,
-						   WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						   Min(timeout, NAP_MAX), PG_WAIT_EXTENSION);
-		worker.woken = (events & WL_LATCH_SET) != 0;
+		if (!worker.woken)
+			worker.woken = (WaitLatch(MyLatch,
+									  WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+									  Min(timeout, NAP_MAX), PG_WAIT_EXTENSION) & WL_LATCH_SET) != 0;
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
 		if (database_is_wanted())
@@ -532,7 +549,7 @@ rest(void)
 			return;
 		}
 		timeout = (int) TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
-	}
+	} while (!worker.woken && timeout > 0);
 	if (!worker.woken)
 		worker.nap = Min(worker.nap * 2, PollInterval);
 }
@@ -581,9 +598,11 @@ make_settings(void)
 	static const char *const settings[][2] = {
 		{"search_path", "pg_catalog, pg_temp"},
 		{"statement_timeout", "0"},
-		{"lock_timeout", "0"},
+		{"lock_timeout", LOCK_WAIT},
 		{"idle_in_transaction_session_timeout", "0"},
 		{"default_transaction_isolation", "read committed"},
+		{"default_transaction_read_only", "off"},
+		{"default_transaction_deferrable", "off"},
 		{"synchronous_commit", "off"},
 		{"session_replication_role", "origin"},
 #ifdef COMPAT_TRANSACTION_TIMEOUT

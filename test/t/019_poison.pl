@@ -11,7 +11,7 @@ use Test::More;
 use WalletTest qw(:DEFAULT query wait_until logged log_end);
 
 my $node = worker_node('poison', "wallet_projection.poll_interval = '100ms'",
-	'deadlock_timeout = 2s');
+	'deadlock_timeout = 100ms');
 my $round = 0;
 my $wallets = 30;
 

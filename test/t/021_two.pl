@@ -125,6 +125,33 @@ is(query("SELECT projection_wait('wallet_balance', '0.3 s')"), 'f', 'and leaves 
 query("SELECT projection_start('wallet_balance')");
 both_exact('it is started again');
 
+# somebody locks a read model: the other projection does not wait, nor does who
+# then asks for something that the worker holds
+my $locker = $node->background_psql('postgres');
+$locker->query_safe('BEGIN; LOCK TABLE wallet_copy IN ACCESS EXCLUSIVE MODE');
+query("SELECT count(wallet_credit('w' || i, 1)) FROM generate_series(0, 39) i");
+is(query("SELECT projection_wait('wallet_balance', '5 s')"), 't', 'a locked read model does not keep the other projection waiting');
+wait_until("SELECT count(*) = 1 FROM pg_locks WHERE relation = 'wallet_copy'::regclass AND NOT granted");
+$locker->query_safe("SELECT projection_set('copy', 'batch_size', '10000')");
+$locker->query_safe('COMMIT');
+$locker->quit;
+both_exact('no longer locked');
+
+# a slow trigger, in a batch that could be large
+query("SELECT projection_set('wallet_balance', 'batch_size', '10000')");
+query(<<'SQL');
+CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.01); RETURN NEW; END $$;
+CREATE TRIGGER slow BEFORE INSERT ON wallet_copy FOR EACH ROW EXECUTE FUNCTION slow();
+SELECT count(wallet_create('slow' || i, 1)) FROM generate_series(1, 1500) i;
+SELECT wallet_credit('end', 1);
+SQL
+$ends++;
+is(query("SELECT projection_wait('wallet_balance', '8 s')"), 't', 'a slow projection does not keep the other one waiting for long');
+is(query("SELECT max(lag_events) > 0 FROM projection_partitions WHERE projection = 'copy'"), 't', 'though it is not done itself');
+query('DROP FUNCTION slow CASCADE');
+both_exact('no longer slow');
+query("SELECT projection_set(projection, 'batch_size', '20') FROM projection_status");
+
 # one is broken, the other is not
 query('ALTER TABLE wallet_copy RENAME total_credits TO gone');
 query("SELECT wallet_credit('w1', 8)");
