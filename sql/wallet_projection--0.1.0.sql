@@ -75,6 +75,7 @@ CREATE TABLE wallet_projection.parked (
     detail          text,
     hint            text,
     context         text,
+    retry_error     text,
     PRIMARY KEY (projection, partition_key)
 );
 COMMENT ON TABLE wallet_projection.parked IS
@@ -608,17 +609,21 @@ SELECT pid, database, channel, projection, state, partitions, events, batches, l
 COMMENT ON VIEW projection_workers IS
     'a row per background worker, of all databases: what it does, the partitions that it holds, what it has done';
 
-/* Only for those with the rights of the projection's owner: messages hold data. */
+/*
+ * Only for those with the rights of the projection's owner, or where its read
+ * model was dropped, of those who may read all: messages hold data.
+ */
 CREATE VIEW wallet_projection.parked_event WITH (security_barrier) AS
 SELECT p.id, p.projection, d.stream, d.aggregate_type, p.partition_key, p.no, p.version, p.event_name,
        CASE WHEN p.next_retry_at IS NULL THEN 'dead' ELSE 'retrying' END AS state, p.attempts,
        coalesce(s.max_attempts, 5) AS max_attempts, p.first_failed_at, p.last_failed_at, p.next_retry_at, p.sqlstate, p.message,
-       p.detail, p.hint, p.context, p.waiting
+       p.detail, p.hint, p.context, p.waiting, p.retry_error
   FROM wallet_projection.parked p
   JOIN wallet_projection.projection d ON d.name OPERATOR(pg_catalog.=) p.projection
   JOIN wallet_projection.projection_state s ON s.projection OPERATOR(pg_catalog.=) p.projection
-  JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) s.read_model::oid
- WHERE pg_catalog.pg_has_role(c.relowner, 'USAGE');
+  LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) s.read_model::oid
+ WHERE CASE WHEN c.oid IS NULL THEN pg_catalog.pg_has_role('pg_read_all_data', 'USAGE')
+            ELSE pg_catalog.pg_has_role(c.relowner, 'USAGE') END;
 COMMENT ON VIEW wallet_projection.parked_event IS
     'parked keys with all that is known of their failed event';
 
@@ -644,20 +649,25 @@ CREATE FUNCTION dead_letter_list(projection text DEFAULT NULL)
 COMMENT ON FUNCTION dead_letter_list(text) IS
     'the parked keys of a projection (null: of all) as in projection_dead_letters';
 
-/* All that is known of one parked key; the event as it is in the stream now. */
+/*
+ * All that is known of one parked key; the event as it is in the stream now.
+ * retry_error: why it could not be tried again, where that is no event's fault
+ * (a full disk, a missing table); that was no attempt.
+ */
 CREATE FUNCTION dead_letter_show(id bigint)
     RETURNS TABLE (id bigint, projection text, stream text, aggregate_type text, partition_key text, no bigint,
                    version bigint, event_name text, event_id uuid, payload jsonb, metadata jsonb, created_at timestamptz,
                    state text, attempts integer, first_failed_at timestamptz, last_failed_at timestamptz,
                    next_retry_at timestamptz, sqlstate text, message text, detail text, hint text, context text,
-                   waiting bigint, next text)
+                   waiting bigint, next text, retry_error text)
     LANGUAGE sql STABLE PARALLEL RESTRICTED
     BEGIN ATOMIC
         SELECT l.id, l.projection, l.stream, l.aggregate_type, l.partition_key, l.no, l.version, l.event_name, e.event_id,
                e.payload, e.metadata, e.created_at, l.state, l.attempts, l.first_failed_at, l.last_failed_at, l.next_retry_at,
                l.sqlstate, l.message, l.detail, l.hint, l.context, l.waiting,
                CASE l.state WHEN 'dead' THEN pg_catalog.format('waits for SELECT dead_letter_replay(%s); or dead_letter_delete(%s), which skips this event', l.id, l.id)
-                            ELSE pg_catalog.format('attempt %s of %s at %s', l.attempts OPERATOR(pg_catalog.+) 1, l.max_attempts, l.next_retry_at) END
+                            ELSE pg_catalog.format('attempt %s of %s at %s', l.attempts OPERATOR(pg_catalog.+) 1, l.max_attempts, l.next_retry_at) END,
+               l.retry_error
           FROM wallet_projection.parked_event l
           LEFT JOIN LATERAL stream_read(l.stream, l.aggregate_type, l.partition_key, l.version, 1) e ON e.no OPERATOR(pg_catalog.=) l.no
          WHERE l.id OPERATOR(pg_catalog.=) dead_letter_show.id;

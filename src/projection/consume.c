@@ -195,7 +195,17 @@ retry(Consumer *consumer, Served *served)
 		ServedRetryFailed(served);
 		return;
 	}
+	if (replay.replay.outcome == REPLAY_PUT_OFF)
+		ereport(consumer->stop_on_failure ? ERROR : WARNING,
+				(errcode(replay.replay.sqlerrcode),
+				 errmsg("a parked key of projection \"%s\" could not be tried again: %s",
+						served->name, replay.replay.message)));
 	commit(consumer);
+	if (replay.replay.outcome == REPLAY_PUT_OFF)
+	{
+		ServedRetryFailed(served);
+		return;
+	}
 	ServedRetryWell(served, replay.replay.next_retry);
 	consumer->applied += replay.replay.events;
 	if (replay.replay.outcome != REPLAY_NOTHING)

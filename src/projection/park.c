@@ -74,6 +74,7 @@ read_row(Relation catalog, HeapTuple tuple)
 	failure->detail = text_or_null(values, nulls, PARKED_CATALOG_DETAIL);
 	failure->hint = text_or_null(values, nulls, PARKED_CATALOG_HINT);
 	failure->context = text_or_null(values, nulls, PARKED_CATALOG_CONTEXT);
+	parked->retry_error = text_or_null(values, nulls, PARKED_CATALOG_RETRY_ERROR);
 	return parked;
 }
 
@@ -111,6 +112,7 @@ form_row(Relation catalog, const Parked *parked)
 	put_text(values, nulls, PARKED_CATALOG_DETAIL, failure->detail);
 	put_text(values, nulls, PARKED_CATALOG_HINT, failure->hint);
 	put_text(values, nulls, PARKED_CATALOG_CONTEXT, failure->context);
+	put_text(values, nulls, PARKED_CATALOG_RETRY_ERROR, parked->retry_error);
 	return heap_form_tuple(RelationGetDescr(catalog), values, nulls);
 }
 
@@ -261,6 +263,7 @@ schedule(const Projection *projection, Parked *parked)
 {
 	parked->last_failed_at = GetCurrentTimestamp();
 	parked->next_retry_at = 0;
+	parked->retry_error = NULL;
 	if (parked->attempts < projection->retry.max_attempts)
 		parked->next_retry_at = draw_next_retry(projection, parked,
 												parked->last_failed_at);
@@ -339,14 +342,19 @@ ParkAgain(const Projection *projection, Parked *parked,
 	return parked->next_retry_at;
 }
 
-/* A parked key is to be tried again later; this was no attempt. */
+/*
+ * A parked key is to be tried again later, if it is not dead; this was no
+ * attempt, as the error is no event's fault.
+ */
 void
-ParkPostpone(const Projection *projection, Parked *parked)
+ParkPostpone(const Projection *projection, Parked *parked, int sqlerrcode,
+			 const char *message)
 {
-	if (parked->next_retry_at == 0)
-		return;					/* it is dead already */
-	parked->next_retry_at = draw_next_retry(projection, parked,
-											GetCurrentTimestamp());
+	parked->retry_error = psprintf("%s: %s", unpack_sql_state(sqlerrcode),
+								   message);
+	if (parked->next_retry_at != 0)
+		parked->next_retry_at = draw_next_retry(projection, parked,
+												GetCurrentTimestamp());
 	update_row(parked);
 }
 

@@ -51,6 +51,7 @@ typedef struct Parked
 	TimestampTz first_failed_at;
 	TimestampTz last_failed_at;
 	TimestampTz next_retry_at;	/* 0: none, it is a dead letter */
+	char	   *retry_error;	/* why it could not be tried again; or NULL */
 } Parked;
 
 extern List *ParkedKeys(const char *projection);
@@ -62,7 +63,8 @@ extern TimestampTz ParkKey(const Projection *projection, int partition,
 						   int64 waiting);
 extern TimestampTz ParkAgain(const Projection *projection, Parked *parked,
 							 const KeyFailure *failure, int64 waiting);
-extern void ParkPostpone(const Projection *projection, Parked *parked);
+extern void ParkPostpone(const Projection *projection, Parked *parked,
+						 int sqlerrcode, const char *message);
 extern void ParkPassOver(const char *projection, const char *key, int64 events);
 extern void ParkFree(const Parked *parked);
 extern void ParkDrop(const char *projection);

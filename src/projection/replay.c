@@ -17,6 +17,7 @@
 #include "compat.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -25,7 +26,11 @@
 #include "projection/park.h"
 #include "projection/partition.h"
 #include "projection/replay.h"
+#include "projection/served.h"
 #include "projection/work.h"
+
+/* The key that was tried last: after an error, whose it was. */
+static int64 tried_id;			/* 0: none */
 
 /* Counts the events of a key by their number alone. */
 typedef struct Search
@@ -97,7 +102,8 @@ park_again(Work *work, Parked *parked, const KeyOutcome *outcome)
 	if (outcome->failure.no == parked->failure.no &&
 		ErrorIsOfDefinition(outcome->failure.sqlerrcode) &&
 		!ErrorIsOfDefinition(parked->failure.sqlerrcode))
-		ParkPostpone(work->projection, parked);
+		ParkPostpone(work->projection, parked, outcome->failure.sqlerrcode,
+					 outcome->failure.message);
 	else
 		(void) ParkAgain(work->projection, parked, &outcome->failure,
 						 outcome->waiting);
@@ -209,7 +215,10 @@ replay_due(Work *work, const ParkedBrief *found, bool own)
 
 		if (parked != NULL && parked->next_retry_at != 0 &&
 			parked->next_retry_at <= GetCurrentTimestamp())
+		{
+			tried_id = parked->id;
 			result = replay(work, &claims.claims[0], parked, false, own);
+		}
 	}
 	PartitionsRelease(&claims);
 	return result;
@@ -274,11 +283,68 @@ run(const char *projection, const ParkedBrief *found, bool skip, bool own)
 	return result;
 }
 
-/* Try one parked key again that is due, in the current transaction. */
+/* The same in a subtransaction; the error, or NULL. */
+static ErrorData *
+run_due(const char *projection, bool own, ReplayResult *result)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData  *volatile error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	PG_TRY();
+	{
+		MemoryContextSwitchTo(context);
+		*result = run(projection, NULL, false, own);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return error;
+}
+
+/* The key that was tried could not be, and is to be tried later. */
+static ReplayResult
+put_off(const char *name, const ErrorData *error)
+{
+	ReplayResult result = {.outcome = REPLAY_PUT_OFF};
+	Parked	   *parked = ParkedById(tried_id);
+	Projection *projection;
+	Claims		claims;
+
+	result.sqlerrcode = error->sqlerrcode;
+	result.message = error->message;
+	if (parked == NULL)
+		return result;
+	PushActiveSnapshot(GetLatestSnapshot());
+	projection = ProjectionFetch(name);
+	claims = PartitionClaim(projection, parked->partition, false);
+	/* it is ours again, or the next attempt finds it as it is */
+	parked = claims.count > 0 ? ParkedById(tried_id) : NULL;
+	if (parked != NULL)
+		ParkPostpone(projection, parked, error->sqlerrcode, error->message);
+	PartitionsRelease(&claims);
+	PopActiveSnapshot();
+	return result;
+}
+
+/*
+ * Try one parked key again that is due, in the current transaction.  An error
+ * that is no event's fault is written down, and does not end the transaction.
+ */
 ReplayResult
 ReplayDue(const char *projection, const char *command, ReplayCaller caller)
 {
 	ReplayResult result = {0};
+	ErrorData  *error;
 
 	WorkCheckTransaction(command);
 	result.next_retry = ParkedNextRetry(projection);
@@ -287,7 +353,12 @@ ReplayDue(const char *projection, const char *command, ReplayCaller caller)
 	result.next_retry = ParkedNextRetry(projection);
 	if (result.next_retry == 0 || result.next_retry > GetCurrentTimestamp())
 		return result;
-	result = run(projection, NULL, false, caller != REPLAY_BY_SESSION);
+	tried_id = 0;
+	error = run_due(projection, caller != REPLAY_BY_SESSION, &result);
+	if (error != NULL && (tried_id == 0 || ErrorIsOfShutdown(error)))
+		ReThrowError(error);
+	if (error != NULL)
+		result = put_off(projection, error);
 	result.next_retry = ParkedNextRetry(projection);
 	return result;
 }

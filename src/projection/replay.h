@@ -11,7 +11,9 @@ typedef enum ReplayOutcome
 {
 	REPLAY_NOTHING,				/* no key is due, or others work on them */
 	REPLAY_HEALED,				/* all events of the key are applied */
-	REPLAY_FAILED				/* its next event has failed again */
+	REPLAY_FAILED,				/* its next event has failed again */
+	REPLAY_PUT_OFF				/* it could not be tried: an error that is no
+								 * event's fault */
 } ReplayOutcome;
 
 typedef enum ReplayCaller
@@ -27,7 +29,8 @@ typedef struct ReplayResult
 	int64		events;			/* applied */
 	TimestampTz next_retry;		/* of any parked key; 0: none */
 	int64		id;				/* that the key is parked under now */
-	const char *message;		/* of the failure */
+	int			sqlerrcode;		/* of the error, if it was put off */
+	const char *message;		/* of the failure, or of the error */
 } ReplayResult;
 
 extern ReplayResult ReplayDue(const char *projection, const char *command,

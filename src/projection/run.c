@@ -38,7 +38,13 @@ run_batches(const char *name, BatchLimits *limits, int64 max_events)
 		CHECK_FOR_INTERRUPTS();
 		replay = ReplayDue(name, limits->command, REPLAY_BY_SESSION);
 		total += replay.events;
+		if (replay.outcome == REPLAY_PUT_OFF)
+			ereport(WARNING,
+					(errcode(replay.sqlerrcode),
+					 errmsg("a parked key of projection \"%s\" could not be tried again: %s",
+							name, replay.message)));
 	} while (replay.outcome != REPLAY_NOTHING &&
+			 replay.outcome != REPLAY_PUT_OFF &&
 			 (max_events == 0 || total < max_events));
 	if (max_events > 0 && total >= max_events)
 		return total;

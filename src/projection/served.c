@@ -182,12 +182,18 @@ ServedWell(Served *served)
 void
 ServedSaveError(const Served *served)
 {
+	const ErrorData *error = served->error;
+
 	PushActiveSnapshot(GetTransactionSnapshot());
 	KeyLock(KEYLOCK_PROJECTION, served->name, ShareLock);
 	ProjectionSaveError(served->name,
-						psprintf("%s: %s",
-								 unpack_sql_state(served->error->sqlerrcode),
-								 served->error->message),
+						psprintf("%s: %s%s%s%s%s",
+								 unpack_sql_state(error->sqlerrcode),
+								 error->message,
+								 error->detail ? " DETAIL: " : "",
+								 error->detail ? error->detail : "",
+								 error->hint ? " HINT: " : "",
+								 error->hint ? error->hint : ""),
 						served->failures, served->next_try);
 	PopActiveSnapshot();
 }

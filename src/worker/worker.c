@@ -170,6 +170,18 @@ save_failure(const Served *served)
 	MemoryContextSwitchTo(old);
 }
 
+/* A parked key could not be tried again, and no event is to blame. */
+static void
+retry_failed(Served *served, int sqlerrcode, const char *message)
+{
+	ereport(LOG,
+			(errcode(sqlerrcode),
+			 errmsg("a parked key of projection \"%s\" could not be tried again: %s",
+					served->name, message)));
+	SlotError(message);
+	ServedRetryFailed(served);
+}
+
 /*
  * Does somebody want this database for himself?  DROP, RENAME and TEMPLATE
  * lock it and then wait for a few seconds until it is empty.
@@ -206,12 +218,7 @@ recover(void)
 	if (served != NULL && worker.replaying && !ErrorIsOfShutdown(error))
 	{
 		worker.replaying = false;
-		ereport(LOG,
-				(errcode(error->sqlerrcode),
-				 errmsg("a parked key of projection \"%s\" could not be tried again: %s",
-						served->name, error->message)));
-		SlotError(error->message);
-		ServedRetryFailed(served);
+		retry_failed(served, error->sqlerrcode, error->message);
 		FreeErrorData(error);
 		return;
 	}
@@ -424,6 +431,11 @@ run_replay(Served *served)
 	commit();
 	worker.replaying = false;
 	worker.at_hand = NULL;
+	if (result.outcome == REPLAY_PUT_OFF)
+	{
+		retry_failed(served, result.sqlerrcode, result.message);
+		return;
+	}
 	if (result.outcome != REPLAY_NOTHING)
 	{
 		SlotCount(result.events);

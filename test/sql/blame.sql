@@ -126,3 +126,35 @@ SELECT count(*) FROM projection_dead_letters;
 ALTER TABLE wallet_balances DROP CONSTRAINT small;
 SELECT dead_letter_replay_all('wallet_balance');
 SELECT * FROM check_read_model();
+
+-- what is nobody's fault when a key is tried again is no attempt; it can be seen, and nobody else waits
+SELECT projection_set('wallet_balance', 'max_parked', '50');
+SELECT append_event('w1', 'WalletWasCredited', '{"amount": "bad"}');
+SELECT projection_run('wallet_balance');
+UPDATE wallet_stream SET payload = '{"amount": 1}' WHERE payload ->> 'amount' = 'bad';
+CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no space' USING ERRCODE = '53100'; END $$;
+CREATE TRIGGER full_disk BEFORE UPDATE ON wallet_balances FOR EACH ROW WHEN (NEW.wallet_id = 'w1') EXECUTE FUNCTION regress_wp.full_disk();
+UPDATE wallet_projection.parked SET next_retry_at = now();
+SELECT wallet_credit('w2', 1);
+SELECT projection_run('wallet_balance');
+SELECT s.attempts, s.sqlstate, s.retry_error, s.next_retry_at > now() + interval '50 min' AS later FROM projection_dead_letters l, dead_letter_show(l.id) s;
+SELECT state, lag_events, parked FROM projection_status;
+UPDATE wallet_projection.parked SET next_retry_at = now();
+SELECT wallet_credit('w2', 1);
+:consume;
+SELECT attempts, retry_error FROM dead_letter_show((SELECT id FROM projection_dead_letters));
+SELECT wallet_credit('w2', 1);
+UPDATE wallet_projection.parked SET next_retry_at = now();
+CALL projection_consume('async_projection', stop_on_failure => true);
+DROP TRIGGER full_disk ON wallet_balances;
+:consume;
+:dead;
+SELECT * FROM check_read_model();
+
+-- parked keys can be seen also where the read model is gone
+SELECT append_event('w1', 'WalletWasCredited', '{"amount": "bad"}');
+SELECT projection_run('wallet_balance');
+ALTER TABLE wallet_balances RENAME TO gone;
+:dead;
+DROP TABLE gone;
+SELECT partition_key, sqlstate, waiting FROM projection_dead_letters;
