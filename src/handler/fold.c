@@ -235,6 +235,9 @@ fold_event(Fold *fold, const Event *event, uint32 hash)
 
 	if (unlikely(entry->banned))
 	{
+		if (entry->first_no == 0 &&
+			(entry->left_out == 0 || event->no < entry->second_creation))
+			entry->second_creation = event->no;
 		entry->left_out++;
 		return;
 	}

@@ -235,8 +235,9 @@ count_passed_over(Batch *batch)
 		const FoldEntry *entry = lfirst(banned);
 
 		if (entry->left_out > 0)
-			ParkPassOver(batch->projection->name, parked->key,
-						 entry->left_out);
+			ParkPassOver(batch->stream, batch->snapshot,
+						 batch->projection->name, parked->key,
+						 entry->left_out, entry->second_creation);
 	}
 }
 

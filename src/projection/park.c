@@ -358,18 +358,6 @@ ParkPostpone(const Projection *projection, Parked *parked, int sqlerrcode,
 	update_row(parked);
 }
 
-/* More events of a parked key were passed over. */
-void
-ParkPassOver(const char *projection, const char *key, int64 events)
-{
-	Parked	   *parked = ParkedKey(projection, key);
-
-	if (parked == NULL)
-		elog(ERROR, "key \"%s\" of projection \"%s\" is not parked", key, projection);
-	parked->waiting += events;
-	update_row(parked);
-}
-
 /* All events of the key are applied. */
 void
 ParkFree(const Parked *parked)
@@ -389,20 +377,27 @@ ParkDrop(const char *projection)
 	CatalogDelete(PARKED_CATALOG, projection);
 }
 
-/* The id of the event that has this number, into a UUID; false: none has. */
-static bool
-event_id(const Stream *stream, Snapshot snapshot, int64 no, pg_uuid_t *id)
+/* An event as it is in the stream now. */
+typedef struct EventNow
 {
-	Relation	relation = stream->relation;
+	pg_uuid_t	id;
+	int64		version;
+	char	   *name;
+} EventNow;
+
+/* The event that has this number; false: none has. */
+static bool
+event_now(const Stream *stream, Snapshot snapshot, int64 no, EventNow *event)
+{
+	MemoryContext context = CurrentMemoryContext;
 	Oid			type = INT8OID;
 	Datum		argument = Int64GetDatum(no);
 	SPIPlanPtr	plan;
 	bool		found;
-	bool		isnull;
 
 	SPI_connect();
-	plan = SPI_prepare(psprintf("SELECT event_id FROM %s WHERE no OPERATOR(pg_catalog.=) $1",
-								QualifiedName(relation)),
+	plan = SPI_prepare(psprintf("SELECT event_id, aggregate_version, event_name FROM %s WHERE no OPERATOR(pg_catalog.=) $1",
+								QualifiedName(stream->relation)),
 					   1, &type);
 	if (plan == NULL ||
 		SPI_execute_snapshot(plan, &argument, NULL, snapshot, InvalidSnapshot,
@@ -410,17 +405,67 @@ event_id(const Stream *stream, Snapshot snapshot, int64 no, pg_uuid_t *id)
 		elog(ERROR, "unexpected result of reading stream \"%s\"", stream->name);
 	found = SPI_processed > 0;
 	if (found)
-		*id = *DatumGetUUIDP(SPI_getbinval(SPI_tuptable->vals[0],
-										   SPI_tuptable->tupdesc, 1, &isnull));
+	{
+		HeapTuple	row = SPI_tuptable->vals[0];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		bool		isnull;
+
+		event->id = *DatumGetUUIDP(SPI_getbinval(row, desc, 1, &isnull));
+		event->version = DatumGetInt64(SPI_getbinval(row, desc, 2, &isnull));
+		event->name = MemoryContextStrdup(context, SPI_getvalue(row, desc, 3));
+	}
 	SPI_finish();
 	return found;
+}
+
+/*
+ * The version from which on a parked key's events are to be read: somebody may
+ * have corrected that of the failed one.
+ */
+int64
+ParkedVersion(const Stream *stream, Snapshot snapshot, const Parked *parked)
+{
+	EventNow	event;
+
+	if (!event_now(stream, snapshot, parked->failure.no, &event))
+		return parked->failure.version;
+	return Min(event.version, parked->failure.version);
+}
+
+/*
+ * More events of a parked key were passed over.  If one of them comes before
+ * the failed one (its writer did not wait for the version before his), the key
+ * stands before that, under an id of its own: nobody has looked at it yet.
+ */
+void
+ParkPassOver(const Stream *stream, Snapshot snapshot, const char *projection,
+			 const char *key, int64 events, int64 first_no)
+{
+	Parked	   *parked = ParkedKey(projection, key);
+	EventNow	event;
+
+	if (parked == NULL)
+		elog(ERROR, "key \"%s\" of projection \"%s\" is not parked", key, projection);
+	parked->waiting += events;
+	if (first_no < parked->failure.no &&
+		event_now(stream, snapshot, first_no, &event))
+	{
+		Relation	catalog = CatalogOpen(PARKED_CATALOG, RowExclusiveLock);
+
+		parked->id = next_id(catalog);
+		table_close(catalog, RowExclusiveLock);
+		parked->failure.no = first_no;
+		parked->failure.version = event.version;
+		parked->failure.event_name = event.name;
+	}
+	update_row(parked);
 }
 
 /* Write down that a parked key's event is never to be applied. */
 void
 SkipEvent(const Stream *stream, Snapshot snapshot, const Parked *parked)
 {
-	pg_uuid_t	id;
+	EventNow	event;
 	Relation	catalog = CatalogOpen(SKIPPED_CATALOG, RowExclusiveLock);
 	Datum		values[SKIPPED_CATALOG_NATTS];
 	bool		nulls[SKIPPED_CATALOG_NATTS] = {0};
@@ -436,8 +481,8 @@ SkipEvent(const Stream *stream, Snapshot snapshot, const Parked *parked)
 			 unpack_sql_state(parked->failure.sqlerrcode));
 	put_text(values, nulls, SKIPPED_CATALOG_MESSAGE, parked->failure.message);
 	nulls[SKIPPED_CATALOG_EVENT_ID - 1] =
-		!event_id(stream, snapshot, parked->failure.no, &id);
-	values[SKIPPED_CATALOG_EVENT_ID - 1] = UUIDPGetDatum(&id);
+		!event_now(stream, snapshot, parked->failure.no, &event);
+	values[SKIPPED_CATALOG_EVENT_ID - 1] = UUIDPGetDatum(&event.id);
 	CatalogTupleInsert(catalog, heap_form_tuple(RelationGetDescr(catalog),
 												values, nulls));
 	table_close(catalog, RowExclusiveLock);
@@ -460,12 +505,12 @@ SkipCheck(const Stream *stream, const char *projection)
 	{
 		Datum		values[SKIPPED_CATALOG_NATTS];
 		bool		nulls[SKIPPED_CATALOG_NATTS];
-		pg_uuid_t	id;
+		EventNow	event;
 
 		heap_deform_tuple(tuple, RelationGetDescr(catalog), values, nulls);
 		if (nulls[SKIPPED_CATALOG_EVENT_ID - 1] ||
-			!event_id(stream, snapshot, DatumGetInt64(values[SKIPPED_CATALOG_NO - 1]), &id) ||
-			memcmp(&id, DatumGetUUIDP(values[SKIPPED_CATALOG_EVENT_ID - 1]), sizeof(id)) != 0)
+			!event_now(stream, snapshot, DatumGetInt64(values[SKIPPED_CATALOG_NO - 1]), &event) ||
+			memcmp(&event.id, DatumGetUUIDP(values[SKIPPED_CATALOG_EVENT_ID - 1]), sizeof(event.id)) != 0)
 			CatalogTupleDelete(catalog, &tuple->t_self);
 	}
 	UnregisterSnapshot(snapshot);

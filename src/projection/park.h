@@ -65,7 +65,11 @@ extern TimestampTz ParkAgain(const Projection *projection, Parked *parked,
 							 const KeyFailure *failure, int64 waiting);
 extern void ParkPostpone(const Projection *projection, Parked *parked,
 						 int sqlerrcode, const char *message);
-extern void ParkPassOver(const char *projection, const char *key, int64 events);
+extern int64 ParkedVersion(const Stream *stream, Snapshot snapshot,
+						   const Parked *parked);
+extern void ParkPassOver(const Stream *stream, Snapshot snapshot,
+						 const char *projection, const char *key,
+						 int64 events, int64 first_no);
 extern void ParkFree(const Parked *parked);
 extern void ParkDrop(const char *projection);
 extern void SkipEvent(const Stream *stream, Snapshot snapshot,

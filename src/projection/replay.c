@@ -120,7 +120,6 @@ replay(Work *work, const Claim *claim, Parked *parked, bool skip, bool own)
 	ApplyScope	scope = {.projection = work->projection,.stream = work->stream,
 	.read_model = work->read_model,.own = own};
 	KeyTask		task = {.key = parked->key,.passed = true,
-		.from_version = parked->failure.version,
 		.from_no = parked->failure.no,
 		.last_no = PG_INT64_MAX,
 		.position = &claim->position,
@@ -129,6 +128,7 @@ replay(Work *work, const Claim *claim, Parked *parked, bool skip, bool own)
 	ReplayResult result = {0};
 
 	scope.snapshot = RegisterSnapshot(GetLatestSnapshot());
+	task.from_version = ParkedVersion(work->stream, scope.snapshot, parked);
 	if (!are_found(&scope, &task, parked->waiting))
 	{
 		UnregisterSnapshot(scope.snapshot);

@@ -151,6 +151,16 @@ DROP TRIGGER full_disk ON wallet_balances;
 :dead;
 SELECT * FROM check_read_model();
 
+-- the failed event's version is corrected
+INSERT INTO wallet_stream (event_id, event_name, aggregate_type, aggregate_id, aggregate_version, payload)
+VALUES (gen_random_uuid(), 'WalletWasCreated', 'Wallet', 'v', 1, '{"initialBalance": 9}'),
+       (gen_random_uuid(), 'WalletWasCredited', 'Wallet', 'v', 5, '{"amount": "bad"}'),
+       (gen_random_uuid(), 'WalletWasCredited', 'Wallet', 'v', 3, '{"amount": 2}');
+:consume;
+UPDATE wallet_stream SET aggregate_version = 2, payload = '{"amount": 1}' WHERE payload ->> 'amount' = 'bad';
+SELECT dead_letter_replay_all('wallet_balance');
+SELECT * FROM check_read_model();
+
 -- parked keys can be seen also where the read model is gone
 SELECT append_event('w1', 'WalletWasCredited', '{"amount": "bad"}');
 SELECT projection_run('wallet_balance');
