@@ -54,6 +54,20 @@ WorkLockProjection(const char *name, bool as_worker)
 	return WORK_LOCKED;
 }
 
+/* An error if the stream is another table than the positions are of. */
+void
+WorkCheckStream(const Projection *projection, const Stream *stream)
+{
+	if (RelationGetRelid(stream->relation) != projection->relation)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("stream \"%s\" is not the table that projection \"%s\" was initialized with",
+						stream->name, projection->name),
+				 errdetail("It was dropped and made anew; the positions are of the old one."),
+				 errhint("Start again with: SELECT projection_reset(%s);",
+						 quote_literal_cstr(projection->name))));
+}
+
 /* Check rights, become the owner, open the stream and the read model. */
 void
 WorkOpen(Work *work, const char *name)
@@ -76,14 +90,7 @@ WorkOpen(Work *work, const char *name)
 	work->owner = OwnerEnter(projection);
 	work->stream = StreamOpen(projection->stream, AccessShareLock, false);
 	StreamCheckRights(work->stream, GetUserId(), ACL_SELECT);
-	if (RelationGetRelid(work->stream->relation) != projection->relation)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("stream \"%s\" is not the table that projection \"%s\" was initialized with",
-						work->stream->name, name),
-				 errdetail("It was dropped and made anew; the positions are of the old one."),
-				 errhint("Start again with: SELECT projection_reset(%s);",
-						 quote_literal_cstr(name))));
+	WorkCheckStream(projection, work->stream);
 }
 
 /* From here to WorkEnd(), which must come also after an error, it runs. */

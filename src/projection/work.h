@@ -25,6 +25,8 @@ typedef enum WorkLock
 
 extern void WorkCheckTransaction(const char *command);
 extern WorkLock WorkLockProjection(const char *name, bool as_worker);
+extern void WorkCheckStream(const Projection *projection,
+							const Stream *stream);
 extern void WorkOpen(Work *work, const char *name);
 extern void WorkBegin(Work *work);
 extern void WorkEnd(Work *work);

@@ -8,6 +8,8 @@
  *	- and no gap is the number of an event that the snapshot sees.  Such gaps
  *	  are looked for each time, as a batch that was running when the snapshot
  *	  was taken may have an older one, and leave new ones behind.
+ *	- and the stream's numbers have not begun again below the heads.
+ * Events of parked keys count as applied.
  * Numbers of transactions that are still open are nobody's to wait for.
  *
  * Positions are looked at again when a transaction that has moved some has
@@ -34,6 +36,7 @@
 #include "catalog.h"
 #include "keyhash.h"
 #include "projection/partition.h"
+#include "projection/work.h"
 #include "worker/slots.h"
 
 /* how long to sleep without being told, in milliseconds */
@@ -48,6 +51,7 @@ typedef struct Goal
 	const char *projection;
 	Snapshot	snapshot;		/* of what is committed now */
 	int64		highest;		/* number that it sees */
+	bool		backwards;		/* the stream's numbers have begun again */
 } Goal;
 
 /* Positions, and whether one of them lacks an event. */
@@ -158,6 +162,8 @@ set_goal(const char *name)
 	Projection *projection = ProjectionFetch(name);
 	Stream	   *stream;
 	OwnerScope	owner;
+	Claim	   *claims;
+	int			count;
 
 	ProjectionCheckInitialized(projection);
 	goal->projection = name;
@@ -166,6 +172,13 @@ set_goal(const char *name)
 	/* this copy of it sees nothing of our own transaction */
 	goal->snapshot->curcid = FirstCommandId;
 	goal->highest = highest_number(stream, goal->snapshot);
+	WorkCheckStream(projection, stream);
+	claims = PartitionsPeek(projection, &count);
+	for (int i = 0; i < count; i++)
+	{
+		if (claims[i].position.head > StreamLastNumber(stream->parts.sequence))
+			goal->backwards = true;
+	}
 	close_stream(stream, &owner);
 	return goal;
 }
@@ -175,6 +188,8 @@ is_reached(const Goal *goal)
 {
 	Look		look = {0};
 
+	if (goal->backwards)
+		return false;
 	look.projection = ProjectionFetch(goal->projection);
 	ProjectionCheckInitialized(look.projection);
 	look.claims = PartitionsPeek(look.projection, &look.count);

@@ -296,6 +296,9 @@ list_served(List **list, const char *name)
 	}
 	else
 		worker.served = list_delete_ptr(worker.served, served);
+	/* somebody has changed something: it may be well now */
+	if (worker.wishes != worker.share.wishes)
+		served->next_try = 0;
 	*list = lappend(*list, served);
 	MemoryContextSwitchTo(old);
 }

@@ -161,6 +161,15 @@ UPDATE wallet_stream SET aggregate_version = 2, payload = '{"amount": 1}' WHERE 
 SELECT dead_letter_replay_all('wallet_balance');
 SELECT * FROM check_read_model();
 
+-- a stream that has begun again is not waited for in good faith
+SELECT projection_wait('wallet_balance', '0');
+BEGIN;
+TRUNCATE wallet_stream RESTART IDENTITY;
+SELECT wallet_create('again', 1);
+SELECT projection_wait('wallet_balance', '0');
+ROLLBACK;
+SELECT projection_wait('wallet_balance', '0');
+
 -- parked keys can be seen also where the read model is gone
 SELECT append_event('w1', 'WalletWasCredited', '{"amount": "bad"}');
 SELECT projection_run('wallet_balance');
