@@ -200,7 +200,7 @@ $writers = start_writers($node, 2, 100);
 query('ALTER TABLE wallet_balances ALTER COLUMN total_debits TYPE double precision');
 wait_until("SELECT state = 'failed' FROM projection_status");
 is( query('SELECT last_error FROM projection_status'),
-	'42804: column "total_debits" of read model "wallet_balances" has type double precision',
+	'42804: column "total_debits" of read model "wallet_balances" has type double precision DETAIL: The projection writes numeric.',
 	'a type that does not fit is an error that says so');
 query('ALTER TABLE wallet_balances ALTER COLUMN total_debits TYPE numeric(19,4)');
 wait_until("SELECT state = 'ready' FROM projection_status");
