@@ -14,10 +14,12 @@ OBJS = \
 	src/keylock.o \
 	src/notice.o \
 	src/rowwriter.o \
+	src/savepoint.o \
 	src/unique_index.o \
 	src/stream/aggregate.o \
 	src/stream/append.o \
 	src/stream/catalog.o \
+	src/stream/find.o \
 	src/stream/new_event.o \
 	src/stream/read.o \
 	src/stream/reader.o \
@@ -40,6 +42,7 @@ OBJS = \
 	src/projection/gapwatch.o \
 	src/projection/isolate.o \
 	src/projection/lifecycle.o \
+	src/projection/onekey.o \
 	src/projection/owner.o \
 	src/projection/park.o \
 	src/projection/partition.o \
@@ -48,9 +51,11 @@ OBJS = \
 	src/projection/retry.o \
 	src/projection/run.o \
 	src/projection/served.o \
+	src/projection/skip.o \
 	src/projection/wallet_query.o \
 	src/projection/wishes.o \
 	src/projection/work.o \
+	src/projection/writekeys.o \
 	src/worker/control.o \
 	src/worker/launcher.o \
 	src/worker/meter.o \

@@ -91,10 +91,12 @@ CREATE TABLE wallet_projection.skipped (
     sqlstate      text NOT NULL,
     message       text NOT NULL,
     event_id      uuid,
+    last_no       bigint,
+    events        bigint,
     PRIMARY KEY (projection, no)
 );
 COMMENT ON TABLE wallet_projection.skipped IS
-    'events that a projection is never to apply, by dead_letter_delete';
+    'events that a projection is never to apply, by dead_letter_delete; with last_no: all events of the key that waited, up to that number, until projection_reset';
 
 CREATE TABLE wallet_projection.channel (
     name    text COLLATE "C" NOT NULL PRIMARY KEY,
@@ -486,15 +488,18 @@ COMMENT ON FUNCTION dead_letter_replay_all(text) IS
     'applies the waiting events of all parked keys of a projection; returns how many keys went well';
 
 /*
- * dead_letter_delete(id): the failed event is never applied, also not after
- * projection_reset; wallet_projection.skipped says so.  Goes on with the
- * events behind it, as dead_letter_replay does.
+ * dead_letter_delete(id, whole): the failed event is never applied, also not
+ * after projection_reset; wallet_projection.skipped says so.  Goes on with the
+ * events behind it, as dead_letter_replay does.  With whole, all events of the
+ * key that wait now are skipped with it, until projection_reset, which tries
+ * them again.
+ * Errors: 55000 the key has not failed, it waits for a lock.
  */
-CREATE FUNCTION dead_letter_delete(id bigint) RETURNS boolean
+CREATE FUNCTION dead_letter_delete(id bigint, whole boolean DEFAULT false) RETURNS boolean
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'dead_letter_delete';
-COMMENT ON FUNCTION dead_letter_delete(bigint) IS
-    'skips the event on which a parked key stands, and applies those behind it; false if one of them fails';
+COMMENT ON FUNCTION dead_letter_delete(bigint, boolean) IS
+    'skips the event on which a parked key stands, and applies those behind it; false if one of them fails; with whole, skips all that waits';
 
 /*
  * What can be seen.  The catalog's tables are not for everybody; these views
@@ -615,7 +620,8 @@ COMMENT ON VIEW projection_workers IS
  */
 CREATE VIEW wallet_projection.parked_event WITH (security_barrier) AS
 SELECT p.id, p.projection, d.stream, d.aggregate_type, p.partition_key, p.no, p.version, p.event_name,
-       CASE WHEN p.next_retry_at IS NULL THEN 'dead' ELSE 'retrying' END AS state, p.attempts,
+       CASE WHEN p.attempts OPERATOR(pg_catalog.=) 0 THEN 'waiting for lock' WHEN p.next_retry_at IS NULL THEN 'dead'
+            ELSE 'retrying' END AS state, p.attempts,
        coalesce(s.max_attempts, 5) AS max_attempts, p.first_failed_at, p.last_failed_at, p.next_retry_at, p.sqlstate, p.message,
        p.detail, p.hint, p.context, p.waiting, p.retry_error
   FROM wallet_projection.parked p
@@ -665,7 +671,8 @@ CREATE FUNCTION dead_letter_show(id bigint)
         SELECT l.id, l.projection, l.stream, l.aggregate_type, l.partition_key, l.no, l.version, l.event_name, e.event_id,
                e.payload, e.metadata, e.created_at, l.state, l.attempts, l.first_failed_at, l.last_failed_at, l.next_retry_at,
                l.sqlstate, l.message, l.detail, l.hint, l.context, l.waiting,
-               CASE l.state WHEN 'dead' THEN pg_catalog.format('waits for SELECT dead_letter_replay(%s); or dead_letter_delete(%s), which skips this event', l.id, l.id)
+               CASE l.state WHEN 'dead' THEN pg_catalog.format('waits for SELECT dead_letter_replay(%s); or dead_letter_delete(%s), which skips this event, or dead_letter_delete(%s, whole => true), which skips all that waits', l.id, l.id, l.id)
+                            WHEN 'waiting for lock' THEN pg_catalog.format('is applied once its row is unlocked; looked at again at %s', l.next_retry_at)
                             ELSE pg_catalog.format('attempt %s of %s at %s', l.attempts OPERATOR(pg_catalog.+) 1, l.max_attempts, l.next_retry_at) END,
                l.retry_error
           FROM wallet_projection.parked_event l

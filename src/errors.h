@@ -13,5 +13,6 @@
 #define ERRCODE_WALLET_UNKNOWN				MAKE_SQLSTATE('W','P','0','0','3')
 #define ERRCODE_WALLET_EXISTS				MAKE_SQLSTATE('W','P','0','0','4')
 #define ERRCODE_BAD_EVENT					MAKE_SQLSTATE('W','P','0','0','5')
+#define ERRCODE_TOO_MANY_PARKED				MAKE_SQLSTATE('W','P','0','0','6')
 
 #endif							/* WALLET_PROJECTION_ERRORS_H */

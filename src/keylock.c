@@ -7,8 +7,13 @@
 #include "common/hashfn.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
+#include "storage/proc.h"
+#include "utils/guc.h"
 
 #include "keylock.h"
+
+/* how long LocksSoon() lets us wait, in milliseconds */
+#define LOCK_MOMENT 50
 
 static LOCKTAG
 key_tag(KeyLockClass class, uint64 hash)
@@ -88,4 +93,19 @@ KeyLockOthers(KeyLockClass class, const char *name)
 
 	pfree(GetLockConflicts(&tag, AccessExclusiveLock, &count));
 	return count;
+}
+
+/*
+ * Wait for no lock longer than a moment, until the settings are given back
+ * (SafePathLeave): whoever tries many keys, one of which is known to wait for
+ * a lock, must not wait for each as long as for one.
+ */
+void
+LocksSoon(void)
+{
+	if (LockTimeout > 0 && LockTimeout <= LOCK_MOMENT)
+		return;
+	(void) set_config_option("lock_timeout", CppAsString2(LOCK_MOMENT),
+							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+							 true, 0, false);
 }

@@ -39,6 +39,7 @@ extern void KeyLockForSession(KeyLockClass class, const char *name,
 							  LOCKMODE mode);
 extern void KeyUnlockForSession(KeyLockClass class, const char *name,
 								LOCKMODE mode);
+extern void LocksSoon(void);
 extern int	KeyLockOthers(KeyLockClass class, const char *name);
 
 #endif							/* WALLET_PROJECTION_KEYLOCK_H */

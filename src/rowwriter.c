@@ -4,8 +4,8 @@
  *
  * Inserts are buffered and go to the table many at a time, unless a trigger
  * that runs before a row could look at the rows before it.  An update takes
- * no lock on the tuple beforehand: where somebody else changed the row
- * meanwhile it returns false, and the caller reads the row again.
+ * no lock on the tuple beforehand: where somebody else has changed or locked
+ * the row it says so, and the caller reads the row again, or leaves it alone.
  *
  * Statement triggers of inserts fire, with their transition tables; those of
  * updates do not, as with logical replication.
@@ -20,6 +20,7 @@
 #include "postgres.h"
 
 #include "access/heapam.h"
+#include "access/htup_details.h"
 #include "access/tableam.h"
 #include "catalog/pg_attribute.h"
 #include "commands/trigger.h"
@@ -313,14 +314,16 @@ RowWriterFlush(RowWriter *writer)
 }
 
 /*
- * Why a row could not be locked or updated: true never; false where somebody
- * else has changed or deleted it; an error where we did that ourselves.
+ * Why a row could not be locked or updated; an error where we have changed it
+ * ourselves.
  */
-static bool
-changed_by_others(RowWriter *writer, TM_Result result)
+static RowUpdate
+what_became(RowWriter *writer, TM_Result result)
 {
 	if (result == TM_Updated || result == TM_Deleted)
-		return false;
+		return ROW_CHANGED;
+	if (result == TM_WouldBlock)
+		return ROW_LOCKED;
 	if (result == TM_SelfModified)
 		ereport(ERROR,
 				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
@@ -331,35 +334,56 @@ changed_by_others(RowWriter *writer, TM_Result result)
 		 (int) result, RelationGetRelationName(writer->relation));
 }
 
-/* Update under row triggers: the tuple is locked first, as they expect. */
-static bool
-update_with_triggers(RowWriter *writer, TupleTableSlot *old,
-					 TupleTableSlot *slot)
+/* Lock the row in old, as read with the writer's snapshot. */
+static TM_Result
+lock_old(RowWriter *writer, TupleTableSlot *old, LockWaitPolicy policy)
 {
 	TM_FailureData failure;
-	TM_Result	result;
 	ItemPointerData tid = old->tts_tid;
 
-	result = table_tuple_lock(writer->relation, &tid, writer->snapshot, old,
-							  writer->estate->es_output_cid,
-							  LockTupleNoKeyExclusive, LockWaitBlock, 0,
-							  &failure);
+	return table_tuple_lock(writer->relation, &tid, writer->snapshot, old,
+							writer->estate->es_output_cid,
+							LockTupleNoKeyExclusive, policy, 0, &failure);
+}
+
+/* Update under row triggers: the tuple is locked first, as they expect. */
+static RowUpdate
+update_with_triggers(RowWriter *writer, TupleTableSlot *old,
+					 TupleTableSlot *slot, LockWaitPolicy policy)
+{
+	TM_Result	result = lock_old(writer, old, policy);
+
 	if (result != TM_Ok)
-		return changed_by_others(writer, result);
+		return what_became(writer, result);
 	ItemPointerSetInvalid(&slot->tts_tid);
 	ExecSimpleRelationUpdate(writer->target, writer->estate,
 							 &writer->epqstate, old, slot);
 	if (!ItemPointerIsValid(&slot->tts_tid))
 		refuse_suppressed(writer, "UPDATE");
-	return true;
+	return ROW_UPDATED;
 }
 
+/*
+ * May another transaction have locked the row?  A look without a lock on the
+ * page: who comes later is waited for, as long as lock_timeout allows.
+ */
 static bool
+may_be_locked(TupleTableSlot *old)
+{
+	HeapTuple	tuple;
+
+	if (!TTS_IS_BUFFERTUPLE(old))
+		return true;
+	tuple = ((BufferHeapTupleTableSlot *) old)->base.tuple;
+	return (tuple->t_data->t_infomask & HEAP_XMAX_INVALID) == 0;
+}
+
+static RowUpdate
 update_row(RowWriter *writer, TupleTableSlot *old, TupleTableSlot *slot,
-		   void *tag)
+		   LockWaitPolicy policy, void *tag)
 {
 	TM_FailureData failure;
-	TM_Result	result;
+	TM_Result	result = TM_Ok;
 	LockTupleMode mode;
 	CompatUpdateIndexes update_indexes;
 
@@ -372,38 +396,42 @@ update_row(RowWriter *writer, TupleTableSlot *old, TupleTableSlot *slot,
 		writer->updates = true;
 	}
 	if (writer->locks_first)
-		return update_with_triggers(writer, old, slot);
+		return update_with_triggers(writer, old, slot, policy);
 
 	check_row(writer, slot, CMD_UPDATE);
-	result = table_tuple_update(writer->relation, &old->tts_tid, slot,
-								writer->estate->es_output_cid,
-								writer->snapshot, InvalidSnapshot, true,
-								&failure, &mode, &update_indexes);
+	if (policy != LockWaitBlock && may_be_locked(old))
+		result = lock_old(writer, old, policy);
+	if (result == TM_Ok)
+		result = table_tuple_update(writer->relation, &old->tts_tid, slot,
+									writer->estate->es_output_cid,
+									writer->snapshot, InvalidSnapshot, true,
+									&failure, &mode, &update_indexes);
 	if (result != TM_Ok)
-		return changed_by_others(writer, result);
+		return what_became(writer, result);
 	if (writer->target->ri_NumIndices > 0 &&
 		compat_wants_index_update(update_indexes))
 		list_free(compat_ExecInsertIndexTuples(writer->target, slot,
 											   writer->estate, true,
 											   compat_only_summarizing(update_indexes)));
 	ResetPerTupleExprContext(writer->estate);
-	return true;
+	return ROW_UPDATED;
 }
 
 /*
  * Replace the row in old, as read with the writer's snapshot, by the one in
- * slot.  Returns false, having done nothing, where somebody else has changed
- * or deleted the row since.
+ * slot.  Where somebody else has changed, deleted or locked the row, nothing
+ * is done, and the result says so; only with LockWaitBlock a lock is waited
+ * for.
  */
-bool
+RowUpdate
 RowWriterUpdate(RowWriter *writer, TupleTableSlot *old, TupleTableSlot *slot,
-				void *tag)
+				LockWaitPolicy policy, void *tag)
 {
 	MemoryContext context = MemoryContextSwitchTo(writer->estate->es_query_cxt);
-	bool		done = update_row(writer, old, slot, tag);
+	RowUpdate	result = update_row(writer, old, slot, policy, tag);
 
 	MemoryContextSwitchTo(context);
-	return done;
+	return result;
 }
 
 /* Write what is buffered, fire what is due, and make it visible. */

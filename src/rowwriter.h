@@ -10,8 +10,17 @@
 #define WALLET_PROJECTION_ROWWRITER_H
 
 #include "nodes/execnodes.h"
+#include "nodes/lockoptions.h"
 
 typedef struct RowWriter RowWriter;
+
+/* What has become of an update. */
+typedef enum RowUpdate
+{
+	ROW_UPDATED,
+	ROW_CHANGED,				/* somebody else has changed or deleted it */
+	ROW_LOCKED					/* somebody else has locked it */
+} RowUpdate;
 
 /* Told of each row that was inserted: its tag, and where it is. */
 typedef void (*RowInserted) (void *arg, void *tag, ItemPointer place);
@@ -24,8 +33,9 @@ extern TupleTableSlot *RowWriterSlot(RowWriter *writer, void *tag,
 									 bool for_insert);
 extern void RowWriterInsert(RowWriter *writer, TupleTableSlot *slot,
 							void *tag);
-extern bool RowWriterUpdate(RowWriter *writer, TupleTableSlot *old,
-							TupleTableSlot *slot, void *tag);
+extern RowUpdate RowWriterUpdate(RowWriter *writer, TupleTableSlot *old,
+								 TupleTableSlot *slot, LockWaitPolicy policy,
+								 void *tag);
 extern void RowWriterFlush(RowWriter *writer);
 extern void RowWriterEnd(RowWriter *writer);
 extern void *RowWriterTag(RowWriter *writer);

@@ -8,7 +8,9 @@
  *
  * The caller holds the partition, so nobody else of the engine writes these
  * rows.  Somebody else may: where a row was changed since the snapshot, it is
- * locked in its newest version, and the change is made to that.
+ * locked in its newest version, and the change is made to that if the row
+ * still has the key.  A row that somebody else has locked is left alone, if
+ * the caller wants that, and its key is remembered.
  */
 #include "postgres.h"
 
@@ -23,6 +25,8 @@
 #include "handler/read_model.h"
 #include "rowwriter.h"
 
+#define NO_ROW "there is no row of it: it was never created, or its row was deleted"
+
 struct Apply
 {
 	const RowHandler *handler;
@@ -30,6 +34,9 @@ struct Apply
 	RowWriter  *writer;
 	MemoryContext row_context;	/* reset after each row */
 	const FoldEntry *current;	/* being looked at, or NULL: ask the writer */
+	LockWaitPolicy policy;		/* where somebody else has locked a row */
+	List	   *locked;			/* of FoldEntry: those left alone for that */
+	char	   *key_constraint; /* the name of the key's index */
 };
 
 /* RowInserted: remember where the row went. */
@@ -41,18 +48,22 @@ remember_row(void *arg, void *tag, ItemPointer place)
 
 /*
  * Get ready to write into a read model that is open with RowExclusiveLock.
- * Everything lives in the current memory context.
+ * skip_locked: leave rows alone that somebody else has locked; see
+ * ApplyLocked().  Everything lives in the current memory context.
  */
 Apply *
-ApplyBegin(const RowHandler *handler, Relation read_model, Snapshot snapshot)
+ApplyBegin(const RowHandler *handler, Relation read_model, Snapshot snapshot,
+		   bool skip_locked)
 {
 	Apply	   *apply = palloc0(sizeof(Apply));
 	bool		owned[MaxHeapAttributeNumber] = {0};
 
 	apply->handler = handler;
+	apply->policy = skip_locked ? LockWaitSkip : LockWaitBlock;
 	apply->model = ReadModelBegin(handler, read_model, snapshot);
 	for (int i = 0; i < handler->ncolumns; i++)
 		owned[apply->model->columns[i] - 1] = true;
+	apply->key_constraint = pstrdup(RelationGetRelationName(apply->model->index));
 	apply->writer = RowWriterBegin(read_model, owned, snapshot);
 	RowWriterOnInsert(apply->writer, remember_row, apply->model);
 	apply->row_context = AllocSetContextCreate(CurrentMemoryContext,
@@ -133,9 +144,9 @@ insert_row(Apply *apply, const FoldedKey *folded)
 
 /*
  * Somebody else has changed the row since the snapshot: lock its newest
- * version into apply->model->row.  False if it was deleted.
+ * version into apply->model->row.
  */
-static bool
+static TM_Result
 lock_newest(Apply *apply)
 {
 	TM_FailureData data;
@@ -144,12 +155,41 @@ lock_newest(Apply *apply)
 
 	result = table_tuple_lock(apply->model->relation, &tid, apply->model->snapshot,
 							  apply->model->row, GetCurrentCommandId(true),
-							  LockTupleNoKeyExclusive, LockWaitBlock,
+							  LockTupleNoKeyExclusive, apply->policy,
 							  TUPLE_LOCK_FLAG_FIND_LAST_VERSION, &data);
-	if (result != TM_Ok && result != TM_Deleted)
+	if (result != TM_Ok && result != TM_Deleted && result != TM_WouldBlock)
 		elog(ERROR, "unexpected result %d of locking a row of \"%s\"",
 			 (int) result, RelationGetRelationName(apply->model->relation));
-	return result == TM_Ok;
+	return result;
+}
+
+/*
+ * Change the row in apply->model->row as the entry says; ROW_CHANGED: its
+ * newest version is in apply->model->row now, to be tried again.  *reason: why
+ * not.
+ */
+static RowUpdate
+change_row(Apply *apply, const FoldedKey *folded, const char **reason)
+{
+	void	   *tag = unconstify(FoldedKey *, folded);
+	TupleTableSlot *slot = RowWriterSlot(apply->writer, tag, false);
+	RowUpdate	result;
+	TM_Result	locked;
+
+	*reason = make_row(apply, folded->entry, slot);
+	if (*reason != NULL)
+		return ROW_UPDATED;
+	result = RowWriterUpdate(apply->writer, apply->model->row, slot,
+							 apply->policy, tag);
+	if (result != ROW_CHANGED)
+		return result;
+	locked = lock_newest(apply);
+	if (locked == TM_WouldBlock)
+		return ROW_LOCKED;
+	/* whoever changed the row may have given it another key */
+	if (locked != TM_Ok || !ReadModelRowIs(apply->model, folded->entry))
+		*reason = NO_ROW;
+	return ROW_CHANGED;
 }
 
 /* Returns NULL, or why not. */
@@ -157,29 +197,26 @@ static const char *
 update_row(Apply *apply, const FoldedKey *folded)
 {
 	const FoldEntry *entry = folded->entry;
-	bool		exists;
+	const char *reason = NULL;
+	RowUpdate	result;
 
 	apply->current = entry;
-	exists = ReadModelFind(apply->model, folded);
-	for (;;)
+	if (!ReadModelFind(apply->model, folded))
+		return NO_ROW;
+	if (entry->second_creation != 0)
+		return "it was created before";
+	do
 	{
-		TupleTableSlot *slot;
-		const char *reason;
+		result = change_row(apply, folded, &reason);
+	} while (result == ROW_CHANGED && reason == NULL);
+	if (result == ROW_LOCKED)
+	{
+		MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(apply));
 
-		if (!exists)
-			return "there is no row of it: it was never created, or its row was deleted";
-		if (entry->second_creation != 0)
-			return "it was created before";
-		slot = RowWriterSlot(apply->writer,
-							 unconstify(FoldedKey *, folded), false);
-		reason = make_row(apply, entry, slot);
-		if (reason != NULL)
-			return reason;
-		if (RowWriterUpdate(apply->writer, apply->model->row, slot,
-							unconstify(FoldedKey *, folded)))
-			return NULL;
-		exists = lock_newest(apply);
+		apply->locked = lappend(apply->locked, unconstify(FoldEntry *, entry));
+		MemoryContextSwitchTo(old);
 	}
+	return reason;
 }
 
 /* Apply keys in the order in which they stand. */
@@ -233,12 +270,21 @@ ApplyEnd(Apply *apply)
 	MemoryContextDelete(apply->row_context);
 }
 
-/* Is this the constraint that keeps a row from being created twice? */
-bool
-ApplyIsKeyConstraint(Apply *apply, const char *name)
+/* The keys that were left alone, as somebody else has locked their rows. */
+List *
+ApplyLocked(const Apply *apply)
 {
-	return name != NULL &&
-		strcmp(name, RelationGetRelationName(apply->model->index)) == 0;
+	return apply->locked;
+}
+
+/*
+ * Is this the constraint that keeps a row from being created twice?  May be
+ * asked after an error.
+ */
+bool
+ApplyIsKeyConstraint(const Apply *apply, const char *name)
+{
+	return name != NULL && strcmp(name, apply->key_constraint) == 0;
 }
 
 /* Whose row was at hand when an error was raised; NULL if unknown. */

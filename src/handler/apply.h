@@ -10,10 +10,11 @@
 typedef struct Apply Apply;
 
 extern Apply *ApplyBegin(const RowHandler *handler, Relation read_model,
-						 Snapshot snapshot);
+						 Snapshot snapshot, bool skip_locked);
 extern const char *ApplyKeys(Apply *apply, FoldedKey *keys, int64 count);
 extern void ApplyEnd(Apply *apply);
+extern List *ApplyLocked(const Apply *apply);
 extern const FoldEntry *ApplyCurrent(Apply *apply);
-extern bool ApplyIsKeyConstraint(Apply *apply, const char *name);
+extern bool ApplyIsKeyConstraint(const Apply *apply, const char *name);
 
 #endif							/* WALLET_PROJECTION_APPLY_H */

@@ -11,13 +11,21 @@
  * in the table and then for its entry.  So events are collected, a few at a
  * time, and their places and entries are fetched into the cache together
  * before the first of them is folded.
+ *
+ * A handler says which event is bad.  But reading an event may raise an error
+ * by itself, where its payload's storage is damaged.  FoldInterrupted() tells
+ * that an error came from there; a fold that is guarded takes events
+ * in subtransactions, so that such an event is refused like any other.
  */
 #include "postgres.h"
 
+#include "compat.h"
 #include "port/pg_bswap.h"
 #include "utils/memutils.h"
 
+#include "errors.h"
 #include "handler/fold.h"
+#include "savepoint.h"
 
 #define CHUNK_SIZE (128 * 1024)
 
@@ -86,6 +94,7 @@ struct Fold
 	char	   *chunk;			/* where the next entry is carved from */
 	Size		chunk_left;
 	Size		chunk_total;	/* of all chunks so far */
+	FoldGuard	guard;
 	int64		events;			/* folded, those ignored not counted */
 	MemoryContext event_context;	/* reset after the events were folded */
 	int			waiting;
@@ -94,6 +103,9 @@ struct Fold
 	Size		wait_used;		/* of the copies */
 	char	   *wait_bytes;
 };
+
+/* An event is being read; stays when that raises an error. */
+static bool reading = false;
 
 static inline int
 compare_keys(const FoldedKey *a, const FoldedKey *b)
@@ -121,6 +133,7 @@ FoldBegin(const RowHandler *handler, FoldRefused refused, void *arg)
 {
 	Fold	   *fold = palloc0(sizeof(Fold));
 
+	reading = false;
 	fold->handler = handler;
 	fold->refused = refused;
 	fold->refused_arg = arg;
@@ -201,26 +214,115 @@ FoldBanned(const Fold *fold)
 	return fold->banned;
 }
 
-/* Fold one event into its key's state; NULL, or why it cannot be applied. */
-static const char *
-fold_into(Fold *fold, FoldEntry *entry, const Event *event)
+/* Have these events taken in subtransactions from now on. */
+void
+FoldGuardWith(Fold *fold, FoldGuard guard)
 {
-	const char *reason = NULL;
-	EventEffect effect = fold->handler->fold(entry->state, entry->creates,
-											 event, &reason);
+	fold->guard = guard;
+}
 
-	if (effect == EVENT_IGNORED)
-		return NULL;
-	if (effect == EVENT_BAD)
-		return reason;
-	if (effect == EVENT_CREATES && entry->first_no == 0)
+static inline bool
+is_guarded(const Fold *fold, const Event *event)
+{
+	const char *payload = DatumGetPointer(event->payload);
+
+	if (likely(fold->guard == FOLD_GUARD_NONE))
+		return false;
+	return fold->guard == FOLD_GUARD_ALL || VARATT_IS_EXTERNAL(payload) ||
+		VARATT_IS_COMPRESSED(payload);
+}
+
+/* Was the last error raised while an event was being read? */
+bool
+FoldInterrupted(void)
+{
+	return reading;
+}
+
+/* One event on its way into the handler. */
+typedef struct Reading
+{
+	Fold	   *fold;
+	FoldEntry  *entry;
+	const Event *event;
+	EventEffect effect;
+	const char *reason;
+} Reading;
+
+/* SavepointStep */
+static void
+read_event(void *arg)
+{
+	Reading    *at = arg;
+
+	at->effect = at->fold->handler->fold(at->entry->state, at->entry->creates,
+										 at->event, &at->reason);
+}
+
+/* Is this error the event's that was being read when it was raised? */
+static bool
+is_of_event(int sqlerrcode)
+{
+	switch (ERRCODE_TO_CATEGORY(sqlerrcode))
+	{
+		case MAKE_SQLSTATE('2', '2', '0', '0', '0'):	/* data */
+		case MAKE_SQLSTATE('5', '4', '0', '0', '0'):	/* too large */
+		case MAKE_SQLSTATE('X', 'X', '0', '0', '0'):	/* damaged */
+			return true;
+	}
+	return sqlerrcode == ERRCODE_OUT_OF_MEMORY;
+}
+
+/* The same in a subtransaction; false if that has raised an error: *fault. */
+static bool
+read_guarded(Reading *at, FoldFault *fault)
+{
+	ErrorData  *error = InSavepoint(read_event, at);
+
+	if (error == NULL)
+		return true;
+	if (!is_of_event(error->sqlerrcode))
+		ReThrowError(error);
+	fault->sqlerrcode = error->sqlerrcode;
+	fault->reason = error->message;
+	fault->detail = error->detail;
+	fault->hint = error->hint;
+	return false;
+}
+
+/* Fold one event into its key's state; false if it cannot be: *fault. */
+static bool
+fold_into(Fold *fold, FoldEntry *entry, const Event *event, FoldFault *fault)
+{
+	Reading		at = {.fold = fold,.entry = entry,.event = event};
+
+	if (unlikely(is_guarded(fold, event)))
+	{
+		if (!read_guarded(&at, fault))
+			return false;
+	}
+	else
+	{
+		reading = true;
+		read_event(&at);
+		reading = false;
+	}
+	if (at.effect == EVENT_IGNORED)
+		return true;
+	if (at.effect == EVENT_BAD)
+	{
+		fault->sqlerrcode = ERRCODE_BAD_EVENT;
+		fault->reason = at.reason;
+		return false;
+	}
+	if (at.effect == EVENT_CREATES && entry->first_no == 0)
 		entry->creates = true;
-	else if (effect == EVENT_CREATES && entry->second_creation == 0)
+	else if (at.effect == EVENT_CREATES && entry->second_creation == 0)
 		entry->second_creation = event->no;
 	if (entry->first_no == 0)
 		entry->first_no = event->no;
 	fold->events++;
-	return NULL;
+	return true;
 }
 
 /*
@@ -231,7 +333,7 @@ static void
 fold_event(Fold *fold, const Event *event, uint32 hash)
 {
 	FoldEntry  *entry = find_entry(fold, event->key, event->key_length, hash);
-	const char *reason;
+	FoldFault	fault = {0};
 
 	if (unlikely(entry->banned))
 	{
@@ -241,10 +343,9 @@ fold_event(Fold *fold, const Event *event, uint32 hash)
 		entry->left_out++;
 		return;
 	}
-	reason = fold_into(fold, entry, event);
-	if (unlikely(reason != NULL))
+	if (unlikely(!fold_into(fold, entry, event, &fault)))
 	{
-		fold->refused(fold->refused_arg, entry, event, reason);
+		fold->refused(fold->refused_arg, entry, event, &fault);
 		ban(fold, entry);
 	}
 }

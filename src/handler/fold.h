@@ -32,12 +32,30 @@ FoldEntryKey(const FoldEntry *entry)
 	return entry->state + entry->key_offset;
 }
 
+/* Which events are taken in subtransactions, as reading them may fail. */
+typedef enum FoldGuard
+{
+	FOLD_GUARD_NONE,
+	FOLD_GUARD_STORED_APART,	/* those whose payload is compressed, or out
+								 * of line */
+	FOLD_GUARD_ALL
+} FoldGuard;
+
+/* Why an event cannot be applied. */
+typedef struct FoldFault
+{
+	int			sqlerrcode;
+	const char *reason;
+	const char *detail;			/* these may be NULL */
+	const char *hint;
+} FoldFault;
+
 /*
  * Called for an event that cannot be applied.  If it returns, the key is
  * banned from then on; what came before the event stays folded.
  */
 typedef void (*FoldRefused) (void *arg, FoldEntry *entry, const Event *event,
-							 const char *reason);
+							 const FoldFault *fault);
 
 /* A key that has something to apply, to be sorted. */
 typedef struct FoldedKey
@@ -51,6 +69,8 @@ typedef struct Fold Fold;
 
 extern Fold *FoldBegin(const RowHandler *handler, FoldRefused refused,
 					   void *arg);
+extern void FoldGuardWith(Fold *fold, FoldGuard guard);
+extern bool FoldInterrupted(void);
 extern void FoldBan(Fold *fold, const char *key, int length, uint64 hash);
 extern void FoldAdd(Fold *fold, const Event *event, uint64 hash);
 extern void FoldFlush(Fold *fold);

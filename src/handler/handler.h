@@ -8,7 +8,8 @@
  * no SQL, no catalog, no clock, no lock, nothing kept between calls.
  *
  *	fold	takes one event into the state of its key.  The state is
- *			state_size bytes, all zero before the first event.  Events of a
+ *			state_size bytes, all zero before the first event; it must not
+ *			change before all of the event has been read.  Events of a
  *			key come in order.  Says what the event does to the row:
  *			EVENT_IGNORED (nothing: the state is unchanged), EVENT_CREATES
  *			(makes the row), EVENT_CHANGES (changes the row, which must

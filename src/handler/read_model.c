@@ -194,8 +194,8 @@ ReadModelKey(ReadModel *model, const FoldEntry *entry)
 }
 
 /* Does the row in model->row have this key? */
-static bool
-is_row_of(ReadModel *model, const FoldEntry *entry)
+bool
+ReadModelRowIs(ReadModel *model, const FoldEntry *entry)
 {
 	bool		isnull;
 	Datum		datum = slot_getattr(model->row, model->columns[0], &isnull);
@@ -327,7 +327,7 @@ find_at_place(ReadModel *model, const FoldedKey *key)
 	if (!found)
 		return false;
 	ExecStoreBufferHeapTuple(&model->tuple, model->row, model->buffer);
-	return is_row_of(model, key->entry);
+	return ReadModelRowIs(model, key->entry);
 }
 
 /* Find the row of a key through the index; false if there is none. */

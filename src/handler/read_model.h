@@ -38,6 +38,7 @@ extern void ReadModelEnd(ReadModel *model);
 extern Datum ReadModelKey(ReadModel *model, const FoldEntry *entry);
 extern void ReadModelArrange(ReadModel *model, FoldedKey *keys, int64 count);
 extern bool ReadModelFind(ReadModel *model, const FoldedKey *key);
+extern bool ReadModelRowIs(ReadModel *model, const FoldEntry *entry);
 extern void ReadModelRemember(ReadModel *model, const FoldedKey *key,
 							  ItemPointer place);
 extern Datum ReadModelValue(ReadModel *model, int column, Datum value);

@@ -55,13 +55,14 @@ batch_tell(const Batch *batch, BatchStep step)
 static bool
 batch_full(Batch *batch)
 {
-	int64		taken = FoldEvents(batch->fold) + FoldWaiting(batch->fold);
+	int64		taken = FoldEvents(batch->fold) + batch->failing;
 
-	if (batch->max_events > 0 && taken >= batch->max_events)
+	if (batch->max_events > 0 &&
+		taken + FoldWaiting(batch->fold) >= batch->max_events)
 	{
 		/* some may turn out to be ignored */
 		FoldFlush(batch->fold);
-		return FoldEvents(batch->fold) >= batch->max_events;
+		return FoldEvents(batch->fold) + batch->failing >= batch->max_events;
 	}
 	if (++batch->since_check < MEMORY_CHECK)
 		return false;
@@ -140,6 +141,9 @@ batch_read(Batch *batch)
 
 	batch->snapshot = RegisterSnapshot(GetLatestSnapshot());
 	batch->fold = FoldBegin(batch->projection->handler, BatchRefuse, batch);
+	if (batch->limits->isolate)
+		FoldGuardWith(batch->fold, batch->limits->callers_transaction ?
+					  FOLD_GUARD_STORED_APART : FOLD_GUARD_ALL);
 	BatchPassOverParked(batch);
 	/* the first range is allocated here, where the batch lives */
 	batch->seen.capacity = 64;
@@ -171,7 +175,8 @@ batch_apply(Batch *batch)
 		.stream = batch->stream,
 		.read_model = batch->work.read_model,
 		.snapshot = batch->snapshot,
-	.own = !batch->limits->callers_transaction};
+		.own = !batch->limits->callers_transaction,
+	.skip_locked = batch->may_park && !batch->limits->callers_transaction};
 	int64		count;
 	FoldedKey  *keys;
 
@@ -180,12 +185,10 @@ batch_apply(Batch *batch)
 		return;
 	batch_tell(batch, BATCH_APPLIES);
 	keys = FoldKeys(batch->fold, &count);
-	if (!batch->limits->isolate)
-	{
-		ApplyAll(&scope, keys, count);
-		return;
-	}
-	BatchIsolate(batch, &scope, keys, count);
+	if (batch->limits->isolate)
+		BatchIsolate(batch, &scope, keys, count);
+	else
+		BatchLeaveLocked(batch, &scope, WriteKeys(&scope, keys, count));
 }
 
 /* save: the new positions */

@@ -52,6 +52,8 @@ typedef struct BatchResult
 	bool		help_wanted;	/* others cannot keep up: see choice.h */
 } BatchResult;
 
+extern bool BatchMayIsolate(const ErrorData *error);
+extern bool BatchFailedAtLimit(const ErrorData *error);
 extern BatchResult BatchRun(const char *projection, const BatchLimits *limits);
 
 #endif							/* WALLET_PROJECTION_BATCH_H */

@@ -9,6 +9,7 @@
 #include "handler/fold.h"
 #include "projection/batch.h"
 #include "projection/isolate.h"
+#include "projection/park.h"
 #include "projection/work.h"
 #include "stream/settle.h"
 
@@ -43,6 +44,9 @@ typedef struct Batch
 	NumberSet	skipped;		/* events that are never to be applied */
 	bool		may_park;		/* or the first failure ends the batch */
 	List	   *failures;		/* of BatchFailure */
+	int			failing;		/* of these, not counting those that only wait
+								 * for a lock */
+	int			parked_before;	/* keys of all partitions, counted likewise */
 	int			parking;		/* keys that would be parked with these */
 	int64		events;			/* applied */
 	TimestampTz next_retry;		/* of the keys that were parked; 0: none */
@@ -68,10 +72,12 @@ extern bool BatchClaim(Batch *batch);
 
 /* failure.c */
 extern void BatchRefuse(void *arg, FoldEntry *entry, const Event *event,
-						const char *reason);
+						const FoldFault *fault);
 extern void BatchPassOverParked(Batch *batch);
 extern void BatchIsolate(Batch *batch, const ApplyScope *scope,
 						 FoldedKey *keys, int64 count);
+extern void BatchLeaveLocked(Batch *batch, const ApplyScope *scope,
+							 const List *entries);
 extern void BatchPark(Batch *batch);
 
 /* definition.c */

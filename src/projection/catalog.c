@@ -21,7 +21,7 @@
 #include "keylock.h"
 #include "projection/projection.h"
 
-#define DEFAULT_MAX_PARKED 1000
+#define DEFAULT_MAX_PARKED 100000
 
 /* until somebody sets it otherwise */
 static const RetryPolicy default_retry = {

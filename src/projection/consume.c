@@ -165,7 +165,7 @@ try_batch(Consumer *consumer, Served *served, BatchLimits *limits,
 
 	limits->isolate = served->isolate;
 	error = attempt(consumer, served, &batch);
-	if (error != NULL && !limits->isolate && ErrorIsOfKey(error->sqlerrcode))
+	if (error != NULL && !limits->isolate && BatchMayIsolate(error))
 	{
 		FreeErrorData(error);
 		limits->isolate = true;
@@ -225,8 +225,10 @@ serve(Consumer *consumer, Served *served)
 	BatchResult result = {0};
 	ErrorData  *error;
 
+	limits.events = served->at_most;
 	if (consumer->message_limit > 0)
-		limits.events = consumer->message_limit - consumer->applied;
+		limits.events = Min(limits.events > 0 ? limits.events : PG_INT64_MAX,
+							consumer->message_limit - consumer->applied);
 	limits.choice.turn = served->turn++;
 	error = try_batch(consumer, served, &limits, &result);
 	if (error == NULL && result.outcome == BATCH_WHOLE &&
@@ -236,6 +238,13 @@ serve(Consumer *consumer, Served *served)
 		limits.choice.window = 0;
 		error = try_batch(consumer, served, &limits, &result);
 	}
+	if (error != NULL && !consumer->stop_on_failure &&
+		BatchFailedAtLimit(error) && ServedShrink(served))
+	{
+		FreeErrorData(error);
+		consumer->worked = true;
+		return;
+	}
 	if (error != NULL)
 	{
 		put_off(consumer, served, error);
@@ -243,6 +252,7 @@ serve(Consumer *consumer, Served *served)
 	}
 	commit(consumer);
 	ServedWell(served);
+	ServedGrow(served);
 	ServedRetryAt(served, result.next_retry);
 	served->drained = result.outcome == BATCH_IDLE ||
 		(result.outcome == BATCH_WHOLE && result.events == 0 &&

@@ -40,7 +40,7 @@ find(FunctionCallInfo fcinfo)
 }
 
 static bool
-replay(const char *projection, const char *key, int64 id, bool skip,
+replay(const char *projection, const char *key, int64 id, ReplaySkip skip,
 	   const char *command)
 {
 	ReplayResult result = ReplayKey(projection, key, id, skip, command);
@@ -49,10 +49,15 @@ replay(const char *projection, const char *key, int64 id, bool skip,
 		ereport(WARNING,
 				(errmsg("an event of \"%s\" fails: %s",
 						key, result.message),
-				 errdetail("%lld events before it were applied.",
-						   (long long) result.events),
+				 errdetail("%lld events before it were applied.%s%s",
+						   (long long) result.events,
+						   result.detail ? " " : "",
+						   result.detail ? result.detail : ""),
+				 skip == REPLAY_SKIPS_NOTHING ?
 				 errhint("See: SELECT * FROM dead_letter_show(%lld);",
-						 (long long) result.id)));
+						 (long long) result.id) :
+				 errhint("See: SELECT * FROM dead_letter_show(%lld); To skip all that waits: SELECT dead_letter_delete(%lld, whole => true);",
+						 (long long) result.id, (long long) result.id)));
 	return result.outcome == REPLAY_HEALED;
 }
 
@@ -62,18 +67,20 @@ dead_letter_replay(PG_FUNCTION_ARGS)
 {
 	const Parked *parked = find(fcinfo);
 
-	PG_RETURN_BOOL(replay(parked->projection, parked->key, parked->id, false,
-						  "dead_letter_replay()"));
+	PG_RETURN_BOOL(replay(parked->projection, parked->key, parked->id,
+						  REPLAY_SKIPS_NOTHING, "dead_letter_replay()"));
 }
 
-/* dead_letter_delete(id) */
+/* dead_letter_delete(id, whole) */
 Datum
 dead_letter_delete(PG_FUNCTION_ARGS)
 {
 	const Parked *parked = find(fcinfo);
 
-	PG_RETURN_BOOL(replay(parked->projection, parked->key, parked->id, true,
-						  "dead_letter_delete()"));
+	ArgumentNotNull(fcinfo, 1, "whole");
+	PG_RETURN_BOOL(replay(parked->projection, parked->key, parked->id,
+						  PG_GETARG_BOOL(1) ? REPLAY_SKIPS_ALL :
+						  REPLAY_SKIPS_EVENT, "dead_letter_delete()"));
 }
 
 /* In order of partitions: two at once wait for each other, not crosswise. */
@@ -103,7 +110,7 @@ dead_letter_replay_all(PG_FUNCTION_ARGS)
 		const ParkedBrief *parked = lfirst(cell);
 
 		CHECK_FOR_INTERRUPTS();
-		if (replay(name, parked->key, parked->id, false,
+		if (replay(name, parked->key, parked->id, REPLAY_SKIPS_NOTHING,
 				   "dead_letter_replay_all()"))
 			healed++;
 	}

@@ -154,6 +154,7 @@ all_failed(const Batch *batch, const FoldedKey *keys, int64 count,
 		   bool creates, int *failed)
 {
 	const BatchFailure *first = NULL;
+	int			locked = 0;		/* these say nothing */
 	ListCell   *cell;
 
 	*failed = 0;
@@ -164,14 +165,19 @@ all_failed(const Batch *batch, const FoldedKey *keys, int64 count,
 		/* what the fold has refused says nothing of the table */
 		if (!each->counted || each->entry->creates != creates)
 			continue;
+		if (each->failure.locked)
+		{
+			locked++;
+			continue;
+		}
 		if (each->applied > 0 || !ErrorIsOfDefinition(each->failure.sqlerrcode))
 			return NULL;
 		if (first == NULL)
 			first = each;
 		(*failed)++;
 	}
-	if (*failed < count_keys(keys, count, creates) &&
-		(creates || list_length(batch->failures) <= batch->projection->max_parked))
+	if (*failed + locked < count_keys(keys, count, creates) &&
+		(creates || batch->failing <= batch->projection->max_parked))
 		return NULL;
 	return first;
 }

@@ -5,14 +5,23 @@
  * A key fails when the fold refuses an event of it (BatchRefuse), or when its
  * row cannot be written (BatchIsolate).  It is remembered, and parked in the
  * end (BatchPark), unless as many keys are parked as may be: then the error
- * is raised.
+ * is raised.  The consumer tries again with fewer events, and in the end with
+ * one at a time: so whatever comes before the first event too many is applied.
+ *
+ * A key whose row somebody else has locked is parked, too, to be tried again
+ * soon; it has not failed, and does not count.
  */
 #include "postgres.h"
+
+#include "utils/builtins.h"
 
 #include "errors.h"
 #include "keyhash.h"
 #include "keylock.h"
 #include "projection/batch_state.h"
+#include "projection/onekey.h"
+#include "projection/served.h"
+#include "projection/skip.h"
 
 /* The key's bytes with a terminating zero. */
 static char *
@@ -35,26 +44,66 @@ raise_failure(const Batch *batch, const FoldEntry *entry,
 	else if (detail == NULL)
 		detail = "Nothing of its batch was applied.";
 	ereport(ERROR,
-			(errcode(failure->sqlerrcode),
+			(errcode(batch->may_park ? ERRCODE_TOO_MANY_PARKED :
+					 failure->sqlerrcode),
 			 errmsg("projection \"%s\" cannot apply event %lld of stream \"%s\" to %s \"%s\": %s",
 					batch->projection->name, (long long) failure->no,
 					batch->stream->name, batch->projection->aggregate_type,
 					key_of(entry), failure->message),
 			 errdetail_internal("%s", detail),
+			 batch->may_park ?
+			 errhint("What comes before this event is applied. See projection_dead_letters for the cause; correct it and call dead_letter_replay_all(%s), or raise the limit by projection_set(%s, 'max_parked', ...).",
+					 quote_literal_cstr(batch->projection->name),
+					 quote_literal_cstr(batch->projection->name)) :
 			 errhint("%s", failure->hint ? failure->hint :
 					 "Correct the read model or the event, then run the projection again."),
 			 failure->context ? errcontext("%s", failure->context) : 0));
 }
 
+/* So many keys have failed that the others were not written. */
+static void
+refuse_many(const Batch *batch, int count)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_TOO_MANY_PARKED),
+			 errmsg("projection \"%s\" cannot apply a batch: %d keys have failed",
+					batch->projection->name, count),
+			 errdetail("The option \"max_parked\" is %d.",
+					   batch->projection->max_parked)));
+}
+
+/*
+ * Has a batch failed because no more keys may be parked?  It is told by who
+ * raised the error: where none may be, it carries the event's own SQLSTATE.
+ */
+bool
+BatchFailedAtLimit(const ErrorData *error)
+{
+	return error->funcname != NULL &&
+		(strcmp(error->funcname, "raise_failure") == 0 ||
+		 strcmp(error->funcname, "refuse_many") == 0);
+}
+
+/* Is it of use to do a failed batch again, to find out which key it was? */
+bool
+BatchMayIsolate(const ErrorData *error)
+{
+	if (BatchFailedAtLimit(error) || ErrorIsOfShutdown(error))
+		return false;
+	return ErrorIsOfKey(error->sqlerrcode) || FoldInterrupted() ||
+		(error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE && WriteInterrupted());
+}
+
 /* Remember that a key is to be parked. */
 static BatchFailure *
-add_failure(Batch *batch, const FoldEntry *entry)
+add_failure(Batch *batch, const FoldEntry *entry, const KeyFailure *cause)
 {
 	MemoryContext old = MemoryContextSwitchTo(batch->context);
 	BatchFailure *failure = NULL;
 	ListCell   *cell;
 
-	foreach(cell, batch->failures)
+	/* the fold may have refused a later event of it */
+	foreach(cell, entry->banned ? batch->failures : NIL)
 	{
 		BatchFailure *earlier = lfirst(cell);
 
@@ -67,27 +116,38 @@ add_failure(Batch *batch, const FoldEntry *entry)
 		failure->entry = entry;
 		batch->failures = lappend(batch->failures, failure);
 	}
+	else if (!failure->failure.locked)
+		batch->failing--;
+	if (!cause->locked)
+		batch->failing++;
+	failure->failure = *cause;
 	MemoryContextSwitchTo(old);
 	return failure;
 }
 
 /* An error if so many keys would be parked that none may be. */
 static void
-check_limit(Batch *batch, int parking)
+check_limit(Batch *batch, int parked_before)
 {
-	const BatchFailure *first;
+	ListCell   *cell;
 
-	if (parking <= batch->projection->max_parked)
+	if (batch->failing == 0 ||
+		parked_before + batch->failing <= batch->projection->max_parked)
 		return;
-	batch->parking = parking;
-	first = linitial(batch->failures);
-	raise_failure(batch, first->entry, &first->failure);
+	batch->parking = parked_before + batch->failing;
+	foreach(cell, batch->failures)
+	{
+		const BatchFailure *failure = lfirst(cell);
+
+		if (!failure->failure.locked)
+			raise_failure(batch, failure->entry, &failure->failure);
+	}
 }
 
 /* FoldRefused: this event cannot be folded */
 void
 BatchRefuse(void *arg, FoldEntry *entry, const Event *event,
-			const char *reason)
+			const FoldFault *fault)
 {
 	Batch	   *batch = arg;
 	KeyFailure	failure = {0};
@@ -96,13 +156,15 @@ BatchRefuse(void *arg, FoldEntry *entry, const Event *event,
 	failure.no = event->no;
 	failure.version = event->version;
 	failure.event_name = pnstrdup(event->name, event->name_length);
-	failure.sqlerrcode = ERRCODE_BAD_EVENT;
-	failure.message = pstrdup(reason);
+	failure.sqlerrcode = fault->sqlerrcode;
+	failure.message = pstrdup(fault->reason);
+	failure.detail = fault->detail ? pstrdup(fault->detail) : NULL;
+	failure.hint = fault->hint ? pstrdup(fault->hint) : NULL;
 	MemoryContextSwitchTo(old);
 	if (!batch->may_park)
 		raise_failure(batch, entry, &failure);
-	add_failure(batch, entry)->failure = failure;
-	check_limit(batch, list_length(batch->failures));
+	(void) add_failure(batch, entry, &failure);
+	check_limit(batch, batch->parked_before);
 }
 
 /* The parked keys of our partitions: their events are passed over. */
@@ -117,6 +179,8 @@ BatchPassOverParked(Batch *batch)
 		ParkedBrief *parked = lfirst(cell);
 		int			length = strlen(parked->key);
 
+		if (!parked->locked)
+			batch->parked_before++;
 		if (batch->claim_of[parked->partition] == NULL)
 			continue;
 		FoldBan(batch->fold, parked->key, length, KeyHash(parked->key, length));
@@ -133,42 +197,68 @@ claim_of_key(const Batch *batch, const FoldEntry *entry)
 	return batch->claim_of[hash % batch->projection->partitions];
 }
 
-/* A key has failed: apply what can be of it, and remember where it failed. */
+/* The events of a key that this batch is about. */
+static KeyTask
+task_of(const Batch *batch, const FoldEntry *entry)
+{
+	const Position *position = &claim_of_key(batch, entry)->position;
+	KeyTask		task = {.key = key_of(entry)};
+
+	task.from_no = position->gaps.count > 0 ? position->gaps.ranges[0].first :
+		position->head + 1;
+	task.last_no = batch->report.last;
+	task.position = position;
+	task.skipped = &batch->skipped;
+	task.guarded = batch->limits->isolate;
+	return task;
+}
+
+/* What can be of it is applied; remember where the key stands. */
+static void
+remember_outcome(Batch *batch, const FoldEntry *entry,
+				 const KeyOutcome *outcome)
+{
+	BatchFailure *failure;
+
+	batch->events += outcome->applied - outcome->folded;
+	if (!outcome->failed)
+		return;
+	if (!batch->may_park)
+		raise_failure(batch, entry, &outcome->failure);
+	failure = add_failure(batch, entry, &outcome->failure);
+	failure->counted = true;
+	failure->applied = outcome->applied;
+	failure->waiting = outcome->waiting;
+}
+
+/* A key has failed: apply what can be of it. */
 static void
 isolate_key(Batch *batch, const ApplyScope *scope, const FoldEntry *entry)
 {
-	KeyTask		task = {.key = key_of(entry)};
-	KeyOutcome	outcome;
-	BatchFailure *failure;
+	KeyTask		task = task_of(batch, entry);
+	KeyOutcome	outcome = KeyApply(scope, &task);
 
-	/* all of them: one may have a lower version than it should */
-	task.from_version = PG_INT64_MIN;
-	task.last_no = batch->report.last;
-	task.position = &claim_of_key(batch, entry)->position;
-	task.skipped = &batch->skipped;
-	outcome = ApplyKey(scope, &task);
-	batch->events += outcome.applied - outcome.folded;
-	if (!outcome.failed)
-		return;
-	if (!batch->may_park)
-		raise_failure(batch, entry, &outcome.failure);
-	failure = add_failure(batch, entry);
-	failure->failure = outcome.failure;
-	failure->counted = true;
-	failure->applied = outcome.applied;
-	failure->waiting = outcome.waiting;
+	if (outcome.failed && batch->skipped.count > 0 &&
+		outcome.failure.sqlerrcode == ERRCODE_BAD_EVENT &&
+		outcome.failure.detail == NULL)
+		outcome.failure.detail = SkippedDetail(batch->projection->name,
+											   task.key);
+	remember_outcome(batch, entry, &outcome);
 }
 
-/* So many keys have failed that the others were not written. */
-static void
-refuse_many(const Batch *batch, int count)
+/* Keys whose rows somebody else has locked: they wait, all others go on. */
+void
+BatchLeaveLocked(Batch *batch, const ApplyScope *scope, const List *entries)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_BAD_EVENT),
-			 errmsg("projection \"%s\" cannot apply a batch: %d keys have failed",
-					batch->projection->name, count),
-			 errdetail("The option \"max_parked\" is %d.",
-					   batch->projection->max_parked)));
+	ListCell   *cell;
+
+	foreach(cell, entries)
+	{
+		KeyTask		task = task_of(batch, lfirst(cell));
+		KeyOutcome	outcome = KeyLeave(scope, &task);
+
+		remember_outcome(batch, lfirst(cell), &outcome);
+	}
 }
 
 /*
@@ -179,20 +269,38 @@ void
 BatchIsolate(Batch *batch, const ApplyScope *scope, FoldedKey *keys,
 			 int64 count)
 {
-	List	   *culprits = ApplyIsolated(scope, keys, count,
-									 batch->limits->callers_transaction);
+	Isolation	isolation = {.scope = scope};
 	ListCell   *cell;
 
-	foreach(cell, culprits)
+	if (!batch->limits->callers_transaction)
+		LocksSoon();
+	IsolateKeys(&isolation, keys, count, batch->limits->callers_transaction);
+	foreach(cell, isolation.culprits)
 	{
 		isolate_key(batch, scope, lfirst(cell));
-		if (list_length(batch->failures) > batch->projection->max_parked)
+		if (batch->failing > batch->projection->max_parked)
 			break;
 	}
-	if (cell == NULL && ApplyGivesUp(scope, culprits))
-		refuse_many(batch, list_length(culprits));
+	if (cell == NULL && IsolationGivesUp(&isolation))
+		refuse_many(batch, list_length(isolation.culprits));
 	BatchCheckDefinition(batch, scope, keys, count);
-	check_limit(batch, list_length(batch->failures));
+	check_limit(batch, batch->parked_before);
+	BatchLeaveLocked(batch, scope, isolation.locked);
+}
+
+/* The parked keys of all partitions that have failed. */
+static int
+count_parked(const Batch *batch)
+{
+	int			count = 0;
+	ListCell   *cell;
+
+	foreach(cell, ParkedKeys(batch->projection->name))
+	{
+		if (!((const ParkedBrief *) lfirst(cell))->locked)
+			count++;
+	}
+	return count;
 }
 
 /* Park the keys that have failed. */
@@ -201,12 +309,12 @@ park_failures(Batch *batch)
 {
 	ListCell   *cell;
 
-	if (batch->failures == NIL)
-		return;
-	/* others who park keys wait, so that all of them are counted */
-	KeyLock(KEYLOCK_ERROR, batch->projection->name, ExclusiveLock);
-	check_limit(batch, list_length(ParkedKeys(batch->projection->name)) +
-				list_length(batch->failures));
+	if (batch->failing > 0)
+	{
+		/* others who park keys wait, so that all of them are counted */
+		KeyLock(KEYLOCK_ERROR, batch->projection->name, ExclusiveLock);
+		check_limit(batch, count_parked(batch));
+	}
 	foreach(cell, batch->failures)
 	{
 		const BatchFailure *failure = lfirst(cell);

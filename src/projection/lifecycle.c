@@ -23,6 +23,7 @@
 #include "keylock.h"
 #include "notice.h"
 #include "projection/park.h"
+#include "projection/skip.h"
 #include "projection/partition.h"
 #include "projection/projection.h"
 #include "projection/wishes.h"
@@ -170,6 +171,7 @@ projection_reset(PG_FUNCTION_ARGS)
 	PartitionsDrop(projection);
 	PartitionsCreate(projection);
 	ParkDrop(projection->name);
+	SkipForgetAll(projection->name);
 	projection->relation = stream_table(projection);
 	projection->last_error = NULL;
 	ProjectionSaveState(projection, false);

@@ -29,6 +29,11 @@
 
 #include "catalog.h"
 #include "projection/park.h"
+#include "stream/find.h"
+
+/* how long a key that waits for a lock is left alone, in milliseconds */
+#define LOCK_DELAY_MIN 100
+#define LOCK_DELAY_MAX 1000
 
 /* the channel of NOTIFY when a key becomes a dead letter */
 #define DEAD_LETTER_CHANNEL "wallet_projection_dead_letter"
@@ -127,6 +132,7 @@ read_brief(Relation catalog, HeapTuple tuple)
 	brief->key = TextDatumGetCString(values[PARKED_CATALOG_KEY - 1]);
 	brief->id = DatumGetInt64(values[PARKED_CATALOG_ID - 1]);
 	brief->partition = DatumGetInt32(values[PARKED_CATALOG_PARTITION - 1]);
+	brief->locked = DatumGetInt32(values[PARKED_CATALOG_ATTEMPTS - 1]) == 0;
 	if (!nulls[PARKED_CATALOG_NEXT_RETRY_AT - 1])
 		brief->next_retry_at = DatumGetTimestampTz(values[PARKED_CATALOG_NEXT_RETRY_AT - 1]);
 	return brief;
@@ -151,30 +157,61 @@ ParkedKeys(const char *projection)
 	return result;
 }
 
+/* Is a parked key due that was to be tried again then? */
+bool
+ParkedIsDue(const Projection *projection, TimestampTz at)
+{
+	return RetryIsDue(at, GetCurrentTimestamp(),
+					  Max(RetryLongest(&projection->retry), LOCK_DELAY_MAX));
+}
+
 /*
  * When the next parked key is to be tried again; 0: none is.  Asked often:
- * leaves nothing in memory.
+ * leaves little in memory.
  */
 TimestampTz
 ParkedNextRetry(const char *projection)
 {
 	Relation	catalog = CatalogOpen(PARKED_CATALOG, AccessShareLock);
 	SysScanDesc scan = CatalogScan(catalog, projection);
+	TimestampTz now = GetCurrentTimestamp();
+	Projection *policy = NULL;
 	TimestampTz next = 0;
 	HeapTuple	tuple;
 
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		bool		isnull;
-		Datum		at = heap_getattr(tuple, PARKED_CATALOG_NEXT_RETRY_AT,
-									  RelationGetDescr(catalog), &isnull);
+		Datum		datum = heap_getattr(tuple, PARKED_CATALOG_NEXT_RETRY_AT,
+										 RelationGetDescr(catalog), &isnull);
+		TimestampTz at = isnull ? 0 : DatumGetTimestampTz(datum);
 
-		if (!isnull && (next == 0 || DatumGetTimestampTz(at) < next))
-			next = DatumGetTimestampTz(at);
+		if (isnull)
+			continue;
+		if (policy == NULL)
+			policy = ProjectionFetch(projection);
+		if (at > now && ParkedIsDue(policy, at))
+			at = now;
+		if (next == 0 || at < next)
+			next = at;
 	}
 	systable_endscan(scan);
 	table_close(catalog, AccessShareLock);
 	return next;
+}
+
+/* Does a key of the projection wait for a lock? */
+bool
+ParkedLocked(const char *projection)
+{
+	ListCell   *cell;
+
+	foreach(cell, ParkedKeys(projection))
+	{
+		if (((const ParkedBrief *) lfirst(cell))->locked)
+			return true;
+	}
+	return false;
 }
 
 /* The one row that an index finds by these keys, or NULL. */
@@ -257,16 +294,32 @@ draw_next_retry(const Projection *projection, const Parked *parked,
 	return TimestampTzPlusMilliseconds(now, delay);
 }
 
+/*
+ * When a key that waits for a lock is tried again: soon, and less often the
+ * longer it has waited.
+ */
+static TimestampTz
+next_look(const Parked *parked, TimestampTz now)
+{
+	long		waited = TimestampDifferenceMilliseconds(parked->first_failed_at, now);
+
+	return TimestampTzPlusMilliseconds(now, Max(Min(waited / 4, LOCK_DELAY_MAX),
+												LOCK_DELAY_MIN));
+}
+
 /* After a failure: when it is tried again. */
 static void
 schedule(const Projection *projection, Parked *parked)
 {
-	parked->last_failed_at = GetCurrentTimestamp();
+	TimestampTz now = GetCurrentTimestamp();
+
+	parked->last_failed_at = now;
 	parked->next_retry_at = 0;
 	parked->retry_error = NULL;
-	if (parked->attempts < projection->retry.max_attempts)
-		parked->next_retry_at = draw_next_retry(projection, parked,
-												parked->last_failed_at);
+	if (parked->attempts == 0)
+		parked->next_retry_at = next_look(parked, now);
+	else if (parked->attempts < projection->retry.max_attempts)
+		parked->next_retry_at = draw_next_retry(projection, parked, now);
 	else
 		announce_dead(parked);
 }
@@ -294,7 +347,7 @@ ParkKey(const Projection *projection, int partition, const char *key,
 	parked.key = unconstify(char *, key);
 	parked.partition = partition;
 	parked.failure = *failure;
-	parked.attempts = 1;
+	parked.attempts = failure->locked ? 0 : 1;
 	parked.waiting = waiting;
 	parked.first_failed_at = GetCurrentTimestamp();
 	schedule(projection, &parked);
@@ -323,8 +376,16 @@ TimestampTz
 ParkAgain(const Projection *projection, Parked *parked,
 		  const KeyFailure *failure, int64 waiting)
 {
+	if (failure->no == parked->failure.no && failure->locked)
+	{
+		ParkPostpone(projection, parked, failure->sqlerrcode, failure->message);
+		return parked->next_retry_at;
+	}
 	if (failure->no == parked->failure.no)
-		parked->attempts++;
+	{
+		if (parked->attempts++ == 0)
+			parked->first_failed_at = GetCurrentTimestamp();
+	}
 	else
 	{
 		Relation	catalog = CatalogOpen(PARKED_CATALOG, RowExclusiveLock);
@@ -332,7 +393,7 @@ ParkAgain(const Projection *projection, Parked *parked,
 		/* whoever has looked at the old event must not mean this one */
 		parked->id = next_id(catalog);
 		table_close(catalog, RowExclusiveLock);
-		parked->attempts = 1;
+		parked->attempts = failure->locked ? 0 : 1;
 		parked->first_failed_at = GetCurrentTimestamp();
 	}
 	parked->failure = *failure;
@@ -350,11 +411,13 @@ void
 ParkPostpone(const Projection *projection, Parked *parked, int sqlerrcode,
 			 const char *message)
 {
+	TimestampTz now = GetCurrentTimestamp();
+
 	parked->retry_error = psprintf("%s: %s", unpack_sql_state(sqlerrcode),
 								   message);
 	if (parked->next_retry_at != 0)
-		parked->next_retry_at = draw_next_retry(projection, parked,
-												GetCurrentTimestamp());
+		parked->next_retry_at = sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ?
+			next_look(parked, now) : draw_next_retry(projection, parked, now);
 	update_row(parked);
 }
 
@@ -377,61 +440,6 @@ ParkDrop(const char *projection)
 	CatalogDelete(PARKED_CATALOG, projection);
 }
 
-/* An event as it is in the stream now. */
-typedef struct EventNow
-{
-	pg_uuid_t	id;
-	int64		version;
-	char	   *name;
-} EventNow;
-
-/* The event that has this number; false: none has. */
-static bool
-event_now(const Stream *stream, Snapshot snapshot, int64 no, EventNow *event)
-{
-	MemoryContext context = CurrentMemoryContext;
-	Oid			type = INT8OID;
-	Datum		argument = Int64GetDatum(no);
-	SPIPlanPtr	plan;
-	bool		found;
-
-	SPI_connect();
-	plan = SPI_prepare(psprintf("SELECT event_id, aggregate_version, event_name FROM %s WHERE no OPERATOR(pg_catalog.=) $1",
-								QualifiedName(stream->relation)),
-					   1, &type);
-	if (plan == NULL ||
-		SPI_execute_snapshot(plan, &argument, NULL, snapshot, InvalidSnapshot,
-							 true, false, 1) != SPI_OK_SELECT)
-		elog(ERROR, "unexpected result of reading stream \"%s\"", stream->name);
-	found = SPI_processed > 0;
-	if (found)
-	{
-		HeapTuple	row = SPI_tuptable->vals[0];
-		TupleDesc	desc = SPI_tuptable->tupdesc;
-		bool		isnull;
-
-		event->id = *DatumGetUUIDP(SPI_getbinval(row, desc, 1, &isnull));
-		event->version = DatumGetInt64(SPI_getbinval(row, desc, 2, &isnull));
-		event->name = MemoryContextStrdup(context, SPI_getvalue(row, desc, 3));
-	}
-	SPI_finish();
-	return found;
-}
-
-/*
- * The version from which on a parked key's events are to be read: somebody may
- * have corrected that of the failed one.
- */
-int64
-ParkedVersion(const Stream *stream, Snapshot snapshot, const Parked *parked)
-{
-	EventNow	event;
-
-	if (!event_now(stream, snapshot, parked->failure.no, &event))
-		return parked->failure.version;
-	return Min(event.version, parked->failure.version);
-}
-
 /*
  * More events of a parked key were passed over.  If one of them comes before
  * the failed one (its writer did not wait for the version before his), the key
@@ -442,13 +450,13 @@ ParkPassOver(const Stream *stream, Snapshot snapshot, const char *projection,
 			 const char *key, int64 events, int64 first_no)
 {
 	Parked	   *parked = ParkedKey(projection, key);
-	EventNow	event;
+	FoundEvent	event;
 
 	if (parked == NULL)
 		elog(ERROR, "key \"%s\" of projection \"%s\" is not parked", key, projection);
 	parked->waiting += events;
 	if (first_no < parked->failure.no &&
-		event_now(stream, snapshot, first_no, &event))
+		FindEvent(stream, snapshot, first_no, &event))
 	{
 		Relation	catalog = CatalogOpen(PARKED_CATALOG, RowExclusiveLock);
 
@@ -459,91 +467,4 @@ ParkPassOver(const Stream *stream, Snapshot snapshot, const char *projection,
 		parked->failure.event_name = event.name;
 	}
 	update_row(parked);
-}
-
-/* Write down that a parked key's event is never to be applied. */
-void
-SkipEvent(const Stream *stream, Snapshot snapshot, const Parked *parked)
-{
-	EventNow	event;
-	Relation	catalog = CatalogOpen(SKIPPED_CATALOG, RowExclusiveLock);
-	Datum		values[SKIPPED_CATALOG_NATTS];
-	bool		nulls[SKIPPED_CATALOG_NATTS] = {0};
-
-	put_text(values, nulls, SKIPPED_CATALOG_PROJECTION, parked->projection);
-	values[SKIPPED_CATALOG_NO - 1] = Int64GetDatum(parked->failure.no);
-	put_text(values, nulls, SKIPPED_CATALOG_KEY, parked->key);
-	put_text(values, nulls, SKIPPED_CATALOG_EVENT_NAME, parked->failure.event_name);
-	values[SKIPPED_CATALOG_SKIPPED_AT - 1] = TimestampTzGetDatum(GetCurrentTimestamp());
-	put_text(values, nulls, SKIPPED_CATALOG_SKIPPED_BY,
-			 GetUserNameFromId(GetSessionUserId(), false));
-	put_text(values, nulls, SKIPPED_CATALOG_SQLSTATE,
-			 unpack_sql_state(parked->failure.sqlerrcode));
-	put_text(values, nulls, SKIPPED_CATALOG_MESSAGE, parked->failure.message);
-	nulls[SKIPPED_CATALOG_EVENT_ID - 1] =
-		!event_now(stream, snapshot, parked->failure.no, &event);
-	values[SKIPPED_CATALOG_EVENT_ID - 1] = UUIDPGetDatum(&event.id);
-	CatalogTupleInsert(catalog, heap_form_tuple(RelationGetDescr(catalog),
-												values, nulls));
-	table_close(catalog, RowExclusiveLock);
-	CommandCounterIncrement();
-}
-
-/*
- * Forget the skipped events that are no longer in the stream: their numbers
- * may have come to others, after a TRUNCATE that began them again.
- */
-void
-SkipCheck(const Stream *stream, const char *projection)
-{
-	Relation	catalog = CatalogOpen(SKIPPED_CATALOG, RowExclusiveLock);
-	SysScanDesc scan = CatalogScan(catalog, projection);
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	HeapTuple	tuple;
-
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		Datum		values[SKIPPED_CATALOG_NATTS];
-		bool		nulls[SKIPPED_CATALOG_NATTS];
-		EventNow	event;
-
-		heap_deform_tuple(tuple, RelationGetDescr(catalog), values, nulls);
-		if (nulls[SKIPPED_CATALOG_EVENT_ID - 1] ||
-			!event_now(stream, snapshot, DatumGetInt64(values[SKIPPED_CATALOG_NO - 1]), &event) ||
-			memcmp(&event.id, DatumGetUUIDP(values[SKIPPED_CATALOG_EVENT_ID - 1]), sizeof(event.id)) != 0)
-			CatalogTupleDelete(catalog, &tuple->t_self);
-	}
-	UnregisterSnapshot(snapshot);
-	systable_endscan(scan);
-	table_close(catalog, RowExclusiveLock);
-	CommandCounterIncrement();
-}
-
-/* The numbers of the events that a projection is to skip. */
-NumberSet
-SkippedEvents(const char *projection)
-{
-	Relation	catalog = CatalogOpen(SKIPPED_CATALOG, AccessShareLock);
-	SysScanDesc scan = CatalogScan(catalog, projection);
-	NumberSet	result = {0};
-	HeapTuple	tuple;
-
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		bool		isnull;
-		int64		no = DatumGetInt64(heap_getattr(tuple, SKIPPED_CATALOG_NO,
-													RelationGetDescr(catalog),
-													&isnull));
-
-		NumberSetAppend(&result, no, no);
-	}
-	systable_endscan(scan);
-	table_close(catalog, AccessShareLock);
-	return result;
-}
-
-void
-SkipDrop(const char *projection)
-{
-	CatalogDelete(SKIPPED_CATALOG, projection);
 }

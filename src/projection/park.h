@@ -22,6 +22,7 @@ typedef struct KeyFailure
 	int64		no;
 	int64		version;
 	char	   *event_name;
+	bool		locked;			/* no failure: others have locked its row */
 	int			sqlerrcode;
 	char	   *message;
 	char	   *detail;			/* these may be NULL */
@@ -35,6 +36,7 @@ typedef struct ParkedBrief
 	char	   *key;
 	int64		id;
 	int			partition;
+	bool		locked;			/* has not failed, but waits for a lock */
 	TimestampTz next_retry_at;	/* 0: none, it is a dead letter */
 } ParkedBrief;
 
@@ -46,7 +48,8 @@ typedef struct Parked
 	int64		id;				/* another one for each event that fails */
 	int			partition;
 	KeyFailure	failure;
-	int			attempts;		/* at that event */
+	int			attempts;		/* at that event; 0: it has not failed, but
+								 * waits for a lock */
 	int64		waiting;		/* events behind it that were passed over */
 	TimestampTz first_failed_at;
 	TimestampTz last_failed_at;
@@ -57,6 +60,8 @@ typedef struct Parked
 extern List *ParkedKeys(const char *projection);
 extern Parked *ParkedKey(const char *projection, const char *key);
 extern Parked *ParkedById(int64 id);
+extern bool ParkedIsDue(const Projection *projection, TimestampTz at);
+extern bool ParkedLocked(const char *projection);
 extern TimestampTz ParkedNextRetry(const char *projection);
 extern TimestampTz ParkKey(const Projection *projection, int partition,
 						   const char *key, const KeyFailure *failure,
@@ -65,17 +70,10 @@ extern TimestampTz ParkAgain(const Projection *projection, Parked *parked,
 							 const KeyFailure *failure, int64 waiting);
 extern void ParkPostpone(const Projection *projection, Parked *parked,
 						 int sqlerrcode, const char *message);
-extern int64 ParkedVersion(const Stream *stream, Snapshot snapshot,
-						   const Parked *parked);
 extern void ParkPassOver(const Stream *stream, Snapshot snapshot,
 						 const char *projection, const char *key,
 						 int64 events, int64 first_no);
 extern void ParkFree(const Parked *parked);
 extern void ParkDrop(const char *projection);
-extern void SkipEvent(const Stream *stream, Snapshot snapshot,
-					  const Parked *parked);
-extern void SkipCheck(const Stream *stream, const char *projection);
-extern NumberSet SkippedEvents(const char *projection);
-extern void SkipDrop(const char *projection);
 
 #endif							/* WALLET_PROJECTION_PARK_H */

@@ -17,78 +17,34 @@
 #include "compat.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "errors.h"
+#include "keylock.h"
 #include "notice.h"
 #include "projection/isolate.h"
-#include "projection/park.h"
+#include "projection/onekey.h"
 #include "projection/partition.h"
 #include "projection/replay.h"
 #include "projection/served.h"
+#include "projection/skip.h"
 #include "projection/work.h"
+#include "savepoint.h"
 
 /* The key that was tried last: after an error, whose it was. */
 static int64 tried_id;			/* 0: none */
 
-/* Counts the events of a key by their number alone. */
-typedef struct Search
+/* An event that has not failed is not skipped. */
+static void
+refuse_locked(const Parked *parked)
 {
-	const Projection *projection;
-	const KeyTask *task;
-	int64		events;
-} Search;
-
-/* EventReceiver */
-static bool
-search_event(void *state, const Event *event)
-{
-	Search	   *search = state;
-	const char *key = search->task->key;
-	const char *type = search->projection->aggregate_type;
-
-	if (event->key_length == strlen(key) &&
-		memcmp(event->key, key, event->key_length) == 0 &&
-		EventIsOfType(event, type, strlen(type)) &&
-		KeyTaskWants(search->task, event->no))
-		search->events++;
-	return true;
-}
-
-/*
- * Are the waiting events found by their versions?  Fewer than were passed over
- * may have been deleted.  But if their versions are not in the order of their
- * numbers, they must not be lost.
- */
-static bool
-are_found(const ApplyScope *scope, const KeyTask *task, int64 waiting)
-{
-	int64		found = CountKey(scope, task);
-	Search		search = {scope->projection, task, 0};
-
-	if (found < 0 || found > waiting)
-		return found >= 0;
-	(void) ReadEvents(scope->stream, scope->snapshot, task->from_no,
-					  PG_INT64_MAX, search_event, &search);
-	return search.events <= found;
-}
-
-/* The key stays parked, as what waits cannot be put in order. */
-static ReplayResult
-refuse_order(Work *work, Parked *parked)
-{
-	ReplayResult result = {.outcome = REPLAY_FAILED};
-	KeyFailure	failure = parked->failure;
-
-	failure.sqlerrcode = ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
-	failure.message = "the versions of its events are not in the order of their numbers";
-	failure.detail = failure.context = NULL;
-	failure.hint = "Correct the versions.";
-	result.message = failure.message;
-	(void) ParkAgain(work->projection, parked, &failure, parked->waiting);
-	result.id = parked->id;
-	return result;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("\"%s\" of projection \"%s\" has not failed",
+					parked->key, parked->projection),
+			 errdetail("Another transaction has locked its row."),
+			 errhint("It is applied by itself once the lock is gone.")));
 }
 
 /*
@@ -109,42 +65,46 @@ park_again(Work *work, Parked *parked, const KeyOutcome *outcome)
 						 outcome->waiting);
 }
 
-/*
- * Apply the waiting events of a parked key, whose partition is claimed; skip:
- * without the failed one, which is written down.
- */
-static ReplayResult
-replay(Work *work, const Claim *claim, Parked *parked, bool skip, bool own)
+/* The events of a parked key that wait, or would be skipped. */
+static KeyTask
+task_of(const Parked *parked, const Claim *claim, const NumberSet *skipped)
 {
-	NumberSet	skipped = SkippedEvents(work->projection->name);
-	ApplyScope	scope = {.projection = work->projection,.stream = work->stream,
-	.read_model = work->read_model,.own = own};
-	KeyTask		task = {.key = parked->key,.passed = true,
-		.from_no = parked->failure.no,
-		.last_no = PG_INT64_MAX,
-		.position = &claim->position,
-	.skipped = &skipped};
-	KeyOutcome	outcome;
+	KeyTask		task = {.key = parked->key,.passed = true,.guarded = true,
+		.from_no = parked->failure.no,.last_no = PG_INT64_MAX,
+	.position = &claim->position,.skipped = skipped};
+
+	return task;
+}
+
+/* The key is given up: none of its waiting events is applied. */
+static ReplayResult
+skip_all(const ApplyScope *scope, const KeyTask *task, const Parked *parked)
+{
+	ReplayResult result = {.outcome = REPLAY_HEALED};
+	KeyEvents	events = KeyEventsCount(scope, task, task->from_no);
+
+	SkipAll(scope->stream, scope->snapshot, parked,
+			Max(parked->failure.no, events.last_no), events.count);
+	ParkFree(parked);
+	return result;
+}
+
+/* Apply them, as many as can be; the key's row says what has become of it. */
+static ReplayResult
+apply_waiting(Work *work, const ApplyScope *scope, const KeyTask *task,
+			  Parked *parked)
+{
 	ReplayResult result = {0};
+	KeyOutcome	outcome = KeyApply(scope, task);
 
-	scope.snapshot = RegisterSnapshot(GetLatestSnapshot());
-	task.from_version = ParkedVersion(work->stream, scope.snapshot, parked);
-	if (!are_found(&scope, &task, parked->waiting))
-	{
-		UnregisterSnapshot(scope.snapshot);
-		return refuse_order(work, parked);
-	}
-	if (skip)
-	{
-		SkipEvent(work->stream, scope.snapshot, parked);
-		skipped = SkippedEvents(work->projection->name);
-	}
-	outcome = ApplyKey(&scope, &task);
-	UnregisterSnapshot(scope.snapshot);
-
+	if (outcome.failed && outcome.failure.sqlerrcode == ERRCODE_BAD_EVENT &&
+		outcome.failure.detail == NULL)
+		outcome.failure.detail = SkippedDetail(work->projection->name,
+											   parked->key);
 	result.events = outcome.applied;
 	result.outcome = outcome.failed ? REPLAY_FAILED : REPLAY_HEALED;
 	result.message = outcome.failure.message;
+	result.detail = outcome.failure.detail;
 	if (outcome.failed)
 		park_again(work, parked, &outcome);
 	else
@@ -156,15 +116,44 @@ replay(Work *work, const Claim *claim, Parked *parked, bool skip, bool own)
 }
 
 /*
+ * Replay a parked key, whose partition is claimed.
+ */
+static ReplayResult
+replay(Work *work, const Claim *claim, Parked *parked, ReplaySkip skip,
+	   bool own)
+{
+	ApplyScope	scope = {.projection = work->projection,.stream = work->stream,
+		.read_model = work->read_model,.own = own,
+	.skip_locked = own};
+	NumberSet	skipped;
+	KeyTask		task;
+	ReplayResult result;
+
+	if (skip != REPLAY_SKIPS_NOTHING && parked->attempts == 0)
+		refuse_locked(parked);
+	if (own)
+		LocksSoon();
+	scope.snapshot = RegisterSnapshot(GetLatestSnapshot());
+	if (skip == REPLAY_SKIPS_EVENT)
+		SkipEvent(work->stream, scope.snapshot, parked);
+	skipped = SkippedOfKey(work->projection->name, parked->key);
+	task = task_of(parked, claim, &skipped);
+	result = skip == REPLAY_SKIPS_ALL ? skip_all(&scope, &task, parked) :
+		apply_waiting(work, &scope, &task, parked);
+	UnregisterSnapshot(scope.snapshot);
+	return result;
+}
+
+/*
  * Somebody was faster: what has become of the key?  If it is free, a replay has
  * nothing left to do; but an event that was to be skipped is applied.
  */
 static ReplayResult
-too_late(const Parked *now, int64 id, bool skip)
+too_late(const Parked *now, int64 id, ReplaySkip skip)
 {
 	ReplayResult result = {.outcome = REPLAY_HEALED};
 
-	if (skip)
+	if (skip != REPLAY_SKIPS_NOTHING)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("dead letter %lld does not exist any more",
@@ -185,7 +174,7 @@ too_late(const Parked *now, int64 id, bool skip)
  * parked under this id, and replay it.
  */
 static ReplayResult
-replay_found(Work *work, const ParkedBrief *found, bool skip)
+replay_found(Work *work, const ParkedBrief *found, ReplaySkip skip)
 {
 	ReplayResult result;
 	Claims		claims = PartitionClaim(work->projection, found->partition, true);
@@ -214,10 +203,11 @@ replay_due(Work *work, const ParkedBrief *found, bool own)
 		Parked	   *parked = ParkedKey(work->projection->name, found->key);
 
 		if (parked != NULL && parked->next_retry_at != 0 &&
-			parked->next_retry_at <= GetCurrentTimestamp())
+			ParkedIsDue(work->projection, parked->next_retry_at))
 		{
 			tried_id = parked->id;
-			result = replay(work, &claims.claims[0], parked, false, own);
+			result = replay(work, &claims.claims[0], parked,
+							REPLAY_SKIPS_NOTHING, own);
 		}
 	}
 	PartitionsRelease(&claims);
@@ -232,7 +222,6 @@ static ReplayResult
 replay_any_due(Work *work, bool own)
 {
 	ReplayResult result = {0};
-	TimestampTz now = GetCurrentTimestamp();
 	List	   *keys = ParkedKeys(work->projection->name);
 	int			count = list_length(keys);
 	int			first = pg_prng_uint64(&pg_global_prng_state) % Max(count, 1);
@@ -241,7 +230,8 @@ replay_any_due(Work *work, bool own)
 	{
 		const ParkedBrief *parked = list_nth(keys, (first + i) % count);
 
-		if (parked->next_retry_at == 0 || parked->next_retry_at > now)
+		if (parked->next_retry_at == 0 ||
+			!ParkedIsDue(work->projection, parked->next_retry_at))
 			continue;
 		result = replay_due(work, parked, own);
 		if (result.outcome != REPLAY_NOTHING)
@@ -252,7 +242,7 @@ replay_any_due(Work *work, bool own)
 
 /* With found NULL: whatever is due. */
 static ReplayResult
-run(const char *projection, const ParkedBrief *found, bool skip, bool own)
+run(const char *projection, const ParkedBrief *found, ReplaySkip skip, bool own)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
 												  "wallet_projection replay",
@@ -279,36 +269,27 @@ run(const char *projection, const ParkedBrief *found, bool skip, bool own)
 	MemoryContextSwitchTo(old);
 	if (result.message != NULL)
 		result.message = pstrdup(result.message);
+	if (result.detail != NULL)
+		result.detail = pstrdup(result.detail);
 	MemoryContextDelete(context);
 	return result;
 }
 
-/* The same in a subtransaction; the error, or NULL. */
-static ErrorData *
-run_due(const char *projection, bool own, ReplayResult *result)
+/* Whatever is due, in a subtransaction. */
+typedef struct DueRun
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData  *volatile error = NULL;
+	const char *projection;
+	bool		own;
+	ReplayResult result;
+} DueRun;
 
-	BeginInternalSubTransaction(NULL);
-	PG_TRY();
-	{
-		MemoryContextSwitchTo(context);
-		*result = run(projection, NULL, false, own);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return error;
+/* SavepointStep */
+static void
+run_due(void *arg)
+{
+	DueRun	   *due = arg;
+
+	due->result = run(due->projection, NULL, REPLAY_SKIPS_NOTHING, due->own);
 }
 
 /* The key that was tried could not be, and is to be tried later. */
@@ -344,6 +325,7 @@ ReplayResult
 ReplayDue(const char *projection, const char *command, ReplayCaller caller)
 {
 	ReplayResult result = {0};
+	DueRun		due = {.projection = projection,.own = caller != REPLAY_BY_SESSION};
 	ErrorData  *error;
 
 	WorkCheckTransaction(command);
@@ -354,11 +336,10 @@ ReplayDue(const char *projection, const char *command, ReplayCaller caller)
 	if (result.next_retry == 0 || result.next_retry > GetCurrentTimestamp())
 		return result;
 	tried_id = 0;
-	error = run_due(projection, caller != REPLAY_BY_SESSION, &result);
+	error = InSavepoint(run_due, &due);
 	if (error != NULL && (tried_id == 0 || ErrorIsOfShutdown(error)))
 		ReThrowError(error);
-	if (error != NULL)
-		result = put_off(projection, error);
+	result = error != NULL ? put_off(projection, error) : due.result;
 	result.next_retry = ParkedNextRetry(projection);
 	return result;
 }
@@ -368,8 +349,8 @@ ReplayDue(const char *projection, const char *command, ReplayCaller caller)
  * for whoever works on its partition; skip: without its failed event.
  */
 ReplayResult
-ReplayKey(const char *projection, const char *key, int64 id, bool skip,
-		  const char *command)
+ReplayKey(const char *projection, const char *key, int64 id,
+		  ReplaySkip skip, const char *command)
 {
 	ParkedBrief found = {.id = id};
 	Parked	   *parked;

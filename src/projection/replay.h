@@ -23,6 +23,14 @@ typedef enum ReplayCaller
 	REPLAY_BY_WORKER			/* also, and only of what is started */
 } ReplayCaller;
 
+/* What of a parked key's events is not to be applied. */
+typedef enum ReplaySkip
+{
+	REPLAY_SKIPS_NOTHING,
+	REPLAY_SKIPS_EVENT,			/* the failed one, for ever */
+	REPLAY_SKIPS_ALL			/* that wait now */
+} ReplaySkip;
+
 typedef struct ReplayResult
 {
 	ReplayOutcome outcome;
@@ -31,11 +39,13 @@ typedef struct ReplayResult
 	int64		id;				/* that the key is parked under now */
 	int			sqlerrcode;		/* of the error, if it was put off */
 	const char *message;		/* of the failure, or of the error */
+	const char *detail;			/* of the failure; or NULL */
 } ReplayResult;
 
 extern ReplayResult ReplayDue(const char *projection, const char *command,
 							  ReplayCaller caller);
 extern ReplayResult ReplayKey(const char *projection, const char *key,
-							  int64 id, bool skip, const char *command);
+							  int64 id, ReplaySkip skip,
+							  const char *command);
 
 #endif							/* WALLET_PROJECTION_REPLAY_H */

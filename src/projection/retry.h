@@ -2,7 +2,7 @@
  * retry.h
  *		When to try again.
  *
- * Pure arithmetic.  Times are in milliseconds.
+ * Pure arithmetic.  Delays are in milliseconds, moments are TimestampTz.
  */
 #ifndef WALLET_PROJECTION_RETRY_H
 #define WALLET_PROJECTION_RETRY_H
@@ -17,6 +17,8 @@ typedef struct RetryPolicy
 								 * ways; 0 to 1 */
 } RetryPolicy;
 
+extern int64 RetryLongest(const RetryPolicy *policy);
+extern bool RetryIsDue(int64 at, int64 now, int64 longest);
 extern int64 RetryDelay(const RetryPolicy *policy, int attempts,
 						double chance);
 

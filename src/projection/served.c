@@ -32,6 +32,10 @@ static const RetryPolicy batch_retry = {
 #define BATCH_BEGIN 256
 #define BATCH_MIN	8
 
+/* how many events a batch has after one failed at max_parked, and then */
+#define SHRINK_FIRST 1024
+#define SHRINK_BY	8
+
 /* times that a lock is waited for in vain before it is a failure; ms between */
 #define LOCK_TRIES	4
 #define LOCK_DELAY	250
@@ -44,10 +48,42 @@ draw_delay(int failures)
 							pg_prng_double(&pg_global_prng_state));
 }
 
+/*
+ * Is it time?  No delay of a consumer's is longer than a failed batch's; if
+ * one seems to be, the clock was set back.
+ */
+static bool
+is_due(TimestampTz at)
+{
+	return RetryIsDue(at, GetCurrentTimestamp(), RetryLongest(&batch_retry));
+}
+
 bool
 ServedIsDue(const Served *served)
 {
-	return GetCurrentTimestamp() >= served->next_try;
+	return is_due(served->next_try);
+}
+
+/*
+ * A batch has failed as too many keys would be parked: is it to be done again
+ * with fewer events?  False, after one with a single event: it is a failure.
+ */
+bool
+ServedShrink(Served *served)
+{
+	if (served->at_most == 1)
+		return false;
+	served->at_most = served->at_most == 0 ? SHRINK_FIRST :
+		Max(served->at_most / SHRINK_BY, 1);
+	return true;
+}
+
+/* A batch of at most so many events has gone well: the next may have more. */
+void
+ServedGrow(Served *served)
+{
+	served->at_most = served->at_most >= SHRINK_FIRST ? 0 :
+		served->at_most * SHRINK_BY;
 }
 
 /*
@@ -95,7 +131,7 @@ ServedLook(Served *served)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
-	if (served->looked_at != 0 &&
+	if (served->looked_at != 0 && served->looked_at <= now &&
 		!TimestampDifferenceExceeds(served->looked_at, now, LOOK_INTERVAL))
 		return;
 	served->next_retry = ParkedNextRetry(served->name);
@@ -113,8 +149,9 @@ ServedNextRetry(const Served *served)
 bool
 ServedRetryIsDue(const Served *served)
 {
-	return served->next_retry != 0 &&
-		GetCurrentTimestamp() >= ServedNextRetry(served);
+	/* when the key itself is due is known where its policy is */
+	return served->next_retry != 0 && is_due(served->no_retry_before) &&
+		GetCurrentTimestamp() >= served->next_retry;
 }
 
 /*
@@ -178,6 +215,14 @@ ServedWell(Served *served)
 	served->failures = 0;
 }
 
+/* Does only the context say where the damage is? */
+static bool
+is_damage(const ErrorData *error)
+{
+	return ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_INTERNAL_ERROR &&
+		error->context != NULL;
+}
+
 /* Write the error down, in a transaction of the caller's. */
 void
 ServedSaveError(const Served *served)
@@ -187,13 +232,15 @@ ServedSaveError(const Served *served)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	KeyLock(KEYLOCK_PROJECTION, served->name, ShareLock);
 	ProjectionSaveError(served->name,
-						psprintf("%s: %s%s%s%s%s",
+						psprintf("%s: %s%s%s%s%s%s%s",
 								 unpack_sql_state(error->sqlerrcode),
 								 error->message,
 								 error->detail ? " DETAIL: " : "",
 								 error->detail ? error->detail : "",
 								 error->hint ? " HINT: " : "",
-								 error->hint ? error->hint : ""),
+								 error->hint ? error->hint : "",
+								 is_damage(error) ? " CONTEXT: " : "",
+								 is_damage(error) ? error->context : ""),
 						served->failures, served->next_try);
 	PopActiveSnapshot();
 }

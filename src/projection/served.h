@@ -15,6 +15,8 @@ typedef struct Served
 	bool		present;		/* counted among its consumers */
 	bool		drained;		/* nothing was left when last looked at */
 	bool		isolate;		/* its last batch met an event that fails */
+	int64		at_most;		/* events that a batch may have, after one has
+								 * failed at max_parked; 0: any number */
 	TimestampTz next_retry;		/* of its parked keys; 0: none */
 	TimestampTz looked_at;		/* when that was looked up */
 	int			retry_failures; /* in a row, that were no event's fault */
@@ -32,6 +34,8 @@ extern bool ServedIsDue(const Served *served);
 extern int64 ServedBatchSize(const Served *served);
 extern void ServedTook(Served *served, int64 events, long milliseconds);
 extern bool ServedIsLocked(Served *served);
+extern bool ServedShrink(Served *served);
+extern void ServedGrow(Served *served);
 extern bool ServedFailed(Served *served, ErrorData *error);
 extern void ServedWell(Served *served);
 extern void ServedLook(Served *served);

@@ -138,12 +138,47 @@ event_from_slot(Event *event, TupleTableSlot *slot)
 /* Places on one page, in order of their events' numbers. */
 typedef struct PageRun
 {
+	ErrorContextCallback context;	/* while pages are read */
+	const char *stream;
+	int64		first;			/* number that was asked for */
+	int64		last;			/* number that was read; 0: none yet */
 	BufferAccessStrategy strategy;	/* NULL: as usual */
 	Buffer		buffer;			/* the page of the last run, pinned */
 	BlockNumber block;
 	int			count;
 	OffsetNumber offsets[MaxHeapTuplesPerPage];
 } PageRun;
+
+/*
+ * Error context: a damaged page does not say which events were on it; those
+ * that were read before it do.
+ */
+static void
+tell_place(void *arg)
+{
+	const PageRun *run = arg;
+
+	if (run->last == 0)
+		errcontext("reading stream \"%s\" from event %lld on",
+				   run->stream, (long long) run->first);
+	else
+		errcontext("reading stream \"%s\" after event %lld",
+				   run->stream, (long long) run->last);
+}
+
+static PageRun *
+begin_run(const Stream *stream, int64 first)
+{
+	PageRun    *run = palloc0(sizeof(PageRun));
+
+	run->stream = stream->name;
+	run->first = first;
+	run->context.callback = tell_place;
+	run->context.arg = run;
+	run->context.previous = error_context_stack;
+	error_context_stack = &run->context;
+	return run;
+}
 
 /* Pin the page of a run. */
 static void
@@ -216,6 +251,8 @@ read_run(const Stream *stream, Snapshot snapshot, PageRun *run,
 	}
 	LockBuffer(run->buffer, BUFFER_LOCK_UNLOCK);
 
+	/* the receiver's errors are its own */
+	error_context_stack = run->context.previous;
 	/* the pin keeps the tuples where they are */
 	for (int i = 0; i < visible && more; i++)
 	{
@@ -226,8 +263,10 @@ read_run(const Stream *stream, Snapshot snapshot, PageRun *run,
 		else
 			event_from_odd_tuple(&event, &tuples[i],
 								 RelationGetDescr(stream->relation));
+		run->last = event.no;
 		more = receive(state, &event);
 	}
+	error_context_stack = &run->context;
 	run->count = 0;
 	return more;
 }
@@ -240,7 +279,7 @@ read_heap(const Stream *stream, Snapshot snapshot, int64 first, int64 last,
 	Relation	index = index_open(stream->parts.number_index, AccessShareLock);
 	IndexScanDesc scan = compat_index_beginscan(stream->relation, index,
 												snapshot, 2);
-	PageRun	   *run = palloc0(sizeof(PageRun));
+	PageRun    *run = begin_run(stream, first);
 	ScanKeyData keys[2];
 	ItemPointer place;
 	bool		more = true;
@@ -274,6 +313,7 @@ read_heap(const Stream *stream, Snapshot snapshot, int64 first, int64 last,
 	}
 	if (more && run->count > 0)
 		more = read_run(stream, snapshot, run, receive, state);
+	error_context_stack = run->context.previous;
 	if (BufferIsValid(run->buffer))
 		ReleaseBuffer(run->buffer);
 	if (run->strategy != NULL)
@@ -383,19 +423,20 @@ ReadEvents(const Stream *stream, Snapshot snapshot, int64 first, int64 last,
 }
 
 /*
- * Give the receiver the events of one aggregate from this version on that the
- * snapshot sees, in order of version.  Returns false where the receiver ended
- * the read.
+ * Give the receiver the events of one aggregate with the numbers first..last
+ * that the snapshot sees, in order of number.  Returns false where the
+ * receiver ended the read.  The planner chooses whether the aggregate's events
+ * or these numbers are fewer.
  */
 bool
 ReadKeyEvents(const Stream *stream, Snapshot snapshot, const char *type,
-			  const char *key, int64 from_version, EventReceiver receive,
-			  void *state)
+			  const char *key, int64 first, int64 last,
+			  EventReceiver receive, void *state)
 {
 	EventDestination destination = {{destination_receive, destination_startup,
 	destination_ignore, destination_ignore, DestNone}, receive, state, 0, true};
-	Oid			types[3] = {TEXTOID, TEXTOID, INT8OID};
-	Datum		values[3];
+	Oid			types[4] = {TEXTOID, TEXTOID, INT8OID, INT8OID};
+	Datum		values[4];
 	Relation	relation = stream->relation;
 	SPIExecuteOptions options = {0};
 	ParamListInfo params = makeParamList(lengthof(types));
@@ -405,14 +446,16 @@ ReadKeyEvents(const Stream *stream, Snapshot snapshot, const char *type,
 	query = psprintf("SELECT no, event_name, aggregate_type, aggregate_id, payload, aggregate_version"
 					 " FROM %s WHERE aggregate_type OPERATOR(pg_catalog.=) $1"
 					 " AND aggregate_id OPERATOR(pg_catalog.=) $2"
-					 " AND aggregate_version OPERATOR(pg_catalog.>=) $3 ORDER BY aggregate_version",
+					 " AND no OPERATOR(pg_catalog.>=) $3"
+					 " AND no OPERATOR(pg_catalog.<=) $4 ORDER BY no",
 					 QualifiedName(relation));
 	values[0] = CStringGetTextDatum(type);
 	values[1] = CStringGetTextDatum(key);
-	values[2] = Int64GetDatum(from_version);
+	values[2] = Int64GetDatum(first);
+	values[3] = Int64GetDatum(last);
 	SPI_connect();
 	plan = SPI_prepare_cursor(query, lengthof(types), types,
-							  CURSOR_OPT_CUSTOM_PLAN | CURSOR_OPT_FAST_PLAN);
+							  CURSOR_OPT_CUSTOM_PLAN);
 	if (plan == NULL)
 		elog(ERROR, "unexpected result of preparing a read of stream \"%s\"",
 			 stream->name);

@@ -39,7 +39,7 @@ extern bool ReadEvents(const Stream *stream, Snapshot snapshot, int64 first,
 					   int64 last, EventReceiver receive, void *state);
 extern bool ReadKeyEvents(const Stream *stream, Snapshot snapshot,
 						  const char *type, const char *key,
-						  int64 from_version, EventReceiver receive,
+						  int64 first, int64 last, EventReceiver receive,
 						  void *state);
 
 #endif							/* WALLET_PROJECTION_READER_H */

@@ -9,7 +9,7 @@
  *	  are looked for each time, as a batch that was running when the snapshot
  *	  was taken may have an older one, and leave new ones behind.
  *	- and the stream's numbers have not begun again below the heads.
- * Events of parked keys count as applied.
+ * Events of parked keys count as applied, unless they only wait for a lock.
  * Numbers of transactions that are still open are nobody's to wait for.
  *
  * Positions are looked at again when a transaction that has moved some has
@@ -35,6 +35,7 @@
 #include "argument.h"
 #include "catalog.h"
 #include "keyhash.h"
+#include "projection/park.h"
 #include "projection/partition.h"
 #include "projection/work.h"
 #include "worker/slots.h"
@@ -198,7 +199,8 @@ is_reached(const Goal *goal)
 		if (look.claims[i].position.head < goal->highest)
 			return false;
 	}
-	return !lacks_event(&look, goal);
+	/* what waits for a lock is going to be applied; what has failed is not */
+	return !lacks_event(&look, goal) && !ParkedLocked(goal->projection);
 }
 
 /* Sleep until positions may have moved. */

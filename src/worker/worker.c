@@ -231,7 +231,9 @@ recover(void)
 		FreeErrorData(error);
 		return;
 	}
-	if (served != NULL && !served->isolate && ErrorIsOfKey(error->sqlerrcode))
+	if (served != NULL &&
+		(BatchFailedAtLimit(error) ? ServedShrink(served) :
+		 !served->isolate && BatchMayIsolate(error)))
 	{
 		/* do it again, and find out which event it was */
 		served->isolate = true;
@@ -242,6 +244,8 @@ recover(void)
 		(served == NULL || ServedIsLocked(served)))
 	{
 		/* somebody has locked what we need: later */
+		if (served != NULL)
+			served->isolate = false;
 		FreeErrorData(error);
 		worker.leaving = database_is_wanted();
 		return;
@@ -377,9 +381,11 @@ list_projections(void)
 static bool
 is_list_old(void)
 {
+	TimestampTz now = GetCurrentTimestamp();
+
 	return worker.wishes != worker.share.wishes || worker.listed == 0 ||
-		TimestampDifferenceExceeds(worker.listed, GetCurrentTimestamp(),
-								   LIST_AGE);
+		worker.listed > now ||	/* the clock was set back */
+		TimestampDifferenceExceeds(worker.listed, now, LIST_AGE);
 }
 
 /*
@@ -411,6 +417,7 @@ run_batch(const BatchLimits *limits)
 		ProjectionSaveError(served->name, NULL, 0, 0);
 	commit();
 	served->isolate = false;
+	ServedGrow(served);
 	served->lock_timeouts = 0;
 	ServedRetryAt(served, result.next_retry);
 	ServedTook(served, result.events,
@@ -458,7 +465,8 @@ serve(Served *served)
 		.choice = {.of = worker.share.of,.rank = worker.share.rank,
 		.window = CHOICE_WINDOW,.turn = served->turn++},
 		.sized = true,
-		.events = ServedBatchSize(served),
+		.events = served->at_most > 0 ?
+		Min(served->at_most, ServedBatchSize(served)) : ServedBatchSize(served),
 		.isolate = served->isolate,
 		.as_worker = true,
 		.command = COMMAND,

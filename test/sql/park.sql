@@ -136,7 +136,7 @@ SELECT dead_letter_delete(:id);
 UPDATE wallet_stream SET payload = '{"amount": 3}' WHERE payload ->> 'amount' = 'worse';
 SELECT dead_letter_replay(id) FROM projection_dead_letters;
 SELECT * FROM check_read_model();
--- versions that are not in the order of their numbers: nothing is lost, nobody else waits
+-- versions that are not in the order of their numbers: the numbers count
 INSERT INTO wallet_stream (event_id, event_name, aggregate_type, aggregate_id, aggregate_version, payload)
 VALUES (gen_random_uuid(), 'WalletWasCreated', 'Wallet', 'odd', 1, '{"initialBalance": 9}'),
        (gen_random_uuid(), 'WalletWasCredited', 'Wallet', 'odd', 3, '{"amount": "bad"}'),
@@ -147,8 +147,6 @@ SELECT dead_letter_replay(id) FROM projection_dead_letters;
 :dead;
 SELECT wallet_credit('w9', 1);
 :run;
-UPDATE wallet_stream SET aggregate_version = aggregate_version + 10 WHERE aggregate_id = 'odd' AND aggregate_version = 2;
-SELECT dead_letter_replay(id) FROM projection_dead_letters;
 SELECT * FROM check_read_model();
 -- the same where the read model refuses a row
 ALTER TABLE wallet_balances ADD CONSTRAINT odd CHECK (current_balance <> 777);
@@ -158,7 +156,9 @@ VALUES (gen_random_uuid(), 'WalletWasCreated', 'Wallet', 'odd2', 1, '{"initialBa
        (gen_random_uuid(), 'WalletWasCredited', 'Wallet', 'odd2', 2, '{"amount": 20}'),
        (gen_random_uuid(), 'WalletWasCredited', 'Wallet', 'odd2', 4, '{"amount": 647}');
 SELECT error_of($$ SELECT projection_run('wallet_balance') $$);
+:dead;
 ALTER TABLE wallet_balances DROP CONSTRAINT odd;
+SELECT dead_letter_replay(id) FROM projection_dead_letters;
 :run;
 SELECT * FROM check_read_model();
 

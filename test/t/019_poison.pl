@@ -396,7 +396,12 @@ wait_until("SELECT count(pid) = 1 AND count(*) = 1 FROM projection_workers");
 append(map { created($_) } @wallets);
 wait_applied('deadlock');
 my $offset = log_end();
-my $lock_row = "SELECT count(*) FROM (SELECT FROM wallet_balances WHERE wallet_id = '%s' FOR UPDATE) x";
+my $lock_row = "SELECT count(*) FROM (SELECT FROM customer WHERE id = '%s' FOR UPDATE) x";
+query(<<'SQL');
+CREATE TABLE customer AS SELECT 'd' || i AS id FROM generate_series(1, 4) i;
+CREATE FUNCTION ask() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM FROM public.customer WHERE id = NEW.wallet_id FOR UPDATE; RETURN NULL; END $$;
+CREATE TRIGGER ask AFTER UPDATE ON wallet_balances FOR EACH ROW EXECUTE FUNCTION ask();
+SQL
 $locker->query_safe("SET deadlock_timeout = '1min'");
 $locker->query_safe('BEGIN; ' . sprintf($lock_row, 'd4'));
 append(map { credit($_, 1) } @wallets);
@@ -410,6 +415,7 @@ $locker->query_safe('ROLLBACK');
 wait_until("SELECT state = 'ready' FROM projection_status");
 heals('a deadlock');
 is(logged('projection "wallet_balance" failed: deadlock detected', $offset), 1, 'once in the log');
+query('DROP FUNCTION ask CASCADE');
 query("SELECT channel_scale('async_projection', 3)");
 
 #
@@ -594,7 +600,7 @@ exact($node, [qw(none1 none2)], 'as many as may be');
 append([ 'none3', 'Debited', '{"amount": 1}' ], map { credit($_, 1) } map { "w$_" } 1 .. 20);
 wait_until("SELECT state = 'failed' FROM projection_status");
 like( query('SELECT parked, last_error FROM projection_status'),
-	qr/^2\|WP005: projection "wallet_balance" cannot apply event \d+ of stream "wallet_stream" to Wallet "none3": there is no row of it/,
+	qr/^2\|WP006: projection "wallet_balance" cannot apply event \d+ of stream "wallet_stream" to Wallet "none3": there is no row of it/,
 	'one more stops the projection, which says so');
 $node->wait_for_log(qr/3 keys are parked already or would be now; the option "max_parked" is 2/);
 set(max_parked => 3);

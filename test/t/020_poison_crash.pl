@@ -71,8 +71,9 @@ sub replay_big
 
 	note sprintf '%s: %.1f s, address space grew by %d kB, memory by %d kB', $name, $seconds, @growth;
 	cmp_ok($seconds, '<', 60, "$name: in time");
-	cmp_ok($growth[0], '<', 2_000, "$name: memory is bounded");
-	cmp_ok($growth[1], '<', 1_500, "$name: so is what is left");
+	# a sort by number may take work_mem, 4 MB
+	cmp_ok($growth[0], '<', 6_500, "$name: memory is bounded");
+	cmp_ok($growth[1], '<', 5_500, "$name: so is what is left");
 	$session->quit;
 	return;
 }

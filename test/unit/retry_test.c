@@ -37,5 +37,13 @@ main(void)
 		within = within && delay >= 0 && delay <= 2000;
 	}
 	ok(within, "jitter never makes it negative");
+
+	policy.max_delay = 60000;
+	ok(RetryLongest(&policy) >= 120000, "no delay is longer than this");
+	ok(RetryIsDue(0, 1000000, 100), "what was never put off is due");
+	ok(RetryIsDue(1000000, 1000000, 100), "due at the moment");
+	ok(!RetryIsDue(1000001, 1000000, 100), "not before");
+	ok(!RetryIsDue(1100000, 1000000, 100), "nor as far away as can be");
+	ok(RetryIsDue(1102000, 1000000, 100), "further away: the clock was set back");
 	return finish();
 }

@@ -1,0 +1,48 @@
+/*
+ * savepoint.c
+ *		A step in a subtransaction: all of it, or an error and nothing.
+ *
+ * Catching an error does not undo what was done before it; only the end of a
+ * subtransaction does.  A subtransaction that writes takes a transaction id,
+ * so this is for what has failed before, or may fail.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+
+#include "savepoint.h"
+
+/*
+ * Run the step in a subtransaction.  Returns NULL when it went well; or the
+ * error that has taken it back, palloc'd.  Memory context and resource owner
+ * are the caller's again in both cases; what the step has palloc'd in the
+ * caller's memory context stays.
+ */
+ErrorData *
+InSavepoint(SavepointStep step, void *arg)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData  *volatile error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	PG_TRY();
+	{
+		MemoryContextSwitchTo(context);
+		step(arg);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return error;
+}
