@@ -131,7 +131,7 @@ replay(Work *work, const Claim *claim, Parked *parked, ReplaySkip skip,
 
 	if (skip != REPLAY_SKIPS_NOTHING && parked->attempts == 0)
 		refuse_locked(parked);
-	if (own)
+	if (own && parked->attempts == 0)
 		LocksSoon();
 	scope.snapshot = RegisterSnapshot(GetLatestSnapshot());
 	if (skip == REPLAY_SKIPS_EVENT)
