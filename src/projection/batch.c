@@ -33,6 +33,7 @@
 
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
 #include "keyhash.h"
 #include "notice.h"
@@ -40,8 +41,11 @@
 #include "projection/gapwatch.h"
 #include "settings.h"
 
-/* how often the memory of a fold is looked at, in events */
-#define MEMORY_CHECK 256
+/* events of any kind that a batch reads at most, for each that it may apply */
+#define SEEN_PER_EVENT 20
+
+/* how often memory and time are looked at, in events of any kind */
+#define CHECK_INTERVAL 256
 
 /* Tell whom it may concern where we are. */
 static void
@@ -64,13 +68,49 @@ batch_full(Batch *batch)
 		FoldFlush(batch->fold);
 		return FoldEvents(batch->fold) + batch->failing >= batch->max_events;
 	}
-	if (++batch->since_check < MEMORY_CHECK)
+	return false;
+}
+
+/*
+ * Has the batch read for long enough, whatever it was, or used its memory?
+ * All gaps are read: cut short, the next read would begin with them again.
+ */
+static bool
+batch_exhausted(Batch *batch)
+{
+	if (batch->past_gaps && ++batch->events_seen == batch->max_seen)
+	{
+		FoldFlush(batch->fold);
+		return true;
+	}
+	if (++batch->since_check < CHECK_INTERVAL)
 		return false;
 	batch->since_check = 0;
-	if (FoldMemory(batch->fold) <= batch->max_memory)
+	if (FoldMemory(batch->fold) <= batch->max_memory &&
+		(batch->deadline == 0 || !batch->past_gaps ||
+		 GetCurrentTimestamp() < batch->deadline))
 		return false;
 	FoldFlush(batch->fold);
 	return true;
+}
+
+/* Is the event one that this batch has to apply?  If so, its key's hash. */
+static inline bool
+batch_wants(const Batch *batch, const Event *event, uint64 *hash)
+{
+	const Claim *claim;
+
+	if (!EventIsOfType(event, batch->projection->aggregate_type,
+					   batch->type_length))
+		return false;
+	*hash = KeyHash(event->key, event->key_length);
+	claim = batch->claim_of[*hash % batch->projection->partitions];
+	if (claim == NULL ||
+		(event->no <= claim->position.head &&
+		 PositionApplied(&claim->position, event->no)))
+		return false;
+	return batch->skipped.count == 0 ||
+		!NumberSetContains(&batch->skipped, event->no);
 }
 
 /* EventReceiver: any event of the stream, in order of number */
@@ -78,26 +118,18 @@ static bool
 batch_receive(void *state, const Event *event)
 {
 	Batch	   *batch = state;
-	const Claim *claim;
 	uint64		hash;
 
 	batch->report.last = event->no;
 	if (event->no > batch->settlement.settled)
 		NumberSetAppend(&batch->seen, event->no, event->no);
-	if (!EventIsOfType(event, batch->projection->aggregate_type,
-					   batch->type_length))
-		return true;
-	hash = KeyHash(event->key, event->key_length);
-	claim = batch->claim_of[hash % batch->projection->partitions];
-	if (claim == NULL ||
-		(event->no <= claim->position.head &&
-		 PositionApplied(&claim->position, event->no)))
-		return true;
-	if (batch->skipped.count > 0 &&
-		NumberSetContains(&batch->skipped, event->no))
-		return true;
-	FoldAdd(batch->fold, event, hash);
-	return !batch_full(batch);
+	if (batch_wants(batch, event, &hash))
+	{
+		FoldAdd(batch->fold, event, hash);
+		if (batch_full(batch))
+			return false;
+	}
+	return !batch_exhausted(batch);
 }
 
 /* Read the gaps of all claims that lie at or below the lowest head. */
@@ -159,6 +191,7 @@ batch_read(Batch *batch)
 		batch->report.from = PG_INT64_MIN;
 		more = read_gaps(batch);
 	}
+	batch->past_gaps = true;
 	if (more)
 		more = ReadEvents(batch->stream, batch->snapshot, batch->low + 1,
 						  PG_INT64_MAX, batch_receive, batch);
@@ -307,6 +340,9 @@ BatchRun(const char *projection, const BatchLimits *limits)
 	old = MemoryContextSwitchTo(context);
 	batch = palloc0(sizeof(Batch));
 	batch->limits = limits;
+	if (limits->milliseconds > 0)
+		batch->deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													  limits->milliseconds);
 	batch->max_memory = (Size) BatchMemory * 1024;
 	PushActiveSnapshot(GetLatestSnapshot());
 	batch->context = context;
@@ -317,6 +353,8 @@ BatchRun(const char *projection, const BatchLimits *limits)
 	batch->may_park = batch->projection->max_parked > 0 &&
 		!limits->stop_on_failure;
 	batch->max_events = max_events(batch->projection, limits);
+	if (limits->sized)
+		batch->max_seen = SEEN_PER_EVENT * (int64) batch->projection->batch_size;
 	result.outcome = batch_work(batch);
 	result.events = batch->events;
 	result.next_retry = batch->next_retry;

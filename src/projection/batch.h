@@ -23,6 +23,7 @@ typedef struct BatchLimits
 	ChoiceRule	choice;			/* which of them */
 	int64		events;			/* applied at most; 0: as memory allows */
 	bool		sized;			/* and at most the projection's batch_size */
+	int			milliseconds;	/* that reading takes at most; 0: any time */
 	bool		isolate;		/* find out which keys fail, and park them */
 	bool		callers_transaction;	/* it is not ended after the batch */
 	bool		stop_on_failure;	/* rather than park a key */

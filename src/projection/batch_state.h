@@ -60,7 +60,11 @@ typedef struct Batch
 	Fold	   *fold;
 	int64		max_events;		/* 0: any number */
 	Size		max_memory;
-	int			since_check;	/* events since the memory was looked at */
+	int64		events_seen;	/* of any kind, above the lowest head */
+	int64		max_seen;		/* 0: any number */
+	int			since_check;	/* events since memory and time were looked at */
+	TimestampTz deadline;		/* of reading; 0: none */
+	bool		past_gaps;		/* reads above the lowest head */
 	int			type_length;	/* of the projection's aggregate type */
 } Batch;
 

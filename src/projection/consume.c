@@ -220,7 +220,7 @@ retry(Consumer *consumer, Served *served)
 static void
 serve(Consumer *consumer, Served *served)
 {
-	BatchLimits limits = {.sized = true,.choice.window = CHOICE_WINDOW,
+	BatchLimits limits = {.sized = true,.milliseconds = BATCH_TIME,.choice.window = CHOICE_WINDOW,
 	.stop_on_failure = consumer->stop_on_failure,.command = COMMAND};
 	BatchResult result = {0};
 	ErrorData  *error;

@@ -27,8 +27,7 @@ static const RetryPolicy batch_retry = {
 /* other consumers may have parked keys: how often that is looked up, in ms */
 #define LOOK_INTERVAL 10000
 
-/* how long a worker's batch should take at most, in ms; events of the first */
-#define BATCH_TIME	300
+/* how many events a worker's first batch has, and the least */
 #define BATCH_BEGIN 256
 #define BATCH_MIN	8
 

@@ -7,6 +7,9 @@
 
 #include "datatype/timestamp.h"
 
+/* how long a batch should take at most, in ms */
+#define BATCH_TIME	300
+
 /* In a memory context of the consumer's; zeroed when made. */
 typedef struct Served
 {

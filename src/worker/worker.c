@@ -467,6 +467,7 @@ serve(Served *served)
 		.sized = true,
 		.events = served->at_most > 0 ?
 		Min(served->at_most, ServedBatchSize(served)) : ServedBatchSize(served),
+		.milliseconds = BATCH_TIME,
 		.isolate = served->isolate,
 		.as_worker = true,
 		.command = COMMAND,
