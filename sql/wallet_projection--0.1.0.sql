@@ -78,6 +78,7 @@ CREATE TABLE wallet_projection.parked (
     retry_error     text,
     PRIMARY KEY (projection, partition_key)
 );
+CREATE INDEX parked_retry ON wallet_projection.parked (projection, next_retry_at);
 COMMENT ON TABLE wallet_projection.parked IS
     'keys whose next event (no) has failed; it and those behind it were passed over; no next retry: a dead letter';
 

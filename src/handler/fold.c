@@ -95,6 +95,7 @@ struct Fold
 	Size		chunk_left;
 	Size		chunk_total;	/* of all chunks so far */
 	FoldGuard	guard;
+	FoldIsParked is_parked;		/* asked of each new key; or NULL */
 	int64		events;			/* folded, those ignored not counted */
 	MemoryContext event_context;	/* reset after the events were folded */
 	int			waiting;
@@ -172,6 +173,16 @@ make_entry(Fold *fold, int32 key_length)
 	return entry;
 }
 
+static void
+ban(Fold *fold, FoldEntry *entry, FoldBanned why)
+{
+	MemoryContext old = MemoryContextSwitchTo(fold->context);
+
+	entry->banned = why;
+	fold->banned = lappend(fold->banned, entry);
+	MemoryContextSwitchTo(old);
+}
+
 /* The entry of a key, made where there is none. */
 static FoldEntry *
 find_entry(Fold *fold, const char *data, int32 length, uint32 hash)
@@ -186,30 +197,34 @@ find_entry(Fold *fold, const char *data, int32 length, uint32 hash)
 		slot->entry = make_entry(fold, key.length);
 		slot->key.data = FoldEntryKey(slot->entry);
 		memcpy(unconstify(char *, slot->key.data), data, key.length);
+		if (unlikely(fold->is_parked != NULL) &&
+			fold->is_parked(fold->refused_arg, data, length))
+			ban(fold, slot->entry, FOLD_PARKED);
 	}
 	return slot->entry;
-}
-
-static void
-ban(Fold *fold, FoldEntry *entry)
-{
-	MemoryContext old = MemoryContextSwitchTo(fold->context);
-
-	entry->banned = true;
-	fold->banned = lappend(fold->banned, entry);
-	MemoryContextSwitchTo(old);
 }
 
 /* Leave out all events of this key, and count them. */
 void
 FoldBan(Fold *fold, const char *key, int length, uint64 hash)
 {
-	ban(fold, find_entry(fold, key, length, hash >> 32));
+	ban(fold, find_entry(fold, key, length, hash >> 32), FOLD_PARKED);
+}
+
+/*
+ * Ask of each key, when it is seen first, whether it is parked: for where there
+ * are too many to ban each beforehand.  The callback gets the argument that
+ * FoldBegin() was given.
+ */
+void
+FoldBanThose(Fold *fold, FoldIsParked is_parked)
+{
+	fold->is_parked = is_parked;
 }
 
 /* The keys that are banned: a list of FoldEntry. */
 List *
-FoldBanned(const Fold *fold)
+FoldBannedKeys(const Fold *fold)
 {
 	return fold->banned;
 }
@@ -346,7 +361,7 @@ fold_event(Fold *fold, const Event *event, uint32 hash)
 	if (unlikely(!fold_into(fold, entry, event, &fault)))
 	{
 		fold->refused(fold->refused_arg, entry, event, &fault);
-		ban(fold, entry);
+		ban(fold, entry, FOLD_REFUSED);
 	}
 }
 

@@ -9,13 +9,21 @@
 
 #include "handler/handler.h"
 
+/* Why a key's further events are left out. */
+typedef enum FoldBanned
+{
+	FOLD_NOT_BANNED = 0,
+	FOLD_REFUSED,				/* an event of it was refused by this fold */
+	FOLD_PARKED					/* it was parked before */
+} FoldBanned;
+
 /* What a batch has folded for one key; its bytes come after the state. */
 typedef struct FoldEntry
 {
 	int32		key_length;
 	uint16		key_offset;		/* from the state's beginning */
 	bool		creates;		/* its first event makes the row */
-	bool		banned;			/* further events are left out */
+	uint8		banned;			/* a FoldBanned: further events are left out */
 	int64		first_no;
 	int64		second_creation;	/* an event that makes the row although
 									 * others came before it, or 0; of a key
@@ -57,6 +65,9 @@ typedef struct FoldFault
 typedef void (*FoldRefused) (void *arg, FoldEntry *entry, const Event *event,
 							 const FoldFault *fault);
 
+/* Is a key parked that the fold sees for the first time? */
+typedef bool (*FoldIsParked) (void *arg, const char *key, int length);
+
 /* A key that has something to apply, to be sorted. */
 typedef struct FoldedKey
 {
@@ -72,11 +83,12 @@ extern Fold *FoldBegin(const RowHandler *handler, FoldRefused refused,
 extern void FoldGuardWith(Fold *fold, FoldGuard guard);
 extern bool FoldInterrupted(void);
 extern void FoldBan(Fold *fold, const char *key, int length, uint64 hash);
+extern void FoldBanThose(Fold *fold, FoldIsParked is_parked);
 extern void FoldAdd(Fold *fold, const Event *event, uint64 hash);
 extern void FoldFlush(Fold *fold);
 extern int64 FoldEvents(const Fold *fold);
 extern int	FoldWaiting(const Fold *fold);
-extern List *FoldBanned(const Fold *fold);
+extern List *FoldBannedKeys(const Fold *fold);
 extern Size FoldMemory(const Fold *fold);
 extern FoldedKey *FoldKeys(Fold *fold, int64 *count);
 extern void FoldSort(FoldedKey *keys, int64 count);

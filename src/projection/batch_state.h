@@ -40,13 +40,13 @@ typedef struct Batch
 	int			far_behind;		/* partitions that all workers should share */
 	bool		help_wanted;	/* some of them are other workers' */
 	MemoryContext context;
-	List	   *parked;			/* keys of claimed partitions, as ParkedBrief */
 	NumberSet	skipped;		/* events that are never to be applied */
 	bool		may_park;		/* or the first failure ends the batch */
 	List	   *failures;		/* of BatchFailure */
 	int			failing;		/* of these, not counting those that only wait
 								 * for a lock */
-	int			parked_before;	/* keys of all partitions, counted likewise */
+	int			parked_before;	/* keys of all partitions, counted likewise when
+								 * it is needed; -1: not yet */
 	int			parking;		/* keys that would be parked with these */
 	int64		events;			/* applied */
 	TimestampTz next_retry;		/* of the keys that were parked; 0: none */

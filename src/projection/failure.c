@@ -23,6 +23,9 @@
 #include "projection/served.h"
 #include "projection/skip.h"
 
+/* so many parked keys are looked up beforehand, whatever a batch has of them */
+#define FEW 64
+
 /* The key's bytes with a terminating zero. */
 static char *
 key_of(const FoldEntry *entry)
@@ -125,16 +128,23 @@ add_failure(Batch *batch, const FoldEntry *entry, const KeyFailure *cause)
 	return failure;
 }
 
-/* An error if so many keys would be parked that none may be. */
+/*
+ * An error if so many keys would be parked that none may be.  Others may be
+ * parking keys at the same time: nobody waits for them, so the limit may be
+ * exceeded by what they park.
+ */
 static void
-check_limit(Batch *batch, int parked_before)
+check_limit(Batch *batch)
 {
 	ListCell   *cell;
 
-	if (batch->failing == 0 ||
-		parked_before + batch->failing <= batch->projection->max_parked)
+	if (batch->failing == 0)
 		return;
-	batch->parking = parked_before + batch->failing;
+	if (batch->parked_before < 0)
+		batch->parked_before = ParkedCount(batch->projection->name);
+	batch->parking = batch->parked_before + batch->failing;
+	if (batch->parking <= batch->projection->max_parked)
+		return;
 	foreach(cell, batch->failures)
 	{
 		const BatchFailure *failure = lfirst(cell);
@@ -164,27 +174,43 @@ BatchRefuse(void *arg, FoldEntry *entry, const Event *event,
 	if (!batch->may_park)
 		raise_failure(batch, entry, &failure);
 	(void) add_failure(batch, entry, &failure);
-	check_limit(batch, batch->parked_before);
+	check_limit(batch);
 }
 
-/* The parked keys of our partitions: their events are passed over. */
+/* FoldIsParked */
+static bool
+is_parked(void *arg, const char *key, int length)
+{
+	Batch	   *batch = arg;
+
+	return ParkedKey(batch->projection->name, pnstrdup(key, length)) != NULL;
+}
+
+/*
+ * The parked keys of our partitions: their events are passed over.  Where
+ * there are many, each key of the batch is looked up instead.
+ */
 void
 BatchPassOverParked(Batch *batch)
 {
+	List	   *few;
 	ListCell   *cell;
 
+	batch->parked_before = -1;
 	batch->skipped = SkippedEvents(batch->projection->name);
-	foreach(cell, ParkedKeys(batch->projection->name))
+	if (!ParkedFew(batch->projection->name, FEW, &few))
+	{
+		FoldBanThose(batch->fold, is_parked);
+		return;
+	}
+	foreach(cell, few)
 	{
 		ParkedBrief *parked = lfirst(cell);
 		int			length = strlen(parked->key);
 
-		if (!parked->locked)
-			batch->parked_before++;
-		if (batch->claim_of[parked->partition] == NULL)
-			continue;
-		FoldBan(batch->fold, parked->key, length, KeyHash(parked->key, length));
-		batch->parked = lappend(batch->parked, parked);
+		if (batch->claim_of[parked->partition] != NULL)
+			FoldBan(batch->fold, parked->key, length,
+					KeyHash(parked->key, length));
 	}
 }
 
@@ -284,23 +310,8 @@ BatchIsolate(Batch *batch, const ApplyScope *scope, FoldedKey *keys,
 	if (cell == NULL && IsolationGivesUp(&isolation))
 		refuse_many(batch, list_length(isolation.culprits));
 	BatchCheckDefinition(batch, scope, keys, count);
-	check_limit(batch, batch->parked_before);
+	check_limit(batch);
 	BatchLeaveLocked(batch, scope, isolation.locked);
-}
-
-/* The parked keys of all partitions that have failed. */
-static int
-count_parked(const Batch *batch)
-{
-	int			count = 0;
-	ListCell   *cell;
-
-	foreach(cell, ParkedKeys(batch->projection->name))
-	{
-		if (!((const ParkedBrief *) lfirst(cell))->locked)
-			count++;
-	}
-	return count;
 }
 
 /* Park the keys that have failed. */
@@ -309,12 +320,9 @@ park_failures(Batch *batch)
 {
 	ListCell   *cell;
 
-	if (batch->failing > 0)
-	{
-		/* others who park keys wait, so that all of them are counted */
-		KeyLock(KEYLOCK_ERROR, batch->projection->name, ExclusiveLock);
-		check_limit(batch, count_parked(batch));
-	}
+	/* others may have parked keys while we worked */
+	batch->parked_before = -1;
+	check_limit(batch);
 	foreach(cell, batch->failures)
 	{
 		const BatchFailure *failure = lfirst(cell);
@@ -335,16 +343,14 @@ static void
 count_passed_over(Batch *batch)
 {
 	ListCell   *cell;
-	ListCell   *banned;
 
-	forboth(cell, batch->parked, banned, FoldBanned(batch->fold))
+	foreach(cell, FoldBannedKeys(batch->fold))
 	{
-		const ParkedBrief *parked = lfirst(cell);
-		const FoldEntry *entry = lfirst(banned);
+		const FoldEntry *entry = lfirst(cell);
 
-		if (entry->left_out > 0)
+		if (entry->banned == FOLD_PARKED && entry->left_out > 0)
 			ParkPassOver(batch->stream, batch->snapshot,
-						 batch->projection->name, parked->key,
+						 batch->projection->name, key_of(entry),
 						 entry->left_out, entry->second_creation);
 	}
 }

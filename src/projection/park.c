@@ -157,6 +157,95 @@ ParkedKeys(const char *projection)
 	return result;
 }
 
+/*
+ * Are there at most so many parked keys?  Then they are listed: *keys, of
+ * ParkedBrief.
+ */
+bool
+ParkedFew(const char *projection, int few, List **keys)
+{
+	Relation	catalog = CatalogOpen(PARKED_CATALOG, AccessShareLock);
+	SysScanDesc scan = CatalogScan(catalog, projection);
+	HeapTuple	tuple;
+
+	*keys = NIL;
+	while (list_length(*keys) <= few &&
+		   HeapTupleIsValid(tuple = systable_getnext(scan)))
+		*keys = lappend(*keys, read_brief(catalog, tuple));
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return list_length(*keys) <= few;
+}
+
+/* How many parked keys have failed, and do not only wait for a lock? */
+int
+ParkedCount(const char *projection)
+{
+	Relation	catalog = CatalogOpen(PARKED_CATALOG, AccessShareLock);
+	SysScanDesc scan = CatalogScan(catalog, projection);
+	int			count = 0;
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool		isnull;
+
+		if (DatumGetInt32(heap_getattr(tuple, PARKED_CATALOG_ATTEMPTS,
+									   RelationGetDescr(catalog), &isnull)) > 0)
+			count++;
+	}
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return count;
+}
+
+/* A scan of those that are tried again by themselves, the next one first. */
+typedef struct RetryScan
+{
+	Relation	catalog;
+	Relation	index;
+	SysScanDesc scan;
+} RetryScan;
+
+static RetryScan
+begin_retries(const char *projection)
+{
+	RetryScan	retries;
+	ScanKeyData key;
+
+	retries.catalog = CatalogOpen(PARKED_CATALOG, AccessShareLock);
+	retries.index = index_open(get_relname_relid("parked_retry",
+												 RelationGetNamespace(retries.catalog)),
+							   AccessShareLock);
+	ScanKeyInit(&key, PARKED_CATALOG_PROJECTION, BTEqualStrategyNumber,
+				F_TEXTEQ, CStringGetTextDatum(projection));
+	retries.scan = systable_beginscan_ordered(retries.catalog, retries.index,
+											  NULL, 1, &key);
+	return retries;
+}
+
+/* The next one, or NULL: those that are dead come last. */
+static ParkedBrief *
+next_retry(RetryScan *retries)
+{
+	HeapTuple	tuple = systable_getnext_ordered(retries->scan,
+												 ForwardScanDirection);
+	ParkedBrief *brief;
+
+	if (!HeapTupleIsValid(tuple))
+		return NULL;
+	brief = read_brief(retries->catalog, tuple);
+	return brief->next_retry_at == 0 ? NULL : brief;
+}
+
+static void
+end_retries(RetryScan *retries)
+{
+	systable_endscan_ordered(retries->scan);
+	index_close(retries->index, AccessShareLock);
+	table_close(retries->catalog, AccessShareLock);
+}
+
 /* Is a parked key due that was to be tried again then? */
 bool
 ParkedIsDue(const Projection *projection, TimestampTz at)
@@ -165,53 +254,52 @@ ParkedIsDue(const Projection *projection, TimestampTz at)
 					  Max(RetryLongest(&projection->retry), LOCK_DELAY_MAX));
 }
 
-/*
- * When the next parked key is to be tried again; 0: none is.  Asked often:
- * leaves little in memory.
- */
+/* When the next parked key is to be tried again; 0: none is. */
 TimestampTz
 ParkedNextRetry(const char *projection)
 {
-	Relation	catalog = CatalogOpen(PARKED_CATALOG, AccessShareLock);
-	SysScanDesc scan = CatalogScan(catalog, projection);
+	RetryScan	retries = begin_retries(projection);
+	ParkedBrief *first = next_retry(&retries);
 	TimestampTz now = GetCurrentTimestamp();
-	Projection *policy = NULL;
-	TimestampTz next = 0;
-	HeapTuple	tuple;
+	TimestampTz next = first == NULL ? 0 : first->next_retry_at;
 
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-	{
-		bool		isnull;
-		Datum		datum = heap_getattr(tuple, PARKED_CATALOG_NEXT_RETRY_AT,
-										 RelationGetDescr(catalog), &isnull);
-		TimestampTz at = isnull ? 0 : DatumGetTimestampTz(datum);
-
-		if (isnull)
-			continue;
-		if (policy == NULL)
-			policy = ProjectionFetch(projection);
-		if (at > now && ParkedIsDue(policy, at))
-			at = now;
-		if (next == 0 || at < next)
-			next = at;
-	}
-	systable_endscan(scan);
-	table_close(catalog, AccessShareLock);
+	end_retries(&retries);
+	/* where the clock was set back, the first of all is far away */
+	if (next > now && ParkedIsDue(ProjectionFetch(projection), next))
+		next = now;
 	return next;
 }
 
-/* Does a key of the projection wait for a lock? */
+/* Keys that are due, the longest overdue first: a list of ParkedBrief. */
+List *
+ParkedDue(const Projection *projection, int max)
+{
+	RetryScan	retries = begin_retries(projection->name);
+	List	   *due = NIL;
+	ParkedBrief *parked;
+
+	while (list_length(due) < max && (parked = next_retry(&retries)) != NULL &&
+		   ParkedIsDue(projection, parked->next_retry_at))
+		due = lappend(due, parked);
+	end_retries(&retries);
+	return due;
+}
+
+/* Does a key of the projection wait for a lock?  Such are tried again soon. */
 bool
 ParkedLocked(const char *projection)
 {
-	ListCell   *cell;
+	RetryScan	retries = begin_retries(projection);
+	TimestampTz soon = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+												   LOCK_DELAY_MAX);
+	bool		found = false;
+	ParkedBrief *parked;
 
-	foreach(cell, ParkedKeys(projection))
-	{
-		if (((const ParkedBrief *) lfirst(cell))->locked)
-			return true;
-	}
-	return false;
+	while (!found && (parked = next_retry(&retries)) != NULL &&
+		   parked->next_retry_at <= soon)
+		found = parked->locked;
+	end_retries(&retries);
+	return found;
 }
 
 /* The one row that an index finds by these keys, or NULL. */

@@ -58,6 +58,9 @@ typedef struct Parked
 } Parked;
 
 extern List *ParkedKeys(const char *projection);
+extern bool ParkedFew(const char *projection, int few, List **keys);
+extern int	ParkedCount(const char *projection);
+extern List *ParkedDue(const Projection *projection, int max);
 extern Parked *ParkedKey(const char *projection, const char *key);
 extern Parked *ParkedById(int64 id);
 extern bool ParkedIsDue(const Projection *projection, TimestampTz at);

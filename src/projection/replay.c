@@ -32,6 +32,9 @@
 #include "projection/work.h"
 #include "savepoint.h"
 
+/* how many keys that are due are looked at, to find one whose partition is free */
+#define DUE_AT_ONCE 64
+
 /* The key that was tried last: after an error, whose it was. */
 static int64 tried_id;			/* 0: none */
 
@@ -215,28 +218,19 @@ replay_due(Work *work, const ParkedBrief *found, bool own)
 }
 
 /*
- * A key that is due and whose partition is free: any of them, so that one that
- * always raises an error does not keep the others waiting.
+ * A key that is due and whose partition is free: any of the first, so that one
+ * that always raises an error does not keep the others waiting.
  */
 static ReplayResult
 replay_any_due(Work *work, bool own)
 {
-	ReplayResult result = {0};
-	List	   *keys = ParkedKeys(work->projection->name);
+	ReplayResult result = {.outcome = REPLAY_NOTHING};
+	List	   *keys = ParkedDue(work->projection, DUE_AT_ONCE);
 	int			count = list_length(keys);
 	int			first = pg_prng_uint64(&pg_global_prng_state) % Max(count, 1);
 
-	for (int i = 0; i < count; i++)
-	{
-		const ParkedBrief *parked = list_nth(keys, (first + i) % count);
-
-		if (parked->next_retry_at == 0 ||
-			!ParkedIsDue(work->projection, parked->next_retry_at))
-			continue;
-		result = replay_due(work, parked, own);
-		if (result.outcome != REPLAY_NOTHING)
-			break;
-	}
+	for (int i = 0; i < count && result.outcome == REPLAY_NOTHING; i++)
+		result = replay_due(work, list_nth(keys, (first + i) % count), own);
 	return result;
 }
 
