@@ -360,6 +360,7 @@ update_with_triggers(RowWriter *writer, TupleTableSlot *old,
 							 &writer->epqstate, old, slot);
 	if (!ItemPointerIsValid(&slot->tts_tid))
 		refuse_suppressed(writer, "UPDATE");
+	ResetPerTupleExprContext(writer->estate);
 	return ROW_UPDATED;
 }
 
