@@ -15,12 +15,15 @@ OBJS = \
 	src/notice.o \
 	src/rowwriter.o \
 	src/savepoint.o \
+	src/tablelook.o \
+	src/tableref.o \
 	src/unique_index.o \
 	src/stream/aggregate.o \
 	src/stream/append.o \
 	src/stream/catalog.o \
 	src/stream/find.o \
 	src/stream/new_event.o \
+	src/stream/numbers.o \
 	src/stream/read.o \
 	src/stream/reader.o \
 	src/stream/settle.o \
@@ -52,11 +55,13 @@ OBJS = \
 	src/projection/run.o \
 	src/projection/served.o \
 	src/projection/skip.o \
+	src/projection/trouble.o \
 	src/projection/wallet_query.o \
 	src/projection/wishes.o \
 	src/projection/work.o \
 	src/projection/writekeys.o \
 	src/worker/control.o \
+	src/worker/finding.o \
 	src/worker/launcher.o \
 	src/worker/meter.o \
 	src/worker/slots.o \

@@ -7,11 +7,16 @@
 CREATE SCHEMA wallet_projection;
 
 CREATE TABLE wallet_projection.stream (
-    name     text COLLATE "C" NOT NULL PRIMARY KEY,
-    relation regclass NOT NULL
+    name         text COLLATE "C" NOT NULL PRIMARY KEY,
+    relation     oid NOT NULL,
+    table_schema text,
+    table_name   text,
+    new_schema   text,
+    new_name     text,
+    installation text
 );
 COMMENT ON TABLE wallet_projection.stream IS
-    'event streams, by the name that the extension knows them by';
+    'event streams, by the name that the extension knows them by: the table''s OID, which is true in this installation, and its name: the first one, and that of now, if it was renamed';
 
 CREATE TABLE wallet_projection.projection (
     name           text COLLATE "C" NOT NULL PRIMARY KEY,
@@ -31,8 +36,8 @@ CREATE TABLE wallet_projection.projection_state (
     channel    text COLLATE "C",
     partitions integer CHECK (partitions BETWEEN 1 AND 1024),
     batch_size integer CHECK (batch_size BETWEEN 1 AND 10000000),
-    read_model regclass,
-    relation   regclass,
+    read_model oid,
+    relation   oid,
     last_error text,
     failures   integer,
     next_try   timestamptz,
@@ -42,20 +47,26 @@ CREATE TABLE wallet_projection.projection_state (
     retry_max_delay  bigint CHECK (retry_max_delay >= 0),
     retry_jitter     double precision CHECK (retry_jitter BETWEEN 0 AND 1),
     max_parked       integer CHECK (max_parked BETWEEN 0 AND 1000000),
+    table_schema text,
+    table_name   text,
+    new_schema   text,
+    new_name     text,
+    installation text,
     CHECK (num_nulls(max_attempts, retry_delay, retry_multiplier, retry_max_delay, retry_jitter, max_parked) IN (0, 6))
 );
 COMMENT ON TABLE wallet_projection.projection_state IS
-    'options set since (null: as declared; delays in milliseconds); the read model and the stream''s table, once initialized; the last error of a whole batch';
+    'options set since (null: as declared; delays in milliseconds); the read model and the stream''s table, once initialized, by their OIDs, which are true in this installation, and the read model''s name: the first one, and that of now, if it was renamed; the last error of a whole batch';
 
 CREATE TABLE wallet_projection.partition (
     projection text COLLATE "C" NOT NULL,
     partition  integer NOT NULL CHECK (partition BETWEEN 0 AND 1023),
     head       bigint NOT NULL CHECK (head >= 0),
     gaps       int8multirange NOT NULL CHECK (NOT pg_catalog.lower_inf(gaps) AND NOT pg_catalog.upper_inf(gaps)),
+    written    boolean NOT NULL DEFAULT false,
     PRIMARY KEY (projection, partition)
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE wallet_projection.partition IS
-    'positions: an event is applied if and only if its number is not above head and not in gaps';
+    'positions: an event is applied if and only if its number is not above head and not in gaps; written: rows were written to the read model since the beginning';
 
 CREATE TABLE wallet_projection.parked (
     projection      text COLLATE "C" NOT NULL,
@@ -521,6 +532,29 @@ CREATE FUNCTION wallet_projection.pending_since(projection text) RETURNS timesta
 COMMENT ON FUNCTION wallet_projection.pending_since(text) IS
     'when the first event was made that some partition of a projection has not passed; null where there is none';
 
+/* What the tables of a projection look like; waits for nobody. */
+CREATE FUNCTION wallet_projection.finding(projection text, OUT initialized boolean, OUT read_model text, OUT owner oid,
+                                          OUT locked boolean, OUT problem text)
+    LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'projection_finding';
+COMMENT ON FUNCTION wallet_projection.finding(text) IS
+    'a projection''s read model, its owner, and what is wrong with it, the positions or the stream; locked: that could not be looked at';
+
+/* An event as it is in the stream now, as far as it can be read. */
+CREATE FUNCTION wallet_projection.event_now(stream text, aggregate_type text, aggregate_id text, no bigint, OUT event_id uuid,
+                                            OUT payload jsonb, OUT metadata jsonb, OUT created_at timestamptz)
+    LANGUAGE C STABLE STRICT PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'stream_event_now';
+COMMENT ON FUNCTION wallet_projection.event_now(text, text, text, bigint) IS
+    'the event of an aggregate that has this number; null is what is not there, cannot be read, or may not be';
+
+/* Who owns a projection; null where it has no read model. */
+CREATE FUNCTION wallet_projection.owner(projection text) RETURNS oid
+    LANGUAGE C STABLE STRICT PARALLEL RESTRICTED
+    AS 'MODULE_PATHNAME', 'projection_owner';
+COMMENT ON FUNCTION wallet_projection.owner(text) IS
+    'the owner of a projection''s read model';
+
 /* What background workers do for a projection. */
 CREATE FUNCTION wallet_projection.activity(projection text, channel text, OUT started boolean, OUT workers integer,
                                            OUT workers_wanted integer, OUT events_per_second double precision,
@@ -543,8 +577,8 @@ COMMENT ON FUNCTION wallet_projection.worker_slots() IS
 /* How many numbers are in a set. */
 CREATE FUNCTION wallet_projection.size(numbers int8multirange) RETURNS bigint
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-    RETURN (SELECT coalesce(pg_catalog.sum(pg_catalog.upper(r) OPERATOR(pg_catalog.-) pg_catalog.lower(r)), 0)
-              FROM pg_catalog.unnest(numbers) r)::bigint;
+    RETURN least((SELECT coalesce(pg_catalog.sum(pg_catalog.upper(r)::numeric OPERATOR(pg_catalog.-) pg_catalog.lower(r)::numeric), 0)
+                    FROM pg_catalog.unnest(numbers) r), 9223372036854775807)::bigint;
 COMMENT ON FUNCTION wallet_projection.size(int8multirange) IS
     'how many numbers a multirange holds';
 
@@ -560,7 +594,8 @@ COMMENT ON FUNCTION wallet_projection.progress_bar(numeric) IS
 CREATE VIEW projection_partitions AS
 SELECT p.projection, p.partition, p.head, p.gaps,
        CASE WHEN l.last_position IS NOT NULL
-            THEN greatest(l.last_position - p.head, 0) + wallet_projection.size(p.gaps) END AS lag_events
+            THEN least(greatest(l.last_position::numeric OPERATOR(pg_catalog.-) p.head::numeric, 0)
+                       OPERATOR(pg_catalog.+) wallet_projection.size(p.gaps)::numeric, 9223372036854775807)::bigint END AS lag_events
   FROM (SELECT d.name, wallet_projection.last_position(d.stream) AS last_position
           FROM wallet_projection.projection d) l
   JOIN wallet_projection.partition p ON p.projection = l.name;
@@ -569,8 +604,8 @@ COMMENT ON VIEW projection_partitions IS
 
 CREATE VIEW projection_status AS
 SELECT q.name AS projection, q.stream, q.channel,
-       CASE WHEN q.read_model IS NULL THEN 'defined' WHEN coalesce(q.trouble, q.last_error) IS NOT NULL THEN 'failed'
-            ELSE 'ready' END AS state,
+       CASE WHEN NOT q.initialized THEN 'defined' WHEN coalesce(q.trouble, q.last_error) IS NOT NULL THEN 'failed'
+            WHEN q.locked THEN 'locked' ELSE 'ready' END AS state,
        q.partitions, q.head, q.last_position, q.lag_events, q.gaps, k.parked, k.dead_letters,
        CASE WHEN q.trouble IS NOT NULL THEN q.trouble
             WHEN q.last_error IS NULL OR pg_catalog.pg_has_role(q.owner, 'USAGE') THEN q.last_error
@@ -578,29 +613,27 @@ SELECT q.name AS projection, q.stream, q.channel,
        CASE WHEN NOT a.started THEN 'stopped' WHEN a.workers OPERATOR(pg_catalog.=) 0 THEN 'waiting' ELSE 'running' END AS activity,
        a.workers, a.workers_wanted, pg_catalog.round(a.events_per_second)::bigint AS events_per_second,
        CASE WHEN q.lag_events OPERATOR(pg_catalog.>) 0
-            THEN greatest(pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) wallet_projection.pending_since(q.name), '0')
+            THEN (SELECT CASE WHEN p.since IS NULL THEN '0'::interval
+                              WHEN pg_catalog.isfinite(p.since)
+                              THEN greatest(pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) p.since, '0') END
+                    FROM wallet_projection.pending_since(q.name) p(since))
             WHEN q.lag_events IS NOT NULL THEN '0'::interval END AS lag_time,
        CASE WHEN q.lag_sum OPERATOR(pg_catalog.=) 0 THEN '0'::interval
             WHEN coalesce(q.trouble, q.last_error) IS NULL AND a.numbers_per_second OPERATOR(pg_catalog.>) 0
+                 AND q.lag_sum::double precision OPERATOR(pg_catalog./) a.numbers_per_second OPERATOR(pg_catalog.<) 1e9
             THEN pg_catalog.make_interval(secs => pg_catalog.ceil(q.lag_sum::double precision
                                                                   OPERATOR(pg_catalog./) a.numbers_per_second)) END AS catch_up_time,
        wallet_projection.progress_bar(q.done) AS progress, a.problem AS workers_problem,
-       coalesce(q.failures, 0) AS failures, q.next_try
+       coalesce(q.failures, 0) AS failures, q.next_try, q.read_model
   FROM (SELECT s.failures, s.next_try, d.name, d.stream, coalesce(s.channel, d.channel) AS channel, coalesce(s.partitions, d.partitions) AS partitions,
-               s.read_model, c.relowner AS owner, s.last_error, l.last_position, p.head, p.lag_events, p.gaps, p.lag_sum,
+               f.initialized, f.read_model, f.owner, f.locked, f.problem AS trouble, s.last_error, l.last_position, p.head, p.lag_events, p.gaps, p.lag_sum,
                CASE WHEN l.last_position OPERATOR(pg_catalog.>) 0
-                    THEN least(p.head_average OPERATOR(pg_catalog./) l.last_position::numeric, 1) END AS done,
-               CASE WHEN s.read_model IS NULL THEN NULL
-                    WHEN c.oid IS NULL THEN 'the read model was dropped'
-                    WHEN l.last_position IS NULL THEN 'the stream was dropped'
-                    WHEN s.relation OPERATOR(pg_catalog.<>) t.relation THEN 'the stream was replaced'
-                    WHEN l.last_position < p.highest THEN 'the numbers of the stream went backwards' END AS trouble
+                    THEN least(p.head_average OPERATOR(pg_catalog./) l.last_position::numeric, 1) END AS done
           FROM wallet_projection.projection d
           CROSS JOIN LATERAL (SELECT wallet_projection.last_position(d.stream) AS last_position) l
           LEFT JOIN wallet_projection.projection_state s ON s.projection = d.name
-          LEFT JOIN pg_catalog.pg_class c ON c.oid = s.read_model
-          LEFT JOIN wallet_projection.stream t ON t.name = d.stream
-          LEFT JOIN (SELECT projection, min(head) AS head, max(head) AS highest, max(lag_events) AS lag_events,
+          CROSS JOIN LATERAL wallet_projection.finding(d.name) f
+          LEFT JOIN (SELECT projection, min(head) AS head, max(lag_events) AS lag_events,
                             max(wallet_projection.size(gaps)) AS gaps, sum(lag_events) AS lag_sum, avg(head) AS head_average
                        FROM projection_partitions GROUP BY projection) p ON p.projection = d.name) q
   CROSS JOIN LATERAL wallet_projection.activity(q.name, q.channel) a
@@ -626,11 +659,11 @@ SELECT p.id, p.projection, d.stream, d.aggregate_type, p.partition_key, p.no, p.
        coalesce(s.max_attempts, 5) AS max_attempts, p.first_failed_at, p.last_failed_at, p.next_retry_at, p.sqlstate, p.message,
        p.detail, p.hint, p.context, p.waiting, p.retry_error
   FROM wallet_projection.parked p
-  JOIN wallet_projection.projection d ON d.name OPERATOR(pg_catalog.=) p.projection
-  JOIN wallet_projection.projection_state s ON s.projection OPERATOR(pg_catalog.=) p.projection
-  LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) s.read_model::oid
- WHERE CASE WHEN c.oid IS NULL THEN pg_catalog.pg_has_role('pg_read_all_data', 'USAGE')
-            ELSE pg_catalog.pg_has_role(c.relowner, 'USAGE') END;
+  JOIN (SELECT name, stream, aggregate_type, wallet_projection.owner(name) AS owner
+          FROM wallet_projection.projection OFFSET 0) d ON d.name OPERATOR(pg_catalog.=) p.projection
+  LEFT JOIN wallet_projection.projection_state s ON s.projection OPERATOR(pg_catalog.=) p.projection
+ WHERE CASE WHEN d.owner IS NULL THEN pg_catalog.pg_has_role('pg_read_all_data', 'USAGE')
+            ELSE pg_catalog.pg_has_role(d.owner, 'USAGE') END;
 COMMENT ON VIEW wallet_projection.parked_event IS
     'parked keys with all that is known of their failed event';
 
@@ -667,7 +700,7 @@ CREATE FUNCTION dead_letter_show(id bigint)
                    state text, attempts integer, first_failed_at timestamptz, last_failed_at timestamptz,
                    next_retry_at timestamptz, sqlstate text, message text, detail text, hint text, context text,
                    waiting bigint, next text, retry_error text)
-    LANGUAGE sql STABLE PARALLEL RESTRICTED
+    LANGUAGE sql STABLE PARALLEL UNSAFE
     BEGIN ATOMIC
         SELECT l.id, l.projection, l.stream, l.aggregate_type, l.partition_key, l.no, l.version, l.event_name, e.event_id,
                e.payload, e.metadata, e.created_at, l.state, l.attempts, l.first_failed_at, l.last_failed_at, l.next_retry_at,
@@ -677,7 +710,7 @@ CREATE FUNCTION dead_letter_show(id bigint)
                             ELSE pg_catalog.format('attempt %s of %s at %s', l.attempts OPERATOR(pg_catalog.+) 1, l.max_attempts, l.next_retry_at) END,
                l.retry_error
           FROM wallet_projection.parked_event l
-          LEFT JOIN LATERAL stream_read(l.stream, l.aggregate_type, l.partition_key, l.version, 1) e ON e.no OPERATOR(pg_catalog.=) l.no
+         CROSS JOIN LATERAL wallet_projection.event_now(l.stream, l.aggregate_type, l.partition_key, l.no) e
          WHERE l.id OPERATOR(pg_catalog.=) dead_letter_show.id;
     END;
 COMMENT ON FUNCTION dead_letter_show(bigint) IS

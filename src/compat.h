@@ -90,15 +90,17 @@ typedef bool CompatUpdateIndexes;
 #define compat_owns_relation(relid) pg_class_ownercheck(relid, GetUserId())
 #endif
 
-/* May the current role create tables in this schema? */
+/* May a role create tables in this schema? */
 #if PG_VERSION_NUM >= 160000
-#define compat_may_create_in(schema) \
-	(object_aclcheck(NamespaceRelationId, schema, GetUserId(), \
+#define compat_role_may_create_in(schema, role) \
+	(object_aclcheck(NamespaceRelationId, schema, role, \
 					 ACL_CREATE) == ACLCHECK_OK)
 #else
-#define compat_may_create_in(schema) \
-	(pg_namespace_aclcheck(schema, GetUserId(), ACL_CREATE) == ACLCHECK_OK)
+#define compat_role_may_create_in(schema, role) \
+	(pg_namespace_aclcheck(schema, role, ACL_CREATE) == ACLCHECK_OK)
 #endif
+#define compat_may_create_in(schema) \
+	compat_role_may_create_in(schema, GetUserId())
 
 /* Begin a function that returns its rows in a tuplestore. */
 #if PG_VERSION_NUM >= 160000

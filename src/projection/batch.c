@@ -39,6 +39,7 @@
 #include "notice.h"
 #include "projection/batch_state.h"
 #include "projection/gapwatch.h"
+#include "projection/trouble.h"
 #include "settings.h"
 
 /* events of any kind that a batch reads at most, for each that it may apply */
@@ -153,16 +154,11 @@ read_gaps(Batch *batch)
 static void
 check_numbered(Batch *batch)
 {
-	int64		last_number = StreamLastNumber(batch->stream->parts.sequence);
+	Oid			sequence = batch->stream->parts.sequence;
 
-	if (batch->report.last > last_number)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("event %lld of stream \"%s\" was not numbered by the stream's sequence",
-						(long long) batch->report.last, batch->stream->name),
-				 errdetail("The last number drawn is %lld.",
-						   (long long) last_number),
-				 errhint("Events must not be inserted with OVERRIDING SYSTEM VALUE or copied with numbers of their own. Delete the event, or set the sequence forward with setval.")));
+	if (batch->report.last > StreamLastNumber(sequence))
+		TroubleRaise(TroubleOfNumber(batch->stream->name, sequence,
+									 batch->report.last));
 }
 
 /* read: under a snapshot that is newer than the settlement */
@@ -238,6 +234,7 @@ batch_save(Batch *batch)
 											   &batch->report);
 
 		numbers += position.head - claim->position.head;
+		claim->written = claim->written || batch->events > 0;
 		PartitionSave(batch->projection, &batch->claims, claim, &position);
 	}
 	if (numbers > 0 || batch->events > 0)

@@ -14,14 +14,20 @@
 #include "access/xact.h"
 #include "catalog/indexing.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
 #include "catalog.h"
 #include "keylock.h"
 #include "projection/projection.h"
+#include "stream/stream.h"
 
 #define DEFAULT_MAX_PARKED 100000
+
+static const TableRefColumns ref_columns = {
+	STATE_CATALOG_READ_MODEL, STATE_CATALOG_TABLE_SCHEMA
+};
 
 /* until somebody sets it otherwise */
 static const RetryPolicy default_retry = {
@@ -93,6 +99,21 @@ read_retry(Projection *projection, const Datum *values, const bool *nulls)
 	projection->max_parked = DatumGetInt32(values[STATE_CATALOG_MAX_PARKED - 1]);
 }
 
+/* Which tables it has, once it is initialized. */
+static void
+read_tables(Projection *projection, Relation catalog, const Datum *values,
+			const bool *nulls)
+{
+	projection->initialized = true;
+	projection->ref = TableRefRead(catalog, ref_columns, values, nulls);
+	projection->read_model = TableRefFind(&projection->ref);
+	/* the stream has a reference of its own, which is restored with this one */
+	if (!projection->ref.here)
+		projection->relation = StreamRelation(projection->stream);
+	else if (!nulls[STATE_CATALOG_RELATION - 1])
+		projection->relation = DatumGetObjectId(values[STATE_CATALOG_RELATION - 1]);
+}
+
 static void
 read_state(Projection *projection)
 {
@@ -111,9 +132,7 @@ read_state(Projection *projection)
 		if (!nulls[STATE_CATALOG_BATCH_SIZE - 1])
 			projection->batch_size = DatumGetInt32(values[STATE_CATALOG_BATCH_SIZE - 1]);
 		if (!nulls[STATE_CATALOG_READ_MODEL - 1])
-			projection->read_model = DatumGetObjectId(values[STATE_CATALOG_READ_MODEL - 1]);
-		if (!nulls[STATE_CATALOG_RELATION - 1])
-			projection->relation = DatumGetObjectId(values[STATE_CATALOG_RELATION - 1]);
+			read_tables(projection, catalog, values, nulls);
 		if (!nulls[STATE_CATALOG_LAST_ERROR - 1])
 			projection->last_error = TextDatumGetCString(values[STATE_CATALOG_LAST_ERROR - 1]);
 		read_retry(projection, values, nulls);
@@ -208,10 +227,12 @@ ProjectionSaveState(const Projection *projection, bool with_options)
 		nulls[STATE_CATALOG_FAILURES - 1] = nulls[STATE_CATALOG_NEXT_TRY - 1] = true;
 	if (with_options)
 		write_options(projection, values, nulls);
-	values[STATE_CATALOG_READ_MODEL - 1] = ObjectIdGetDatum(projection->read_model);
-	nulls[STATE_CATALOG_READ_MODEL - 1] = !OidIsValid(projection->read_model);
-	values[STATE_CATALOG_RELATION - 1] = ObjectIdGetDatum(projection->relation);
-	nulls[STATE_CATALOG_RELATION - 1] = !OidIsValid(projection->relation);
+	if (projection->initialized)
+	{
+		TableRefWrite(&projection->ref, ref_columns, values, nulls);
+		values[STATE_CATALOG_RELATION - 1] = ObjectIdGetDatum(projection->relation);
+		nulls[STATE_CATALOG_RELATION - 1] = !OidIsValid(projection->relation);
+	}
 	nulls[STATE_CATALOG_LAST_ERROR - 1] = projection->last_error == NULL;
 	if (projection->last_error != NULL)
 		values[STATE_CATALOG_LAST_ERROR - 1] = CStringGetTextDatum(projection->last_error);
@@ -223,6 +244,71 @@ ProjectionSaveState(const Projection *projection, bool with_options)
 		CatalogTupleInsert(catalog, tuple);
 	table_close(catalog, RowExclusiveLock);
 	CommandCounterIncrement();
+}
+
+/* Its read model is this table, from the next ProjectionSaveState() on. */
+void
+ProjectionSetReadModel(Projection *projection, Oid relid)
+{
+	Relation	catalog = CatalogOpen(STATE_CATALOG, AccessShareLock);
+
+	if (projection->initialized && relid == projection->read_model)
+		TableRefRenew(&projection->ref, catalog, relid);
+	else
+		projection->ref = TableRefOf(catalog, relid);
+	projection->initialized = true;
+	projection->read_model = relid;
+	table_close(catalog, AccessShareLock);
+}
+
+/*
+ * Write the tables down anew where the read model was renamed, or restored
+ * with a dump; the caller holds the projection's lock.  If somebody else is
+ * about to write something down, the next one does it.
+ */
+void
+ProjectionRenewReference(const Projection *projection)
+{
+	Relation	catalog;
+	HeapTuple	old;
+	Datum		values[STATE_CATALOG_NATTS];
+	bool		nulls[STATE_CATALOG_NATTS];
+
+	if (!TableRefIsStale(&projection->ref, projection->read_model) ||
+		!KeyLockIfFree(KEYLOCK_ERROR, projection->name, ExclusiveLock))
+		return;
+	catalog = CatalogOpen(STATE_CATALOG, RowExclusiveLock);
+	old = CatalogFetch(catalog, projection->name);
+	if (HeapTupleIsValid(old))
+	{
+		TableRef	ref = projection->ref;
+
+		deform(catalog, old, values, nulls);
+		TableRefRenew(&ref, catalog, projection->read_model);
+		TableRefWrite(&ref, ref_columns, values, nulls);
+		values[STATE_CATALOG_RELATION - 1] = ObjectIdGetDatum(projection->relation);
+		nulls[STATE_CATALOG_RELATION - 1] = !OidIsValid(projection->relation);
+		CatalogTupleUpdate(catalog, &old->t_self,
+						   heap_form_tuple(RelationGetDescr(catalog), values,
+										   nulls));
+	}
+	table_close(catalog, RowExclusiveLock);
+	CommandCounterIncrement();
+}
+
+/*
+ * A read model that was dropped is to be found nowhere by its name, once it
+ * was noticed: in a restored database another table may have it.
+ */
+static void
+forget_dropped(Relation catalog, Datum *values, bool *nulls)
+{
+	TableRef	ref = TableRefRead(catalog, ref_columns, values, nulls);
+
+	if (!ref.here || get_rel_name(ref.relid) != NULL)
+		return;
+	ref.schema = ref.name = ref.new_schema = ref.new_name = NULL;
+	TableRefWrite(&ref, ref_columns, values, nulls);
 }
 
 /*
@@ -246,6 +332,7 @@ ProjectionSaveError(const char *name, const char *error, int failures,
 		deform(catalog, old, values, nulls);
 	if (HeapTupleIsValid(old) && !nulls[STATE_CATALOG_READ_MODEL - 1])
 	{
+		forget_dropped(catalog, values, nulls);
 		nulls[STATE_CATALOG_LAST_ERROR - 1] = error == NULL;
 		if (error != NULL)
 			values[STATE_CATALOG_LAST_ERROR - 1] = CStringGetTextDatum(error);

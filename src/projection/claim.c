@@ -10,6 +10,7 @@
 #include "keylock.h"
 #include "projection/batch_state.h"
 #include "projection/gapwatch.h"
+#include "projection/trouble.h"
 
 /* how often another group of partitions is tried where one is taken */
 #define CLAIM_TRIES 4
@@ -59,7 +60,12 @@ BatchLook(Batch *batch)
 	ChoiceRule *rule = &batch->rule;
 
 	batch->last_number = StreamLastNumber(batch->stream->parts.sequence);
+	TroubleRaise(TroubleOfPositions(batch->projection, claims, count,
+									batch->work.read_model));
 	BatchCheckForwards(batch, claims, count, batch->last_number);
+	TroubleRaise(TroubleOfNumbers(batch->stream->name, batch->stream->relation,
+								  batch->stream->parts.sequence,
+								  batch->stream->parts.number_index));
 	batch->chosen = palloc_array(Claim, count);
 	/* what others cannot apply, we cannot either */
 	if (batch->limits->choice.help && batch->projection->last_error != NULL)

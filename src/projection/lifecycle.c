@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "access/relation.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
@@ -26,6 +27,7 @@
 #include "projection/skip.h"
 #include "projection/partition.h"
 #include "projection/projection.h"
+#include "projection/trouble.h"
 #include "projection/wishes.h"
 #include "settings.h"
 
@@ -105,16 +107,47 @@ stream_table(const Projection *projection)
 	Stream	   *stream = StreamEnsure(projection->stream, AccessShareLock);
 	Oid			relid = RelationGetRelid(stream->relation);
 
-	if (OidIsValid(projection->read_model))
-	{
-		OwnerScope	owner = OwnerEnter(projection);
-
-		SkipCheck(stream, projection->name);
-		OwnerLeave(&owner);
-	}
-
+	TroubleRaise(TroubleOfStream(projection->stream, relid));
 	StreamRelease(stream);
 	return relid;
+}
+
+/*
+ * All positions at the beginning.  Rows that a part of a dump has left behind
+ * make no difference.  Events that were skipped stay so.
+ */
+static void
+begin_anew(Projection *projection)
+{
+	Stream	   *stream;
+	OwnerScope	owner;
+
+	PartitionsDrop(projection);
+	PartitionsCreate(projection);
+	ParkDrop(projection->name);
+	SkipForgetAll(projection->name);
+	owner = OwnerEnter(projection);
+	stream = StreamOpen(projection->stream, AccessShareLock, false);
+	SkipCheck(stream, projection->name);
+	StreamRelease(stream);
+	OwnerLeave(&owner);
+	projection->last_error = NULL;
+	ProjectionSaveState(projection, false);
+}
+
+/* An initialized projection has nothing to be done, if all of it is there. */
+static void
+check_complete(const Projection *projection)
+{
+	int			count;
+	Claim	   *claims = PartitionsPeek(projection, &count);
+	Relation	read_model;
+
+	TroubleRaise(TroubleOfReadModel(projection));
+	read_model = ProjectionOpenReadModel(projection, AccessShareLock);
+	TroubleRaise(TroubleOfPositions(projection, claims, count, read_model));
+	relation_close(read_model, AccessShareLock);
+	ProjectionRenewReference(projection);
 }
 
 /* projection_init(name) */
@@ -123,15 +156,14 @@ projection_init(PG_FUNCTION_ARGS)
 {
 	Projection *projection = lock_projection(fcinfo, "projection_init()");
 
-	if (OidIsValid(projection->read_model))
+	if (ProjectionHasReadModel(projection))
 	{
-		ProjectionCheckInitialized(projection);
+		check_complete(projection);
 		PG_RETURN_VOID();
 	}
 	projection->relation = stream_table(projection);
-	projection->read_model = create_read_model(projection);
-	ProjectionSaveState(projection, false);
-	PartitionsCreate(projection);
+	ProjectionSetReadModel(projection, create_read_model(projection));
+	begin_anew(projection);
 	if (Preloaded && Autostart)
 		WishStart(projection);
 	PG_RETURN_VOID();
@@ -143,10 +175,12 @@ projection_delete(PG_FUNCTION_ARGS)
 {
 	Projection *projection = lock_projection(fcinfo, "projection_delete()");
 
-	if (OidIsValid(projection->read_model) &&
-		get_rel_name(projection->read_model) != NULL)
+	if (ProjectionHasReadModel(projection))
+	{
+		TroubleRaise(TroubleBeforeEmptying(projection));
 		RunUtility(psprintf("DROP TABLE %s",
 							ProjectionReadModelName(projection)));
+	}
 	if (WishStarted(projection->name))
 		WishStop(projection);
 	PartitionsDrop(projection);
@@ -164,17 +198,14 @@ projection_reset(PG_FUNCTION_ARGS)
 	OwnerScope	owner;
 
 	ProjectionCheckInitialized(projection);
+	TroubleRaise(TroubleBeforeEmptying(projection));
 	owner = OwnerEnter(projection);
 	RunUtility(psprintf("TRUNCATE TABLE ONLY %s",
 						ProjectionReadModelName(projection)));
 	OwnerLeave(&owner);
-	PartitionsDrop(projection);
-	PartitionsCreate(projection);
-	ParkDrop(projection->name);
-	SkipForgetAll(projection->name);
 	projection->relation = stream_table(projection);
-	projection->last_error = NULL;
-	ProjectionSaveState(projection, false);
+	ProjectionSetReadModel(projection, projection->read_model);
+	begin_anew(projection);
 	PG_RETURN_VOID();
 }
 
@@ -203,7 +234,7 @@ set_partitions(Projection *projection, const char *value)
 	int			partitions = integer_option("partitions", value, 1,
 											PARTITIONS_MAX);
 
-	if (OidIsValid(projection->read_model) &&
+	if (ProjectionHasReadModel(projection) &&
 		partitions != projection->partitions)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

@@ -43,16 +43,22 @@ refuse_dropped(const Projection *projection)
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("the read model of projection \"%s\" was dropped",
 					projection->name),
-			 errhint("Start afresh with: SELECT projection_delete(%s), projection_init(%s);",
-					 quote_literal_cstr(projection->name),
+			 errhint("Start afresh, with the same options, by: SELECT projection_init(%s);",
 					 quote_literal_cstr(projection->name))));
+}
+
+/* Is the projection initialized, and its read model there? */
+bool
+ProjectionHasReadModel(const Projection *projection)
+{
+	return projection->initialized && OidIsValid(owner_of(projection));
 }
 
 /* Raise an error unless the projection has its read model. */
 void
 ProjectionCheckInitialized(const Projection *projection)
 {
-	if (!OidIsValid(projection->read_model))
+	if (!projection->initialized)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("projection \"%s\" is not initialized",
@@ -67,12 +73,11 @@ ProjectionCheckInitialized(const Projection *projection)
 char *
 ProjectionReadModelName(const Projection *projection)
 {
-	char	   *name = get_rel_name(projection->read_model);
-	char	   *schema = get_namespace_name(get_rel_namespace(projection->read_model));
+	char	   *name = TableNameOf(projection->read_model);
 
-	if (name == NULL || schema == NULL)
+	if (name == NULL)
 		refuse_dropped(projection);
-	return quote_qualified_identifier(schema, name);
+	return name;
 }
 
 /*

@@ -89,11 +89,12 @@ read_claim(Claim *claim, const Projection *projection, const Datum *values,
 	claim->tid = *tid;
 	claim->position.head = DatumGetInt64(values[PARTITION_CATALOG_HEAD - 1]);
 	claim->position.gaps = gaps_from_datum(values[PARTITION_CATALOG_GAPS - 1]);
+	claim->written = DatumGetBool(values[PARTITION_CATALOG_WRITTEN - 1]);
 }
 
 static HeapTuple
 form_claim(const Projection *projection, Relation catalog, int partition,
-		   const Position *position)
+		   const Position *position, bool written)
 {
 	Datum		values[PARTITION_CATALOG_NATTS];
 	bool		nulls[PARTITION_CATALOG_NATTS] = {0};
@@ -102,6 +103,7 @@ form_claim(const Projection *projection, Relation catalog, int partition,
 	values[PARTITION_CATALOG_PARTITION - 1] = Int32GetDatum(partition);
 	values[PARTITION_CATALOG_HEAD - 1] = Int64GetDatum(position->head);
 	values[PARTITION_CATALOG_GAPS - 1] = gaps_to_datum(&position->gaps);
+	values[PARTITION_CATALOG_WRITTEN - 1] = BoolGetDatum(written);
 	return heap_form_tuple(RelationGetDescr(catalog), values, nulls);
 }
 
@@ -114,7 +116,7 @@ PartitionsCreate(const Projection *projection)
 
 	for (int i = 0; i < projection->partitions; i++)
 		CatalogTupleInsert(catalog, form_claim(projection, catalog, i,
-											   &beginning));
+											   &beginning, false));
 	table_close(catalog, RowExclusiveLock);
 	CommandCounterIncrement();
 }
@@ -253,9 +255,24 @@ PartitionSave(const Projection *projection, Claims *claims, Claim *claim,
 		NumberSetEquals(&position->gaps, &claim->position.gaps))
 		return;
 	tuple = form_claim(projection, claims->catalog, claim->partition,
-					   position);
+					   position, claim->written);
 	CatalogTupleUpdate(claims->catalog, &claim->tid, tuple);
 	claim->position = *position;
+}
+
+/*
+ * Remember, in a claimed partition whose position stays as it is, that rows
+ * were written to the read model.
+ */
+void
+PartitionWritten(const Projection *projection, Claims *claims, Claim *claim)
+{
+	if (claim->written)
+		return;
+	claim->written = true;
+	CatalogTupleUpdate(claims->catalog, &claim->tid,
+					   form_claim(projection, claims->catalog,
+								  claim->partition, &claim->position, true));
 }
 
 /* Close what PartitionsClaim() opened; the locks on the rows stay. */

@@ -19,6 +19,7 @@ typedef struct Claim
 	int			partition;
 	ItemPointerData tid;		/* of its row */
 	Position	position;
+	bool		written;		/* rows were written to the read model */
 } Claim;
 
 typedef struct Claims
@@ -37,6 +38,8 @@ extern Claims PartitionClaim(const Projection *projection, int partition,
 							 bool wait);
 extern void PartitionSave(const Projection *projection, Claims *claims,
 						  Claim *claim, const Position *position);
+extern void PartitionWritten(const Projection *projection, Claims *claims,
+							 Claim *claim);
 extern void PartitionsRelease(Claims *claims);
 
 #endif							/* WALLET_PROJECTION_PARTITION_H */

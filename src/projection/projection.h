@@ -10,6 +10,7 @@
 
 #include "handler/handler.h"
 #include "projection/retry.h"
+#include "tableref.h"
 
 typedef struct Projection
 {
@@ -20,7 +21,9 @@ typedef struct Projection
 	char	   *channel;
 	int			partitions;
 	int			batch_size;
-	Oid			read_model;		/* InvalidOid: not initialized */
+	bool		initialized;
+	Oid			read_model;		/* InvalidOid, or gone: it was dropped */
+	TableRef	ref;			/* to it, as it is written down */
 	Oid			relation;		/* the stream's table that the positions are
 								 * of */
 	RetryPolicy retry;			/* of parked keys */
@@ -44,12 +47,15 @@ extern void ProjectionSaveState(const Projection *projection,
 extern void ProjectionSaveError(const char *name, const char *error,
 								int failures, TimestampTz next_try);
 extern void ProjectionDropState(const char *name);
+extern void ProjectionSetReadModel(Projection *projection, Oid relid);
+extern void ProjectionRenewReference(const Projection *projection);
 
 /* lifecycle.c */
 extern Projection *ProjectionLock(const char *name, LOCKMODE mode,
 								  const char *command);
 
 /* owner.c */
+extern bool ProjectionHasReadModel(const Projection *projection);
 extern void ProjectionCheckInitialized(const Projection *projection);
 extern char *ProjectionReadModelName(const Projection *projection);
 extern Relation ProjectionOpenReadModel(const Projection *projection,

@@ -190,6 +190,8 @@ replay_found(Work *work, const ParkedBrief *found, ReplaySkip skip)
 		result = replay(work, &claims.claims[0], parked, skip, false);
 	else
 		result = too_late(parked, found->id, skip);
+	if (result.events > 0)
+		PartitionWritten(work->projection, &claims, &claims.claims[0]);
 	PartitionsRelease(&claims);
 	return result;
 }
@@ -213,6 +215,8 @@ replay_due(Work *work, const ParkedBrief *found, bool own)
 							REPLAY_SKIPS_NOTHING, own);
 		}
 	}
+	if (result.events > 0)
+		PartitionWritten(work->projection, &claims, &claims.claims[0]);
 	PartitionsRelease(&claims);
 	return result;
 }

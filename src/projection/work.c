@@ -17,6 +17,7 @@
 #include "utils/rel.h"
 
 #include "keylock.h"
+#include "projection/trouble.h"
 #include "projection/wishes.h"
 #include "projection/work.h"
 
@@ -58,6 +59,8 @@ WorkLockProjection(const char *name, bool as_worker)
 void
 WorkCheckStream(const Projection *projection, const Stream *stream)
 {
+	TroubleRaise(TroubleOfStream(stream->name,
+								 RelationGetRelid(stream->relation)));
 	if (RelationGetRelid(stream->relation) != projection->relation)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -86,11 +89,15 @@ WorkOpen(Work *work, const char *name)
 	projection = work->projection = ProjectionFetch(name);
 	ProjectionCheckInitialized(projection);
 	work->read_model = ProjectionOpenReadModel(projection, RowExclusiveLock);
+	TroubleRaise(TroubleOfReadModel(projection));
+	TroubleRaise(TroubleOfTable(work->read_model));
 
 	work->owner = OwnerEnter(projection);
 	work->stream = StreamOpen(projection->stream, AccessShareLock, false);
 	StreamCheckRights(work->stream, GetUserId(), ACL_SELECT);
 	WorkCheckStream(projection, work->stream);
+	ProjectionRenewReference(projection);
+	StreamRenewReference(work->stream);
 }
 
 /* From here to WorkEnd(), which must come also after an error, it runs. */

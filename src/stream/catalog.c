@@ -31,6 +31,7 @@
 #include "catalog.h"
 #include "keylock.h"
 #include "stream/stream.h"
+#include "tablelook.h"
 
 /* What is remembered of a stream. */
 typedef struct StreamEntry
@@ -75,26 +76,57 @@ make_known_streams(void)
 	CacheRegisterRelcacheCallback(forget_stream, (Datum) 0);
 }
 
-/* The stream's table as the catalog has it, or InvalidOid. */
-Oid
-StreamRelation(const char *name)
+static const TableRefColumns ref_columns = {
+	STREAM_CATALOG_RELATION, STREAM_CATALOG_TABLE_SCHEMA
+};
+
+/* The reference to the stream's table; false if there is no such stream. */
+bool
+StreamReference(const char *name, TableRef *ref)
 {
 	Relation	catalog = CatalogOpen(STREAM_CATALOG, AccessShareLock);
 	HeapTuple	tuple = CatalogFetch(catalog, name);
-	Oid			relid = InvalidOid;
+	bool		found = HeapTupleIsValid(tuple);
 
 	catalog_relid = RelationGetRelid(catalog);
-	if (HeapTupleIsValid(tuple))
+	if (found)
 	{
-		bool		isnull;
+		Datum		values[STREAM_CATALOG_NATTS];
+		bool		nulls[STREAM_CATALOG_NATTS];
 
-		relid = DatumGetObjectId(heap_getattr(tuple, STREAM_CATALOG_RELATION,
-											  RelationGetDescr(catalog),
-											  &isnull));
+		heap_deform_tuple(tuple, RelationGetDescr(catalog), values, nulls);
+		*ref = TableRefRead(catalog, ref_columns, values, nulls);
 		heap_freetuple(tuple);
 	}
 	table_close(catalog, AccessShareLock);
-	return relid;
+	return found;
+}
+
+/* The stream's table, which may be gone; or InvalidOid. */
+Oid
+StreamRelation(const char *name)
+{
+	TableRef	ref;
+
+	return StreamReference(name, &ref) ? TableRefFind(&ref) : InvalidOid;
+}
+
+static void
+write_reference(Relation catalog, const char *name, const TableRef *ref)
+{
+	HeapTuple	old = CatalogFetch(catalog, name);
+	Datum		values[STREAM_CATALOG_NATTS];
+	bool		nulls[STREAM_CATALOG_NATTS] = {0};
+	HeapTuple	tuple;
+
+	values[STREAM_CATALOG_NAME - 1] = CStringGetTextDatum(name);
+	TableRefWrite(ref, ref_columns, values, nulls);
+	tuple = heap_form_tuple(RelationGetDescr(catalog), values, nulls);
+	if (HeapTupleIsValid(old))
+		CatalogTupleUpdate(catalog, &old->t_self, tuple);
+	else
+		CatalogTupleInsert(catalog, tuple);
+	CacheInvalidateRelcacheByRelid(RelationGetRelid(catalog));
 }
 
 /* Write down which table the stream is. */
@@ -102,19 +134,34 @@ static void
 register_relation(const char *name, Oid relid)
 {
 	Relation	catalog = CatalogOpen(STREAM_CATALOG, RowExclusiveLock);
-	HeapTuple	old = CatalogFetch(catalog, name);
-	Datum		values[STREAM_CATALOG_NATTS];
-	bool		nulls[STREAM_CATALOG_NATTS] = {0};
-	HeapTuple	tuple;
+	TableRef	ref = TableRefOf(catalog, relid);
 
-	values[STREAM_CATALOG_NAME - 1] = CStringGetTextDatum(name);
-	values[STREAM_CATALOG_RELATION - 1] = ObjectIdGetDatum(relid);
-	tuple = heap_form_tuple(RelationGetDescr(catalog), values, nulls);
-	if (HeapTupleIsValid(old))
-		CatalogTupleUpdate(catalog, &old->t_self, tuple);
-	else
-		CatalogTupleInsert(catalog, tuple);
-	CacheInvalidateRelcacheByRelid(RelationGetRelid(catalog));
+	write_reference(catalog, name, &ref);
+	table_close(catalog, RowExclusiveLock);
+	CommandCounterIncrement();
+}
+
+/*
+ * Write the stream's table down anew where it was renamed, or restored with a
+ * dump.  If somebody else is about to, leave it to him.
+ */
+void
+StreamRenewReference(const Stream *stream)
+{
+	Oid			relid = RelationGetRelid(stream->relation);
+	Relation	catalog;
+	TableRef	ref;
+
+	if (!StreamReference(stream->name, &ref) || !TableRefIsStale(&ref, relid) ||
+		!KeyLockIfFree(KEYLOCK_STREAM, stream->name, ExclusiveLock))
+		return;
+	catalog = CatalogOpen(STREAM_CATALOG, RowExclusiveLock);
+	if (StreamReference(stream->name, &ref) && TableRefFind(&ref) == relid &&
+		TableRefIsStale(&ref, relid))
+	{
+		TableRefRenew(&ref, catalog, relid);
+		write_reference(catalog, stream->name, &ref);
+	}
 	table_close(catalog, RowExclusiveLock);
 	CommandCounterIncrement();
 }
@@ -328,21 +375,25 @@ StreamCheckRights(Stream *stream, Oid role, uint32 rights)
 
 /*
  * wallet_projection.last_position(stream): null where there is no table, or
- * one that is not numbered.  For views: it must not fail.
+ * one that is not numbered, or somebody has locked it.  For views: it must
+ * not fail, and wait for nobody.
  */
 Datum
 stream_last_position(PG_FUNCTION_ARGS)
 {
 	Oid			relid = StreamRelation(text_to_cstring(PG_GETARG_TEXT_PP(0)));
-	Relation	relation = OidIsValid(relid) ?
-		try_table_open(relid, AccessShareLock) : NULL;
-	Oid			sequence;
+	TableLook  *look = TableLookBegin(relid);
+	Oid			sequence = InvalidOid;
+	int64		number = 0;
 
-	if (relation == NULL)
-		PG_RETURN_NULL();
-	sequence = compat_getIdentitySequence(relation, STREAM_NO, true);
-	table_close(relation, AccessShareLock);
+	if (look != NULL)
+	{
+		sequence = compat_getIdentitySequence(look->relation, STREAM_NO, true);
+		if (OidIsValid(sequence))
+			number = SequenceLastNumber(sequence);
+		TableLookEnd(look);
+	}
 	if (!OidIsValid(sequence))
 		PG_RETURN_NULL();
-	PG_RETURN_INT64(SequenceLastNumber(sequence));
+	PG_RETURN_INT64(number);
 }

@@ -1,11 +1,13 @@
 /*
  * read.c
- *		stream_read: the events of one aggregate, for users.
+ *		Events for users: stream_read, and those behind the views.
  *
  * Plain SQL, with the caller's rights on the stream.
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "compat.h"
 #include "executor/spi.h"
@@ -14,13 +16,19 @@
 #include "miscadmin.h"
 #include "tcop/dest.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
+#include "utils/resowner.h"
 
 #include "argument.h"
 #include "catalog.h"
 #include "stream/stream.h"
+#include "tablelook.h"
 
 SQL_FUNCTION(stream_read);
+SQL_FUNCTION(stream_event_now);
 
 /* Run the query, its rows going to the function's result. */
 static void
@@ -95,4 +103,108 @@ stream_read(PG_FUNCTION_ARGS)
 	query_into_result(query, 4, types, values,
 					  (ReturnSetInfo *) fcinfo->resultinfo);
 	return (Datum) 0;
+}
+
+/* What a column of one event holds; false: null. */
+static bool
+query_column(Relation relation, const char *column, const Datum *key,
+			 MemoryContext context, Datum *result)
+{
+	Oid			types[3] = {INT8OID, TEXTOID, TEXTOID};
+	bool		isnull = true;
+
+	SPI_connect();
+	if (SPI_execute_with_args(psprintf("SELECT %s FROM %s WHERE no OPERATOR(pg_catalog.=) $1"
+									   " AND aggregate_type::pg_catalog.text OPERATOR(pg_catalog.=) $2"
+									   " AND aggregate_id::pg_catalog.text OPERATOR(pg_catalog.=) $3",
+									   column, QualifiedName(relation)),
+							  3, types, unconstify(Datum *, key), NULL, true, 1) == SPI_OK_SELECT &&
+		SPI_processed == 1)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(SPI_tuptable->tupdesc, 0);
+		Datum		value = SPI_getbinval(SPI_tuptable->vals[0],
+										  SPI_tuptable->tupdesc, 1, &isnull);
+		MemoryContext old = MemoryContextSwitchTo(context);
+
+		/* a damaged value is an error here, not where it is shown */
+		if (!isnull && attribute->attlen == -1)
+			*result = PointerGetDatum(PG_DETOAST_DATUM_COPY(value));
+		else if (!isnull)
+			*result = datumCopy(value, attribute->attbyval, attribute->attlen);
+		MemoryContextSwitchTo(old);
+	}
+	SPI_finish();
+	return !isnull;
+}
+
+/* The same; false also for what cannot be read, whatever the reason is. */
+static bool
+try_column(Relation relation, const char *column, Oid type, const Datum *key,
+		   Datum *result)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	Oid			relid = RelationGetRelid(relation);
+	AttrNumber	number = get_attnum(relid, column);
+	volatile bool found = false;
+
+	if (number == InvalidAttrNumber || get_atttype(relid, number) != type)
+		return false;
+	BeginInternalSubTransaction(NULL);
+	PG_TRY();
+	{
+		MemoryContextSwitchTo(context);
+		found = query_column(relation, column, key, context, result);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		int			category = ERRCODE_TO_CATEGORY(geterrcode());
+
+		/* a cancelled query, or want of memory */
+		if (category == ERRCODE_TO_CATEGORY(ERRCODE_QUERY_CANCELED) ||
+			category == ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES))
+			PG_RE_THROW();
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		found = false;
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	return found;
+}
+
+/*
+ * wallet_projection.event_now(stream, aggregate_type, aggregate_id, no): what
+ * can be read of it, with the caller's rights.  For views: it must not fail,
+ * and wait for nobody.
+ */
+Datum
+stream_event_now(PG_FUNCTION_ARGS)
+{
+	static const struct
+	{
+		const char *name;
+		Oid			type;
+	}			columns[] = {{"event_id", UUIDOID}, {"payload", JSONBOID},
+	{"metadata", JSONBOID}, {"created_at", TIMESTAMPTZOID}};
+	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	Datum		key[3] = {PG_GETARG_DATUM(3), PG_GETARG_DATUM(1), PG_GETARG_DATUM(2)};
+	Datum		values[lengthof(columns)] = {0};
+	bool		nulls[lengthof(columns)] = {0};
+	TableLook  *look = TableLookBegin(StreamRelation(name));
+	TupleDesc	shape;
+
+	if (get_call_result_type(fcinfo, NULL, &shape) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	for (int i = 0; i < lengthof(columns); i++)
+		nulls[i] = look == NULL ||
+			!try_column(look->relation, columns[i].name, columns[i].type, key,
+						&values[i]);
+	if (look != NULL)
+		TableLookEnd(look);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(shape),
+													  values, nulls)));
 }

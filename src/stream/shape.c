@@ -25,6 +25,7 @@
 #include "utils/syscache.h"
 
 #include "stream/stream.h"
+#include "tableref.h"
 #include "unique_index.h"
 
 static const struct
@@ -55,6 +56,23 @@ refuse_shape(Relation relation, int sqlerrcode, const char *detail)
 			 errhint("Its first columns and unique constraints must be those of a table that stream_create makes.")));
 }
 
+/* Raise an error if a crash would empty the table. */
+static void
+check_persistence(Relation relation, int sqlerrcode)
+{
+	if (relation->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED &&
+		sqlerrcode == ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("table \"%s\" of a stream is unlogged",
+						RelationGetRelationName(relation)),
+				 errdetail("A crash of the server would empty it."),
+				 errhint("Run: ALTER TABLE %s SET LOGGED;",
+						 TableNameOf(RelationGetRelid(relation)))));
+	if (relation->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
+		refuse_shape(relation, sqlerrcode, "It is temporary or unlogged.");
+}
+
 /* Raise an error unless the first columns are a stream's. */
 static void
 check_columns(Relation relation, int sqlerrcode)
@@ -63,8 +81,7 @@ check_columns(Relation relation, int sqlerrcode)
 
 	if (relation->rd_rel->relkind != RELKIND_RELATION)
 		refuse_shape(relation, sqlerrcode, "It is not an ordinary table.");
-	if (relation->rd_rel->relpersistence != RELPERSISTENCE_PERMANENT)
-		refuse_shape(relation, sqlerrcode, "It is temporary or unlogged.");
+	check_persistence(relation, sqlerrcode);
 	for (int i = 0; i < STREAM_COLUMNS; i++)
 	{
 		Form_pg_attribute attribute = i < desc->natts ?

@@ -15,6 +15,8 @@
 #include "utils/relcache.h"
 #include "utils/snapshot.h"
 
+#include "tableref.h"
+
 /* The first columns of every stream; users may add others after them. */
 typedef enum StreamColumn
 {
@@ -47,12 +49,28 @@ typedef struct Stream
 	StreamParts parts;
 } Stream;
 
+/* What is said of an event whose number its sequence has not given. */
+typedef struct NumberTrouble
+{
+	char	   *message;
+	char	   *detail;
+	char	   *hint;
+} NumberTrouble;
+
+/* numbers.c */
+extern int64 StreamNumberAbove(Relation relation, Oid sequence,
+							   Oid number_index);
+extern NumberTrouble StreamDescribeNumber(const char *stream, Oid sequence,
+										  int64 number);
+
 /* shape.c */
 extern StreamParts StreamExamine(Relation relation, int sqlerrcode);
 extern int64 SequenceLastNumber(Oid sequence);
 extern int64 StreamLastNumber(Oid sequence);
 
 /* catalog.c */
+extern bool StreamReference(const char *name, TableRef *ref);
+extern void StreamRenewReference(const Stream *stream);
 extern Oid	StreamRelation(const char *name);
 extern Stream *StreamOpen(const char *name, LOCKMODE mode, bool missing_ok);
 extern void StreamRelease(Stream *stream);

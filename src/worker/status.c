@@ -29,6 +29,7 @@
 #include "projection/wishes.h"
 #include "settings.h"
 #include "stream/stream.h"
+#include "tablelook.h"
 #include "worker/slots.h"
 
 SQL_FUNCTION(worker_slots);
@@ -273,7 +274,7 @@ find_event_time(Relation relation, int64 after, Datum *result)
 /*
  * wallet_projection.pending_since(projection): when the first event was made
  * that some partition has not passed yet; null where there is none, or no
- * stream.  For views: it must not fail.
+ * stream, or somebody has locked that.  For views: it must not fail.
  */
 Datum
 projection_pending_since(PG_FUNCTION_ARGS)
@@ -281,17 +282,15 @@ projection_pending_since(PG_FUNCTION_ARGS)
 	Projection *projection = ProjectionFetch(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	int			count;
 	Claim	   *claims = PartitionsPeek(projection, &count);
-	Oid			relid = StreamRelation(projection->stream);
-	Relation	relation;
+	TableLook  *look = count == 0 ? NULL :
+		TableLookBegin(StreamRelation(projection->stream));
 	Datum		result = 0;
 	bool		found;
 
-	relation = count > 0 && OidIsValid(relid) ?
-		try_relation_open(relid, AccessShareLock) : NULL;
-	if (relation == NULL)
+	if (look == NULL)
 		PG_RETURN_NULL();
-	found = find_event_time(relation, claims[0].position.head, &result);
-	relation_close(relation, AccessShareLock);
+	found = find_event_time(look->relation, claims[0].position.head, &result);
+	TableLookEnd(look);
 	if (!found)
 		PG_RETURN_NULL();
 	PG_RETURN_DATUM(result);

@@ -10,6 +10,7 @@
  *	  was taken may have an older one, and leave new ones behind.
  *	- and the stream's numbers have not begun again below the heads.
  * Events of parked keys count as applied, unless they only wait for a lock.
+ * It is an error if what is applied is not there: see projection/trouble.h.
  * Numbers of transactions that are still open are nobody's to wait for.
  *
  * Positions are looked at again when a transaction that has moved some has
@@ -37,7 +38,9 @@
 #include "keyhash.h"
 #include "projection/park.h"
 #include "projection/partition.h"
+#include "projection/trouble.h"
 #include "projection/work.h"
+#include "tablelook.h"
 #include "worker/slots.h"
 
 /* how long to sleep without being told, in milliseconds */
@@ -167,6 +170,7 @@ set_goal(const char *name)
 	int			count;
 
 	ProjectionCheckInitialized(projection);
+	TroubleRaise(TroubleOfReadModel(projection));
 	goal->projection = name;
 	stream = open_stream(projection, &owner);
 	goal->snapshot = RegisterSnapshot(GetLatestSnapshot());
@@ -174,6 +178,9 @@ set_goal(const char *name)
 	goal->snapshot->curcid = FirstCommandId;
 	goal->highest = highest_number(stream, goal->snapshot);
 	WorkCheckStream(projection, stream);
+	TroubleRaise(TroubleOfNumbers(stream->name, stream->relation,
+								  stream->parts.sequence,
+								  stream->parts.number_index));
 	claims = PartitionsPeek(projection, &count);
 	for (int i = 0; i < count; i++)
 	{
@@ -182,6 +189,24 @@ set_goal(const char *name)
 	}
 	close_stream(stream, &owner);
 	return goal;
+}
+
+/*
+ * An error if positions are missing, or the rows that they speak of.  False if
+ * somebody has locked the read model: then nobody knows.
+ */
+static bool
+rows_are_there(const Look *look)
+{
+	TableLook  *table = TableLookBegin(look->projection->read_model);
+
+	if (table == NULL)
+		return false;
+	TroubleRaise(TroubleOfTable(table->relation));
+	TroubleRaise(TroubleOfPositions(look->projection, look->claims,
+									look->count, table->relation));
+	TableLookEnd(table);
+	return true;
 }
 
 static bool
@@ -194,6 +219,8 @@ is_reached(const Goal *goal)
 	look.projection = ProjectionFetch(goal->projection);
 	ProjectionCheckInitialized(look.projection);
 	look.claims = PartitionsPeek(look.projection, &look.count);
+	if (!rows_are_there(&look))
+		return false;
 	for (int i = 0; i < look.count; i++)
 	{
 		if (look.claims[i].position.head < goal->highest)

@@ -69,7 +69,7 @@ SELECT wallet_get_balance('w1'), wallet_get_statistics('w1');
 SELECT projection_reset('wallet_balance'), projection_backfill('wallet_balance');
 SELECT projection, state, partitions, lag_events FROM projection_status;
 SELECT oid::regclass, relowner::regrole FROM pg_class WHERE relname IN ('Orders', 'wallet_stream', 'wallet_balances') ORDER BY relname;
-SELECT name, relation FROM wallet_projection.stream ORDER BY name;
+SELECT name, relation::regclass FROM wallet_projection.stream ORDER BY name;
 -- the schema's name changes, and that is all
 ALTER SCHEMA "regress_wp ""Events""; --" RENAME TO "regress_wp Wallets";
 SET search_path = "regress_wp Wallets";

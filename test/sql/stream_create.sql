@@ -18,7 +18,7 @@ SELECT conname, pg_get_constraintdef(oid) FROM pg_constraint
  WHERE conrelid = 'regress_wp.orders'::regclass AND contype <> 'n' ORDER BY conname;
 SELECT seqcache, seqincrement, seqcycle, seqmin FROM pg_sequence
  WHERE seqrelid = pg_get_serial_sequence('orders', 'no')::regclass;
-SELECT name, relation FROM wallet_projection.stream;
+SELECT name, relation::regclass FROM wallet_projection.stream;
 SELECT wallet_projection.last_position('orders'), wallet_projection.last_position('other');
 
 -- once

@@ -357,10 +357,12 @@ SELECT partitions, state FROM projection_status;
 -- the read model was dropped behind its back
 DROP TABLE wallet_balances;
 SELECT error_of($$ SELECT projection_run('wallet_balance') $$);
-SELECT error_of($$ SELECT projection_init('wallet_balance') $$);
 SELECT error_of($$ SELECT projection_reset('wallet_balance') $$);
 SELECT error_of($$ SELECT wallet_get_balance('good') $$);
-SELECT projection_delete('wallet_balance'), projection_set('wallet_balance', 'max_parked', '0'), projection_init('wallet_balance');
+-- it begins anew, with its options
+SELECT channel, partitions FROM projection_status;
+SELECT projection_init('wallet_balance');
+SELECT channel, partitions FROM projection_status;
 SELECT projection_run('wallet_balance');
 SELECT * FROM check_read_model();
 

@@ -1,0 +1,267 @@
+/*
+ * trouble.c
+ *		What makes it untrue that a read model equals the events.
+ *
+ * Somebody may have put another table in the read model's or the stream's
+ * place, emptied the one, or brought numbers into the other that its sequence
+ * has not given.  Then positions say nothing of the rows.  What can be seen
+ * of that at the price of a few look-ups is looked for by each batch, also by
+ * one that finds nothing to do, by projection_wait, and by the status: the
+ * same words wherever it is told.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_class.h"
+#include "compat.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+
+#include "catalog.h"
+#include "projection/trouble.h"
+
+static Trouble *
+make_trouble(int sqlerrcode, const char *message, const char *detail,
+			 const char *hint)
+{
+	Trouble    *trouble = palloc(sizeof(Trouble));
+
+	trouble->sqlerrcode = sqlerrcode;
+	trouble->message = message;
+	trouble->detail = detail;
+	trouble->hint = hint;
+	return trouble;
+}
+
+static char *
+reset_hint(const Projection *projection)
+{
+	return psprintf("Build it anew from the events: SELECT projection_reset(%s);",
+					quote_literal_cstr(projection->name));
+}
+
+/* Raise it, if there is any. */
+void
+TroubleRaise(const Trouble *trouble)
+{
+	if (trouble == NULL)
+		return;
+	ereport(ERROR,
+			(errcode(trouble->sqlerrcode),
+			 errmsg_internal("%s", trouble->message),
+			 trouble->detail ? errdetail_internal("%s", trouble->detail) : 0,
+			 trouble->hint ? errhint("%s", trouble->hint) : 0));
+}
+
+/* The same as the status shows it, in the form of last_error. */
+char *
+TroubleText(const Trouble *trouble)
+{
+	return psprintf("%s: %s%s%s%s%s", unpack_sql_state(trouble->sqlerrcode),
+					trouble->message,
+					trouble->detail ? " DETAIL: " : "",
+					trouble->detail ? trouble->detail : "",
+					trouble->hint ? " HINT: " : "",
+					trouble->hint ? trouble->hint : "");
+}
+
+/* How many of the handler's columns an ordinary table has; 0: it is none. */
+static int
+columns_there(Oid relid, const RowHandler *handler)
+{
+	int			count = 0;
+
+	if (get_rel_relkind(relid) != RELKIND_RELATION)
+		return 0;
+	for (int i = 0; i < handler->ncolumns; i++)
+	{
+		if (get_attnum(relid, handler->columns[i].name) != InvalidAttrNumber)
+			count++;
+	}
+	return count;
+}
+
+static Trouble *
+not_the_read_model(const Projection *projection, const char *why)
+{
+	const char *name = TableNameOf(projection->read_model);
+
+	return make_trouble(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+						psprintf("table \"%s\" is not the read model of projection \"%s\"",
+								 name, projection->name),
+						why,
+						psprintf("Drop or rename that table, then run: SELECT projection_init(%s);",
+								 quote_literal_cstr(projection->name)));
+}
+
+static Oid
+owner_of_table(Oid relid)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(relid));
+	Oid			owner = InvalidOid;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+		ReleaseSysCache(tuple);
+	}
+	return owner;
+}
+
+/*
+ * A restored read model is found by its name: has it the shape, and an owner
+ * who could have made it?
+ */
+static Trouble *
+trouble_of_restored(const Projection *projection)
+{
+	Oid			relid = projection->read_model;
+	Oid			owner = owner_of_table(relid);
+	Oid			schema = ExtensionSchema();
+
+	if (columns_there(relid, projection->handler) < projection->handler->ncolumns)
+		return not_the_read_model(projection,
+								  "It was found by its name after a restore, and does not have the read model's columns.");
+	if (!OidIsValid(owner) || compat_role_may_create_in(schema, owner))
+		return NULL;
+	return make_trouble(ERRCODE_INSUFFICIENT_PRIVILEGE,
+						psprintf("role \"%s\" cannot take over the read model of projection \"%s\"",
+								 GetUserNameFromId(owner, true), projection->name),
+						"The role owns a table that was found by its name after a restore. It may not create tables in the extension's schema, as the owner of a projection must.",
+						psprintf("Run, at least until the next batch: GRANT CREATE ON SCHEMA %s TO %s;",
+								 quote_identifier(get_namespace_name(schema)),
+								 quote_identifier(GetUserNameFromId(owner, true))));
+}
+
+/* Has somebody put another table in the place of this one? */
+static Trouble *
+trouble_of_name(const TableRef *ref, Oid relid, const char *what)
+{
+	if (!OidIsValid(TableRefUsurper(ref, relid)))
+		return NULL;
+	return make_trouble(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+						psprintf("the name \"%s\" leads to another table than %s",
+								 quote_qualified_identifier(ref->schema, ref->name),
+								 what),
+						psprintf("The right table has the name \"%s\" now.",
+								 TableNameOf(relid)),
+						"Rename the tables back, or give the other one another name.");
+}
+
+/*
+ * Is the table the read model?  Asked where it is there, whatever it is.
+ */
+Trouble *
+TroubleOfReadModel(const Projection *projection)
+{
+	Trouble    *trouble = NULL;
+
+	if (!projection->ref.here)
+		trouble = trouble_of_restored(projection);
+	if (trouble == NULL)
+		trouble = trouble_of_name(&projection->ref, projection->read_model,
+								  psprintf("the read model of projection \"%s\"",
+										   projection->name));
+	return trouble;
+}
+
+/*
+ * The same before it is emptied or dropped: a table that is known by its OID
+ * alone must look like a read model.
+ */
+Trouble *
+TroubleBeforeEmptying(const Projection *projection)
+{
+	Trouble    *trouble = TroubleOfReadModel(projection);
+	int			there = columns_there(projection->read_model,
+									  projection->handler);
+	bool		named = !TableRefIsStale(&projection->ref,
+										 projection->read_model);
+
+	if (trouble != NULL)
+		return trouble;
+	if (there == 0 || (!named && there < projection->handler->ncolumns))
+		return not_the_read_model(projection,
+								  "It does not have the read model's columns.");
+	return NULL;
+}
+
+/* Would a crash empty the read model? */
+Trouble *
+TroubleOfTable(Relation read_model)
+{
+	if (read_model->rd_rel->relpersistence == RELPERSISTENCE_PERMANENT)
+		return NULL;
+	return make_trouble(ERRCODE_FEATURE_NOT_SUPPORTED,
+						psprintf("read model \"%s\" is unlogged",
+								 RelationGetRelationName(read_model)),
+						"A crash of the server would empty it, and the positions would not know.",
+						psprintf("Run: ALTER TABLE %s SET LOGGED;",
+								 QualifiedName(read_model)));
+}
+
+/*
+ * Are these all positions, and are the rows there that they speak of?  A table
+ * without a page has none.
+ */
+Trouble *
+TroubleOfPositions(const Projection *projection, const Claim *claims,
+				   int count, Relation read_model)
+{
+	bool		written = false;
+
+	if (count != projection->partitions)
+		return make_trouble(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+							psprintf("positions of projection \"%s\" are missing",
+									 projection->name),
+							psprintf("%d of its %d partitions have one.", count,
+									 projection->partitions),
+							reset_hint(projection));
+	for (int i = 0; i < count; i++)
+		written = written || claims[i].written;
+	if (!written || read_model->rd_rel->relkind != RELKIND_RELATION ||
+		RelationGetNumberOfBlocks(read_model) > 0)
+		return NULL;
+	return make_trouble(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+						psprintf("read model \"%s\" is empty, although projection \"%s\" has written rows to it",
+								 RelationGetRelationName(read_model),
+								 projection->name),
+						"It was truncated, was restored without its rows, or lost them in a crash while it was unlogged.",
+						reset_hint(projection));
+}
+
+/* Has somebody put another table in the stream's place? */
+Trouble *
+TroubleOfStream(const char *name, Oid relid)
+{
+	TableRef	ref;
+
+	if (!StreamReference(name, &ref))
+		return NULL;
+	return trouble_of_name(&ref, relid, psprintf("stream \"%s\"", name));
+}
+
+/* The sequence has not given this number. */
+Trouble *
+TroubleOfNumber(const char *stream, Oid sequence, int64 number)
+{
+	NumberTrouble trouble = StreamDescribeNumber(stream, sequence, number);
+
+	return make_trouble(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+						trouble.message, trouble.detail, trouble.hint);
+}
+
+/* Is there an event whose number the sequence has not given yet? */
+Trouble *
+TroubleOfNumbers(const char *stream, Relation relation, Oid sequence,
+				 Oid number_index)
+{
+	int64		number = StreamNumberAbove(relation, sequence, number_index);
+
+	return number == 0 ? NULL : TroubleOfNumber(stream, sequence, number);
+}

@@ -1,0 +1,177 @@
+/*
+ * finding.c
+ *		What the status says of a projection's tables.
+ *
+ * For views: it must not fail, whatever users have made of their tables, and
+ * wait for nobody who holds them locked.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/dependency.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "compat.h"
+#include "funcapi.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/syscache.h"
+
+#include "projection/trouble.h"
+#include "tablelook.h"
+
+SQL_FUNCTION(projection_finding);
+SQL_FUNCTION(projection_owner);
+
+static const char *
+text_or_null(const Trouble *trouble)
+{
+	return trouble == NULL ? NULL : TroubleText(trouble);
+}
+
+/* What is wrong with the read model; NULL: nothing that can be seen now. */
+static const char *
+look_at_read_model(const Projection *projection, const Claim *claims,
+				   int count, bool *locked)
+{
+	TableLook  *look = TableLookBegin(projection->read_model);
+	Trouble    *trouble;
+
+	if (look == NULL)
+	{
+		*locked = true;
+		return NULL;
+	}
+	trouble = TroubleOfTable(look->relation);
+	if (trouble == NULL)
+		trouble = TroubleOfPositions(projection, claims, count,
+									 look->relation);
+	TableLookEnd(look);
+	return text_or_null(trouble);
+}
+
+/* What is wrong with the stream's table, which is open. */
+static const char *
+look_at_stream(const Projection *projection, const Claim *claims, int count,
+			   Relation relation)
+{
+	Oid			sequence;
+	int64		last_number;
+
+	if (relation->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED)
+		return psprintf("the stream is unlogged DETAIL: A crash of the server would empty it. HINT: Run: ALTER TABLE %s SET LOGGED;",
+						TableNameOf(RelationGetRelid(relation)));
+	sequence = compat_getIdentitySequence(relation, STREAM_NO, true);
+	if (!OidIsValid(sequence))
+		return "the stream is not numbered by a sequence of its own";
+	last_number = SequenceLastNumber(sequence);
+	for (int i = 0; i < count; i++)
+	{
+		if (claims[i].position.head > last_number)
+			return "the numbers of the stream went backwards";
+	}
+	return text_or_null(TroubleOfNumbers(projection->stream, relation,
+										 sequence, InvalidOid));
+}
+
+/* What is wrong with a projection that is initialized. */
+static const char *
+find_problem(const Projection *projection, bool *locked)
+{
+	Oid			relid = StreamRelation(projection->stream);
+	int			count;
+	Claim	   *claims = PartitionsPeek(projection, &count);
+	const char *problem;
+	TableLook  *look;
+
+	if (!ProjectionHasReadModel(projection))
+		return "the read model was dropped";
+	problem = text_or_null(TroubleOfReadModel(projection));
+	if (problem != NULL)
+		return problem;
+	if (get_rel_relkind(projection->read_model) != RELKIND_RELATION)
+		return "the read model is not an ordinary table";
+	if (!OidIsValid(relid) || get_rel_name(relid) == NULL)
+		return "the stream was dropped";
+	if (relid != projection->relation)
+		return "the stream was replaced";
+	problem = text_or_null(TroubleOfStream(projection->stream, relid));
+	if (problem == NULL)
+		problem = look_at_read_model(projection, claims, count, locked);
+	if (problem != NULL)
+		return problem;
+	look = TableLookBegin(relid);
+	if (look == NULL)
+	{
+		*locked = true;
+		return NULL;
+	}
+	problem = look_at_stream(projection, claims, count, look->relation);
+	TableLookEnd(look);
+	return problem;
+}
+
+static Oid
+owner_of(const Projection *projection)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID,
+										ObjectIdGetDatum(projection->read_model));
+	Oid			owner = InvalidOid;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+		ReleaseSysCache(tuple);
+	}
+	return owner;
+}
+
+/* wallet_projection.owner(projection): of its read model; or null */
+Datum
+projection_owner(PG_FUNCTION_ARGS)
+{
+	Oid			owner = owner_of(ProjectionFetch(text_to_cstring(PG_GETARG_TEXT_PP(0))));
+
+	if (!OidIsValid(owner))
+		PG_RETURN_NULL();
+	PG_RETURN_OID(owner);
+}
+
+/*
+ * wallet_projection.finding(projection): its read model and who owns that, and
+ * what is wrong; or that somebody has locked what was to be looked at
+ */
+Datum
+projection_finding(PG_FUNCTION_ARGS)
+{
+	enum
+	{
+		INITIALIZED, READ_MODEL, OWNER, LOCKED, PROBLEM, COLUMNS
+	};
+	Projection *projection = ProjectionFetch(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	Datum		values[COLUMNS] = {0};
+	bool		nulls[COLUMNS] = {0};
+	bool		locked = false;
+	const char *problem = NULL;
+	char	   *name = TableNameOf(projection->read_model);
+	Oid			owner = owner_of(projection);
+	TupleDesc	shape;
+
+	if (get_call_result_type(fcinfo, NULL, &shape) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	nulls[OWNER] = !OidIsValid(owner);
+	values[OWNER] = ObjectIdGetDatum(owner);
+	if (projection->initialized)
+		problem = find_problem(projection, &locked);
+	values[INITIALIZED] = BoolGetDatum(projection->initialized);
+	nulls[READ_MODEL] = name == NULL;
+	if (name != NULL)
+		values[READ_MODEL] = CStringGetTextDatum(name);
+	values[LOCKED] = BoolGetDatum(locked);
+	nulls[PROBLEM] = problem == NULL;
+	if (problem != NULL)
+		values[PROBLEM] = CStringGetTextDatum(problem);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(shape),
+													  values, nulls)));
+}
