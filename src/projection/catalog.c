@@ -107,6 +107,11 @@ read_tables(Projection *projection, Relation catalog, const Datum *values,
 	projection->initialized = true;
 	projection->ref = TableRefRead(catalog, ref_columns, values, nulls);
 	projection->read_model = TableRefFind(&projection->ref);
+	/* the table was dropped, and another one has got its OID */
+	if (projection->ref.here &&
+		TableRefIsStale(&projection->ref, projection->read_model) &&
+		ProjectionColumnsIn(projection, projection->read_model) == 0)
+		projection->read_model = InvalidOid;
 	/* the stream has a reference of its own, which is restored with this one */
 	if (!projection->ref.here)
 		projection->relation = StreamRelation(projection->stream);

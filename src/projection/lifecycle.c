@@ -177,7 +177,7 @@ projection_delete(PG_FUNCTION_ARGS)
 
 	if (ProjectionHasReadModel(projection))
 	{
-		TroubleRaise(TroubleBeforeEmptying(projection));
+		TroubleRaise(TroubleOfReadModel(projection));
 		RunUtility(psprintf("DROP TABLE %s",
 							ProjectionReadModelName(projection)));
 	}
@@ -198,7 +198,7 @@ projection_reset(PG_FUNCTION_ARGS)
 	OwnerScope	owner;
 
 	ProjectionCheckInitialized(projection);
-	TroubleRaise(TroubleBeforeEmptying(projection));
+	TroubleRaise(TroubleOfReadModel(projection));
 	owner = OwnerEnter(projection);
 	RunUtility(psprintf("TRUNCATE TABLE ONLY %s",
 						ProjectionReadModelName(projection)));

@@ -11,6 +11,7 @@
 #include "access/relation.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_class.h"
 #include "compat.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -45,6 +46,26 @@ refuse_dropped(const Projection *projection)
 					projection->name),
 			 errhint("Start afresh, with the same options, by: SELECT projection_init(%s);",
 					 quote_literal_cstr(projection->name))));
+}
+
+/*
+ * How many of the read model's columns an ordinary table has; 0 if it is
+ * another kind of relation.
+ */
+int
+ProjectionColumnsIn(const Projection *projection, Oid relid)
+{
+	const RowHandler *handler = projection->handler;
+	int			count = 0;
+
+	if (get_rel_relkind(relid) != RELKIND_RELATION)
+		return 0;
+	for (int i = 0; i < handler->ncolumns; i++)
+	{
+		if (get_attnum(relid, handler->columns[i].name) != InvalidAttrNumber)
+			count++;
+	}
+	return count;
 }
 
 /* Is the projection initialized, and its read model there? */

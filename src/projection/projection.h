@@ -55,6 +55,7 @@ extern Projection *ProjectionLock(const char *name, LOCKMODE mode,
 								  const char *command);
 
 /* owner.c */
+extern int	ProjectionColumnsIn(const Projection *projection, Oid relid);
 extern bool ProjectionHasReadModel(const Projection *projection);
 extern void ProjectionCheckInitialized(const Projection *projection);
 extern char *ProjectionReadModelName(const Projection *projection);

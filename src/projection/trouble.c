@@ -70,22 +70,6 @@ TroubleText(const Trouble *trouble)
 					trouble->hint ? trouble->hint : "");
 }
 
-/* How many of the handler's columns an ordinary table has; 0: it is none. */
-static int
-columns_there(Oid relid, const RowHandler *handler)
-{
-	int			count = 0;
-
-	if (get_rel_relkind(relid) != RELKIND_RELATION)
-		return 0;
-	for (int i = 0; i < handler->ncolumns; i++)
-	{
-		if (get_attnum(relid, handler->columns[i].name) != InvalidAttrNumber)
-			count++;
-	}
-	return count;
-}
-
 static Trouble *
 not_the_read_model(const Projection *projection, const char *why)
 {
@@ -95,7 +79,7 @@ not_the_read_model(const Projection *projection, const char *why)
 						psprintf("table \"%s\" is not the read model of projection \"%s\"",
 								 name, projection->name),
 						why,
-						psprintf("Drop or rename that table, then run: SELECT projection_init(%s);",
+						psprintf("If it is, add its columns again. If it is not, drop it or give it another name, and run: SELECT projection_init(%s);",
 								 quote_literal_cstr(projection->name)));
 }
 
@@ -124,7 +108,7 @@ trouble_of_restored(const Projection *projection)
 	Oid			owner = owner_of_table(relid);
 	Oid			schema = ExtensionSchema();
 
-	if (columns_there(relid, projection->handler) < projection->handler->ncolumns)
+	if (ProjectionColumnsIn(projection, relid) < projection->handler->ncolumns)
 		return not_the_read_model(projection,
 								  "It was found by its name after a restore, and does not have the read model's columns.");
 	if (!OidIsValid(owner) || compat_role_may_create_in(schema, owner))
@@ -154,41 +138,26 @@ trouble_of_name(const TableRef *ref, Oid relid, const char *what)
 }
 
 /*
- * Is the table the read model?  Asked where it is there, whatever it is.
+ * Is the table, which is there, the read model?  One that is known by its OID
+ * alone must look like it.  Asked before each batch, and before it is emptied
+ * or dropped.
  */
 Trouble *
 TroubleOfReadModel(const Projection *projection)
 {
-	Trouble    *trouble = NULL;
+	const TableRef *ref = &projection->ref;
+	Oid			relid = projection->read_model;
+	Trouble    *trouble = ref->here ? NULL : trouble_of_restored(projection);
 
-	if (!projection->ref.here)
-		trouble = trouble_of_restored(projection);
 	if (trouble == NULL)
-		trouble = trouble_of_name(&projection->ref, projection->read_model,
+		trouble = trouble_of_name(ref, relid,
 								  psprintf("the read model of projection \"%s\"",
 										   projection->name));
+	if (trouble == NULL && TableRefIsStale(ref, relid) &&
+		ProjectionColumnsIn(projection, relid) < projection->handler->ncolumns)
+		trouble = not_the_read_model(projection,
+									 "It has another name, and does not have the read model's columns.");
 	return trouble;
-}
-
-/*
- * The same before it is emptied or dropped: a table that is known by its OID
- * alone must look like a read model.
- */
-Trouble *
-TroubleBeforeEmptying(const Projection *projection)
-{
-	Trouble    *trouble = TroubleOfReadModel(projection);
-	int			there = columns_there(projection->read_model,
-									  projection->handler);
-	bool		named = !TableRefIsStale(&projection->ref,
-										 projection->read_model);
-
-	if (trouble != NULL)
-		return trouble;
-	if (there == 0 || (!named && there < projection->handler->ncolumns))
-		return not_the_read_model(projection,
-								  "It does not have the read model's columns.");
-	return NULL;
 }
 
 /* Would a crash empty the read model? */

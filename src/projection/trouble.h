@@ -29,7 +29,6 @@ extern Trouble *TroubleOfNumber(const char *stream, Oid sequence,
 extern Trouble *TroubleOfNumbers(const char *stream, Relation relation,
 								 Oid sequence, Oid number_index);
 
-extern Trouble *TroubleBeforeEmptying(const Projection *projection);
 extern void TroubleRaise(const Trouble *trouble);
 extern char *TroubleText(const Trouble *trouble);
 

@@ -158,7 +158,8 @@ SequenceLastNumber(Oid sequence)
 	tuple = (HeapTupleHeader) PageGetItem(page,
 										  PageGetItemId(page, FirstOffsetNumber));
 	data = (Form_pg_sequence_data) ((char *) tuple + tuple->t_hoff);
-	number = data->is_called ? data->last_value : data->last_value - 1;
+	number = data->is_called || data->last_value == PG_INT64_MIN ?
+		data->last_value : data->last_value - 1;
 	UnlockReleaseBuffer(buffer);
 	relation_close(relation, AccessShareLock);
 	return number;
