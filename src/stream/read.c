@@ -7,7 +7,6 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "compat.h"
 #include "executor/spi.h"
@@ -20,10 +19,10 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/resowner.h"
 
 #include "argument.h"
 #include "catalog.h"
+#include "savepoint.h"
 #include "stream/stream.h"
 #include "tablelook.h"
 
@@ -105,75 +104,81 @@ stream_read(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/* What a column of one event holds; false: null. */
-static bool
-query_column(Relation relation, const char *column, const Datum *key,
-			 MemoryContext context, Datum *result)
+/* A column of one event. */
+typedef struct ColumnQuery
 {
-	Oid			types[3] = {INT8OID, TEXTOID, TEXTOID};
-	bool		isnull = true;
+	Relation	relation;
+	const char *column;
+	Datum	   *key;			/* number, type and id */
+	MemoryContext context;		/* of the result */
+	Datum		result;
+	bool		found;			/* and not null */
+} ColumnQuery;
 
-	SPI_connect();
-	if (SPI_execute_with_args(psprintf("SELECT %s FROM %s WHERE no OPERATOR(pg_catalog.=) $1"
-									   " AND aggregate_type::pg_catalog.text OPERATOR(pg_catalog.=) $2"
-									   " AND aggregate_id::pg_catalog.text OPERATOR(pg_catalog.=) $3",
-									   column, QualifiedName(relation)),
-							  3, types, unconstify(Datum *, key), NULL, true, 1) == SPI_OK_SELECT &&
-		SPI_processed == 1)
-	{
-		Form_pg_attribute attribute = TupleDescAttr(SPI_tuptable->tupdesc, 0);
-		Datum		value = SPI_getbinval(SPI_tuptable->vals[0],
-										  SPI_tuptable->tupdesc, 1, &isnull);
-		MemoryContext old = MemoryContextSwitchTo(context);
+/* Take the one value of the query, read whatever of it is stored elsewhere. */
+static void
+take_value(ColumnQuery *query)
+{
+	Form_pg_attribute attribute = TupleDescAttr(SPI_tuptable->tupdesc, 0);
+	bool		isnull;
+	Datum		value = SPI_getbinval(SPI_tuptable->vals[0],
+									  SPI_tuptable->tupdesc, 1, &isnull);
+	MemoryContext old = MemoryContextSwitchTo(query->context);
 
-		/* a damaged value is an error here, not where it is shown */
-		if (!isnull && attribute->attlen == -1)
-			*result = PointerGetDatum(PG_DETOAST_DATUM_COPY(value));
-		else if (!isnull)
-			*result = datumCopy(value, attribute->attbyval, attribute->attlen);
-		MemoryContextSwitchTo(old);
-	}
-	SPI_finish();
-	return !isnull;
+	/* a damaged value is an error here, not where it is shown */
+	if (!isnull && attribute->attlen == -1)
+		query->result = PointerGetDatum(PG_DETOAST_DATUM_COPY(value));
+	else if (!isnull)
+		query->result = datumCopy(value, attribute->attbyval,
+								  attribute->attlen);
+	query->found = !isnull;
+	MemoryContextSwitchTo(old);
 }
 
-/* The same; false also for what cannot be read, whatever the reason is. */
+/* SavepointStep */
+static void
+query_column(void *arg)
+{
+	ColumnQuery *query = arg;
+	Oid			types[3] = {INT8OID, TEXTOID, TEXTOID};
+	char	   *statement;
+
+	statement = psprintf("SELECT %s FROM %s WHERE no OPERATOR(pg_catalog.=) $1"
+						 " AND aggregate_type::pg_catalog.text OPERATOR(pg_catalog.=) $2"
+						 " AND aggregate_id::pg_catalog.text OPERATOR(pg_catalog.=) $3",
+						 query->column, QualifiedName(query->relation));
+	SPI_connect();
+	if (SPI_execute_with_args(statement, lengthof(types), types, query->key,
+							  NULL, true, 1) == SPI_OK_SELECT && SPI_processed == 1)
+		take_value(query);
+	SPI_finish();
+}
+
+/*
+ * What a column of one event holds, if it is there and of this type; false:
+ * null, or it cannot be read, whatever the reason is.
+ */
 static bool
-try_column(Relation relation, const char *column, Oid type, const Datum *key,
+try_column(Relation relation, const char *column, Oid type, Datum *key,
 		   Datum *result)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	Oid			relid = RelationGetRelid(relation);
-	AttrNumber	number = get_attnum(relid, column);
-	volatile bool found = false;
+	ColumnQuery query = {.relation = relation,.column = column,.key = key,
+	.context = CurrentMemoryContext};
+	AttrNumber	number = get_attnum(RelationGetRelid(relation), column);
+	ErrorData  *error;
 
-	if (number == InvalidAttrNumber || get_atttype(relid, number) != type)
+	if (number == InvalidAttrNumber ||
+		get_atttype(RelationGetRelid(relation), number) != type)
 		return false;
-	BeginInternalSubTransaction(NULL);
-	PG_TRY();
-	{
-		MemoryContextSwitchTo(context);
-		found = query_column(relation, column, key, context, result);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		int			category = ERRCODE_TO_CATEGORY(geterrcode());
-
-		/* a cancelled query, or want of memory */
-		if (category == ERRCODE_TO_CATEGORY(ERRCODE_QUERY_CANCELED) ||
-			category == ERRCODE_TO_CATEGORY(ERRCODE_INSUFFICIENT_RESOURCES))
-			PG_RE_THROW();
-		MemoryContextSwitchTo(context);
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		found = false;
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return found;
+	error = InSavepoint(query_column, &query);
+	*result = query.result;
+	if (error == NULL)
+		return query.found;
+	/* a cancelled query, or want of memory */
+	if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_TO_CATEGORY(ERRCODE_QUERY_CANCELED) ||
+		ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_INSUFFICIENT_RESOURCES)
+		ReThrowError(error);
+	return false;
 }
 
 /*

@@ -291,5 +291,18 @@ SELECT lag_events FROM projection_partitions;
 SELECT state, head, lag_events, gaps FROM projection_status;
 SELECT wallet_projection.size('{[-9223372036854775808, 9223372036854775807)}');
 ROLLBACK;
+-- an id that is used again after its events were deleted
+SELECT projection_reset('wallet_balance');
+DELETE FROM wallet_stream;
+SELECT wallet_create('erased', 100);
+SELECT projection_run('wallet_balance');
+DELETE FROM wallet_stream WHERE aggregate_id = 'erased';
+SELECT wallet_create('erased', 5);
+SELECT projection_run('wallet_balance');
+SELECT message FROM projection_dead_letters;
+SELECT wallet_get_balance('erased');
+DELETE FROM wallet_balances WHERE wallet_id = 'erased';
+SELECT dead_letter_replay(id) FROM projection_dead_letters;
+SELECT wallet_get_balance('erased');
 
 DROP SCHEMA regress_wp CASCADE;

@@ -23,6 +23,7 @@ SELECT 'copy', stream, aggregate_type, handler, channel, partitions, batch_size,
   FROM wallet_projection.projection WHERE name = 'wallet_balance';
 SELECT projection_init('copy');
 ALTER TABLE wallet_balances RENAME TO wallet_copy;
+UPDATE wallet_projection.projection_state SET table_name = 'wallet_copy' WHERE projection = 'copy';
 SQL
 install($node, 'postgres', -extension => 0);
 query("SELECT projection_set(projection, 'batch_size', '20'), projection_set(projection, 'max_attempts', '1') FROM projection_status");
