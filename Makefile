@@ -10,6 +10,7 @@ OBJS = \
 	src/amount.o \
 	src/argument.o \
 	src/catalog.o \
+	src/encoding.o \
 	src/keyhash.o \
 	src/keylock.o \
 	src/notice.o \

@@ -7,6 +7,7 @@
 #include "mb/pg_wchar.h"
 #include "port/pg_bswap.h"
 
+#include "encoding.h"
 #include "keyhash.h"
 
 /* odd constants with well-mixed bits */
@@ -50,21 +51,25 @@ hash_bytes_of(const char *key, int length)
  *
  * Positions are kept per partition and outlive the server: in a dump they may
  * come to another machine, release or encoding.  So this is a function of the
- * key's characters (in UTF-8) alone, and must never change.
+ * key's characters (in UTF-8) alone, and must never change.  A key that has no
+ * characters, as its bytes are none in UTF-8, is hashed as it is: each key has
+ * a hash.
  */
 uint64
 KeyHash(const char *key, int length)
 {
-	if (unlikely(GetDatabaseEncoding() != PG_UTF8))
-	{
-		char	   *copy = pnstrdup(key, length);
-		char	   *utf8 = pg_server_to_any(copy, length, PG_UTF8);
-		uint64		hash = hash_bytes_of(utf8, strlen(utf8));
+	int			encoding = GetDatabaseEncoding();
+	char	   *utf8;
+	uint64		hash;
 
-		if (utf8 != copy)
-			pfree(utf8);
-		pfree(copy);
-		return hash;
-	}
-	return hash_bytes_of(key, length);
+	/* of SQL_ASCII what is UTF-8 and what is not are hashed as they are */
+	if (likely(encoding == PG_UTF8) || encoding == PG_SQL_ASCII ||
+		TextIsAscii(key, length))
+		return hash_bytes_of(key, length);
+	utf8 = TextToUtf8(key, length);
+	if (utf8 == NULL)
+		return hash_bytes_of(key, length);
+	hash = hash_bytes_of(utf8, strlen(utf8));
+	pfree(utf8);
+	return hash;
 }

@@ -8,7 +8,6 @@
 #include "postgres.h"
 
 #include "compat.h"
-#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 
 #include "keyhash.h"
@@ -122,13 +121,8 @@ NoticeAppend(Oid stream, Datum type, Datum key)
 
 	if (deliver == NULL || notices.append_lost)
 		return;
-	/* in another encoding the hash may raise an error: not for a wake-up */
-	notice.any = GetDatabaseEncoding() != PG_UTF8;
-	if (!notice.any)
-	{
-		notice.type = hash_text(type);
-		notice.key = hash_text(key);
-	}
+	notice.type = hash_text(type);
+	notice.key = hash_text(key);
 	notice.subxact = GetCurrentSubTransactionId();
 	keep_append(&notice);
 }

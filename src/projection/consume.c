@@ -26,6 +26,7 @@
 #include "utils/wait_event.h"
 
 #include "argument.h"
+#include "encoding.h"
 #include "keylock.h"
 #include "projection/batch.h"
 #include "projection/partition.h"
@@ -107,8 +108,8 @@ put_off(Consumer *consumer, Served *served, ErrorData *error)
 		return;
 	ereport(WARNING,
 			(errcode(error->sqlerrcode),
-			 errmsg("%s", error->message),
-			 error->detail ? errdetail_internal("%s", error->detail) : 0,
+			 errmsg("%s", TextForClient(error->message)),
+			 error->detail ? errdetail_internal("%s", TextForClient(error->detail)) : 0,
 			 errhint("Projection \"%s\" will be tried again in %d s.",
 					 served->name, (served->delay + 500) / 1000)));
 }
@@ -190,7 +191,7 @@ retry(Consumer *consumer, Served *served)
 		ereport(WARNING,
 				(errcode(error->sqlerrcode),
 				 errmsg("a parked key of projection \"%s\" could not be tried again: %s",
-						served->name, error->message)));
+						served->name, TextForClient(error->message))));
 		FreeErrorData(error);
 		ServedRetryFailed(served);
 		return;
@@ -199,7 +200,7 @@ retry(Consumer *consumer, Served *served)
 		ereport(consumer->stop_on_failure ? ERROR : WARNING,
 				(errcode(replay.replay.sqlerrcode),
 				 errmsg("a parked key of projection \"%s\" could not be tried again: %s",
-						served->name, replay.replay.message)));
+						served->name, TextForClient(replay.replay.message))));
 	commit(consumer);
 	if (replay.replay.outcome == REPLAY_PUT_OFF)
 	{

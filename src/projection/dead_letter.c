@@ -12,6 +12,7 @@
 #include "utils/builtins.h"
 
 #include "argument.h"
+#include "encoding.h"
 #include "projection/park.h"
 #include "projection/projection.h"
 #include "projection/replay.h"
@@ -48,11 +49,11 @@ replay(const char *projection, const char *key, int64 id, ReplaySkip skip,
 	if (result.outcome == REPLAY_FAILED)
 		ereport(WARNING,
 				(errmsg("an event of \"%s\" fails: %s",
-						key, result.message),
+						TextForClient(key), TextForClient(result.message)),
 				 errdetail("%lld events before it were applied.%s%s",
 						   (long long) result.events,
 						   result.detail ? " " : "",
-						   result.detail ? result.detail : ""),
+						   result.detail ? TextForClient(result.detail) : ""),
 				 skip == REPLAY_SKIPS_NOTHING ?
 				 errhint("See: SELECT * FROM dead_letter_show(%lld);",
 						 (long long) result.id) :

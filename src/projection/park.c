@@ -20,7 +20,6 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/json.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -28,6 +27,7 @@
 #include "utils/uuid.h"
 
 #include "catalog.h"
+#include "encoding.h"
 #include "projection/park.h"
 #include "stream/find.h"
 
@@ -361,9 +361,9 @@ announce_dead(const Parked *parked)
 	initStringInfo(&payload);
 	appendStringInfo(&payload, "{\"id\": %lld, \"projection\": ",
 					 (long long) parked->id);
-	escape_json(&payload, parked->projection);
+	AppendJsonInAscii(&payload, parked->projection);
 	appendStringInfoString(&payload, ", \"partition_key\": ");
-	escape_json(&payload, parked->key);
+	AppendJsonInAscii(&payload, parked->key);
 	appendStringInfo(&payload, ", \"no\": %lld}",
 					 (long long) parked->failure.no);
 	/* a payload must not be longer than this; ids are short */

@@ -14,6 +14,7 @@
 #include "utils/builtins.h"
 
 #include "argument.h"
+#include "encoding.h"
 #include "projection/batch.h"
 #include "projection/partition.h"
 #include "projection/replay.h"
@@ -42,7 +43,7 @@ run_batches(const char *name, BatchLimits *limits, int64 max_events)
 			ereport(WARNING,
 					(errcode(replay.sqlerrcode),
 					 errmsg("a parked key of projection \"%s\" could not be tried again: %s",
-							name, replay.message)));
+							name, TextForClient(replay.message))));
 	} while (replay.outcome != REPLAY_NOTHING &&
 			 replay.outcome != REPLAY_PUT_OFF &&
 			 (max_events == 0 || total < max_events));

@@ -26,6 +26,7 @@
 
 #include "argument.h"
 #include "catalog.h"
+#include "encoding.h"
 #include "projection/wishes.h"
 #include "settings.h"
 #include "stream/stream.h"
@@ -44,6 +45,14 @@ static const char *const state_names[] = {
 	[WORKER_APPLYING] = "applying",
 	[WORKER_RETRYING] = "waiting for retry"
 };
+
+/* A text that a worker has written, of this database or of another one. */
+static Datum
+text_of_slot(const WorkerSlot *slot, const char *string)
+{
+	return CStringGetTextDatum(slot->database == MyDatabaseId ? string :
+							   TextOfOtherDatabase(string));
+}
 
 /* The partitions that a worker holds, as an array of integers. */
 static Datum
@@ -78,18 +87,18 @@ put_slot(ReturnSetInfo *result, const WorkerSlot *slot)
 	nulls[DATABASE] = database == NULL;
 	if (database != NULL)
 		values[DATABASE] = CStringGetTextDatum(database);
-	values[CHANNEL] = CStringGetTextDatum(slot->channel);
+	values[CHANNEL] = text_of_slot(slot, slot->channel);
 	nulls[PROJECTION] = slot->projection[0] == '\0';
-	values[PROJECTION] = CStringGetTextDatum(slot->projection);
+	values[PROJECTION] = text_of_slot(slot, slot->projection);
 	values[STATE] = CStringGetTextDatum(state_names[slot->state]);
 	values[PARTITIONS] = partitions_held(slot);
 	values[EVENTS] = Int64GetDatum(slot->events);
 	values[BATCHES] = Int64GetDatum(slot->batches);
 	nulls[LAST_ERROR] = slot->last_error[0] == '\0';
 	values[LAST_ERROR] =
-		CStringGetTextDatum(has_privs_of_role(GetUserId(),
-											  ROLE_PG_READ_ALL_STATS) ?
-							slot->last_error : "<insufficient privilege>");
+		text_of_slot(slot,
+					 has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS) ?
+					 slot->last_error : "<insufficient privilege>");
 	values[SINCE] = TimestampTzGetDatum(slot->since);
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
