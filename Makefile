@@ -11,6 +11,7 @@ OBJS = \
 	src/argument.o \
 	src/catalog.o \
 	src/encoding.o \
+	src/fault.o \
 	src/keyhash.o \
 	src/keylock.o \
 	src/notice.o \

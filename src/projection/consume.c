@@ -27,11 +27,11 @@
 
 #include "argument.h"
 #include "encoding.h"
+#include "fault.h"
 #include "keylock.h"
 #include "projection/batch.h"
 #include "projection/partition.h"
 #include "projection/projection.h"
-#include "projection/isolate.h"
 #include "projection/replay.h"
 #include "projection/served.h"
 #include "projection/work.h"

@@ -22,6 +22,7 @@
 #include "utils/resowner.h"
 
 #include "catalog.h"
+#include "fault.h"
 #include "projection/batch_state.h"
 
 typedef enum TableAnswer
@@ -31,20 +32,6 @@ typedef enum TableAnswer
 	TABLE_ACCEPTS,
 	TABLE_REFUSES
 } TableAnswer;
-
-/* Does the error say that something is missing, or not allowed? */
-bool
-ErrorIsOfDefinition(int sqlerrcode)
-{
-	switch (ERRCODE_TO_CATEGORY(sqlerrcode))
-	{
-		case MAKE_SQLSTATE('0', 'A', '0', '0', '0'):	/* not supported */
-		case MAKE_SQLSTATE('3', 'F', '0', '0', '0'):	/* no such schema */
-		case MAKE_SQLSTATE('4', '2', '0', '0', '0'):	/* names and rights */
-			return true;
-	}
-	return false;
-}
 
 /* The keys that have failed, as text[]. */
 static Datum

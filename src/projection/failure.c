@@ -16,11 +16,11 @@
 #include "utils/builtins.h"
 
 #include "errors.h"
+#include "fault.h"
 #include "keyhash.h"
 #include "keylock.h"
 #include "projection/batch_state.h"
 #include "projection/onekey.h"
-#include "projection/served.h"
 #include "projection/skip.h"
 
 /* so many parked keys are looked up beforehand, whatever a batch has of them */

@@ -17,7 +17,6 @@
 
 #include "miscadmin.h"
 
-#include "errors.h"
 #include "projection/isolate.h"
 
 /*
@@ -31,28 +30,6 @@
 
 /* keys in a row that wait for a lock in vain: then it is more than theirs */
 #define LOCKS_IN_VAIN 16
-
-/* Is an error the fault of the row that was being written? */
-bool
-ErrorIsOfKey(int sqlerrcode)
-{
-	/* of class 55 only these come from what others do */
-	if (sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
-		sqlerrcode == ERRCODE_OBJECT_IN_USE)
-		return false;
-	switch (ERRCODE_TO_CATEGORY(sqlerrcode))
-	{
-		case MAKE_SQLSTATE('2', '5', '0', '0', '0'):	/* read-only */
-		case MAKE_SQLSTATE('4', '0', '0', '0', '0'):	/* rollback */
-		case MAKE_SQLSTATE('5', '3', '0', '0', '0'):	/* no resources */
-		case MAKE_SQLSTATE('5', '7', '0', '0', '0'):	/* cancel, shutdown */
-		case MAKE_SQLSTATE('5', '8', '0', '0', '0'):	/* I/O */
-		case MAKE_SQLSTATE('X', 'X', '0', '0', '0'):	/* internal */
-		case MAKE_SQLSTATE('0', '8', '0', '0', '0'):	/* connection */
-			return false;
-	}
-	return true;
-}
 
 static int64
 index_of(const FoldedKey *keys, int64 count, const FoldEntry *entry)

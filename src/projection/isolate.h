@@ -19,8 +19,6 @@ typedef struct Isolation
 	ErrorData  *lock_error;		/* of the last of them */
 } Isolation;
 
-extern bool ErrorIsOfKey(int sqlerrcode);
-extern bool ErrorIsOfDefinition(int sqlerrcode);
 extern void IsolateKeys(Isolation *isolation, FoldedKey *keys, int64 count,
 						bool first_try);
 extern bool IsolationGivesUp(const Isolation *isolation);

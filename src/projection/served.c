@@ -243,16 +243,3 @@ ServedSaveError(const Served *served)
 						served->failures, served->next_try);
 	PopActiveSnapshot();
 }
-
-/*
- * A cancelled call or a shutdown is not the projection's failure.  A trigger
- * may raise the same SQLSTATE: that is one.
- */
-bool
-ErrorIsOfShutdown(const ErrorData *error)
-{
-	return ERRCODE_TO_CATEGORY(error->sqlerrcode) ==
-		MAKE_SQLSTATE('5', '7', '0', '0', '0') &&
-		error->funcname != NULL &&
-		strcmp(error->funcname, "ProcessInterrupts") == 0;
-}

@@ -48,6 +48,5 @@ extern void ServedRetryFailed(Served *served);
 extern void ServedRetryWell(Served *served, TimestampTz next_retry);
 extern void ServedRetryAt(Served *served, TimestampTz next_retry);
 extern void ServedSaveError(const Served *served);
-extern bool ErrorIsOfShutdown(const ErrorData *error);
 
 #endif							/* WALLET_PROJECTION_SERVED_H */

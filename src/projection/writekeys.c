@@ -16,8 +16,8 @@
 #include "utils/snapmgr.h"
 
 #include "errors.h"
+#include "fault.h"
 #include "handler/apply.h"
-#include "projection/isolate.h"
 #include "projection/writekeys.h"
 #include "savepoint.h"
 

@@ -44,9 +44,9 @@
 #include "utils/wait_event.h"
 
 #include "catalog.h"
+#include "fault.h"
 #include "keyhash.h"
 #include "projection/batch.h"
-#include "projection/isolate.h"
 #include "projection/replay.h"
 #include "projection/served.h"
 #include "projection/wishes.h"
