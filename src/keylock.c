@@ -84,6 +84,22 @@ KeyUnlockForSession(KeyLockClass class, const char *name, LOCKMODE mode)
 	(void) LockRelease(&tag, mode, true);
 }
 
+/*
+ * Does anybody else hold the lock?  Sessions count that are in no transaction
+ * now, which KeyLockOthers() leaves out.  In a transaction.
+ */
+bool
+KeyLockHeldByOthers(KeyLockClass class, const char *name)
+{
+	LOCKTAG		tag = name_tag(class, name);
+
+	if (LockAcquire(&tag, ExclusiveLock, false, true) ==
+		LOCKACQUIRE_NOT_AVAIL)
+		return true;
+	(void) LockRelease(&tag, ExclusiveLock, false);
+	return false;
+}
+
 /* How many other transactions hold the lock, in whatever mode? */
 int
 KeyLockOthers(KeyLockClass class, const char *name)

@@ -8,7 +8,7 @@
  *
  * Lock order: the extension (a worker's batch), KEYLOCK_PROJECTION (which a
  * worker's batch does not wait for), KEYLOCK_WISHES, KEYLOCK_STREAM, relations, KEYLOCK_PRESENCE, rows of
- * wallet_projection.partition, KEYLOCK_ERROR; for appends: the stream's
+ * wallet_projection.partition, KEYLOCK_FAILURE, KEYLOCK_ERROR; for appends: the stream's
  * relation, KEYLOCK_AGGREGATE.
  */
 #ifndef WALLET_PROJECTION_KEYLOCK_H
@@ -26,8 +26,11 @@ typedef enum KeyLockClass
 	KEYLOCK_ERROR,				/* exclusive: writing down a failure */
 	KEYLOCK_AGGREGATE,			/* exclusive: appending to an aggregate, until
 								 * its events are in the table */
-	KEYLOCK_WISHES				/* exclusive: changing what is started, and
+	KEYLOCK_WISHES,				/* exclusive: changing what is started, and
 								 * how many workers channels have */
+	KEYLOCK_FAILURE				/* shared, for the session: its last batch has
+								 * failed, and it is going to try again; never
+								 * waited for */
 } KeyLockClass;
 
 extern void KeyLock(KeyLockClass class, const char *name, LOCKMODE mode);
@@ -40,6 +43,7 @@ extern void KeyLockForSession(KeyLockClass class, const char *name,
 extern void KeyUnlockForSession(KeyLockClass class, const char *name,
 								LOCKMODE mode);
 extern void LocksSoon(void);
+extern bool KeyLockHeldByOthers(KeyLockClass class, const char *name);
 extern int	KeyLockOthers(KeyLockClass class, const char *name);
 
 #endif							/* WALLET_PROJECTION_KEYLOCK_H */

@@ -36,6 +36,7 @@
 #include "utils/timestamp.h"
 
 #include "keyhash.h"
+#include "keylock.h"
 #include "notice.h"
 #include "projection/batch_state.h"
 #include "projection/gapwatch.h"
@@ -47,6 +48,9 @@
 
 /* how often memory and time are looked at, in events of any kind */
 #define CHECK_INTERVAL 256
+
+/* how long a successor may take until its first batch, in milliseconds */
+#define SUCCESSOR_TIME 5000
 
 /* Tell whom it may concern where we are. */
 static void
@@ -272,10 +276,28 @@ batch_steps(Batch *batch)
 }
 
 /*
- * The steps between open and close.  A failure is forgotten when nothing is
- * left to do in any partition, or a batch of all partitions went well: what
- * failed was in it.
+ * This batch went well; is the projection's failure over?  It is when nothing
+ * is left to do in any partition, or the batch had all partitions: what failed
+ * was in it.  Otherwise whoever has failed says so, after his next good batch
+ * (ServedClearError).  If he is gone, and nobody who has his partitions now
+ * has failed either in the time that it takes to come and try, it is over.
  */
+static bool
+is_failure_over(const Batch *batch)
+{
+	const Projection *projection = batch->projection;
+
+	if (projection->last_error == NULL)
+		return false;
+	if (batch->nothing_left || batch->claims.count == projection->partitions)
+		return true;
+	return batch->events > 0 &&
+		TimestampDifferenceExceeds(projection->next_try, GetCurrentTimestamp(),
+								   SUCCESSOR_TIME) &&
+		!KeyLockHeldByOthers(KEYLOCK_FAILURE, projection->name);
+}
+
+/* The steps between open and close. */
 static BatchOutcome
 batch_work(Batch *batch)
 {
@@ -291,9 +313,7 @@ batch_work(Batch *batch)
 		WorkEnd(&batch->work);
 	}
 	PG_END_TRY();
-	if (batch->projection->last_error != NULL &&
-		(batch->nothing_left ||
-		 batch->claims.count == batch->projection->partitions))
+	if (is_failure_over(batch))
 		ProjectionSaveError(batch->projection->name, NULL, 0, 0);
 	return outcome;
 }

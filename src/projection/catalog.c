@@ -140,6 +140,8 @@ read_state(Projection *projection)
 			read_tables(projection, catalog, values, nulls);
 		if (!nulls[STATE_CATALOG_LAST_ERROR - 1])
 			projection->last_error = TextDatumGetCString(values[STATE_CATALOG_LAST_ERROR - 1]);
+		if (!nulls[STATE_CATALOG_NEXT_TRY - 1])
+			projection->next_try = DatumGetTimestampTz(values[STATE_CATALOG_NEXT_TRY - 1]);
 		read_retry(projection, values, nulls);
 	}
 	table_close(catalog, AccessShareLock);

@@ -381,6 +381,7 @@ go_out(Consumer *consumer)
 		if (served->present)
 			KeyUnlockForSession(KEYLOCK_PRESENCE, served->name, ShareLock);
 		served->present = false;
+		ServedWell(served);
 	}
 }
 

@@ -29,6 +29,7 @@ typedef struct Projection
 	RetryPolicy retry;			/* of parked keys */
 	int			max_parked;		/* keys; 0: the first failure stops it */
 	char	   *last_error;		/* of a whole batch; NULL: none */
+	TimestampTz next_try;		/* whose batch it was will try again then */
 } Projection;
 
 /* Who we were before OwnerEnter(). */

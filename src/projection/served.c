@@ -203,7 +203,7 @@ ServedFailed(Served *served, ErrorData *error)
 	return is_new;
 }
 
-/* Its batch went well. */
+/* Its batch went well, or it is not served any more. */
 void
 ServedWell(Served *served)
 {
@@ -212,6 +212,9 @@ ServedWell(Served *served)
 		FreeErrorData(served->error);
 	served->error = NULL;
 	served->failures = 0;
+	if (served->told)
+		KeyUnlockForSession(KEYLOCK_FAILURE, served->name, ShareLock);
+	served->told = false;
 }
 
 /* Does only the context say where the damage is? */
@@ -222,14 +225,20 @@ is_damage(const ErrorData *error)
 		error->context != NULL;
 }
 
-/* Write the error down, in a transaction of the caller's. */
+/*
+ * Write the error down, in a transaction of the caller's.  As long as we are
+ * there and have not got over it, nobody else says that it is over.
+ */
 void
-ServedSaveError(const Served *served)
+ServedSaveError(Served *served)
 {
 	const ErrorData *error = served->error;
 
 	PushActiveSnapshot(GetTransactionSnapshot());
 	KeyLock(KEYLOCK_PROJECTION, served->name, ShareLock);
+	if (!served->told)
+		KeyLockForSession(KEYLOCK_FAILURE, served->name, ShareLock);
+	served->told = true;
 	ProjectionSaveError(served->name,
 						psprintf("%s: %s%s%s%s%s%s%s",
 								 unpack_sql_state(error->sqlerrcode),
@@ -242,4 +251,15 @@ ServedSaveError(const Served *served)
 								 is_damage(error) ? error->context : ""),
 						served->failures, served->next_try);
 	PopActiveSnapshot();
+}
+
+/*
+ * What has failed went well now: write that down, in the batch's transaction,
+ * unless it fails for others still; they will do it.
+ */
+void
+ServedClearError(const Served *served)
+{
+	if (!KeyLockHeldByOthers(KEYLOCK_FAILURE, served->name))
+		ProjectionSaveError(served->name, NULL, 0, 0);
 }

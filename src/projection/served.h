@@ -31,6 +31,7 @@ typedef struct Served
 	int			delay;			/* after the last of them, in milliseconds */
 	TimestampTz next_try;		/* not before then */
 	ErrorData  *error;			/* the last one, if failures > 0 */
+	bool		told;			/* it is written down; we hold KEYLOCK_FAILURE */
 } Served;
 
 extern bool ServedIsDue(const Served *served);
@@ -47,6 +48,7 @@ extern TimestampTz ServedNextRetry(const Served *served);
 extern void ServedRetryFailed(Served *served);
 extern void ServedRetryWell(Served *served, TimestampTz next_retry);
 extern void ServedRetryAt(Served *served, TimestampTz next_retry);
-extern void ServedSaveError(const Served *served);
+extern void ServedSaveError(Served *served);
+extern void ServedClearError(const Served *served);
 
 #endif							/* WALLET_PROJECTION_SERVED_H */

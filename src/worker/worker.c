@@ -148,7 +148,7 @@ log_failure(const Served *served)
 
 /* Put the error into the status; if that fails too, the log has it. */
 static void
-save_failure(const Served *served)
+save_failure(Served *served)
 {
 	MemoryContext old = CurrentMemoryContext;
 
@@ -414,7 +414,7 @@ run_batch(const BatchLimits *limits)
 	worker.at_hand = served;
 	result = BatchRun(served->name, limits);
 	if (served->failures > 0 && !result.rest && !limits->choice.help)
-		ProjectionSaveError(served->name, NULL, 0, 0);
+		ServedClearError(served);
 	commit();
 	served->isolate = false;
 	ServedGrow(served);
