@@ -9,7 +9,7 @@
  * notices must look by himself now and then.
  *
  * As long as nobody has asked for notices by NoticesDeliverTo(), nothing is
- * kept.
+ * kept; but for dead letters, which listeners are told of by NOTIFY.
  */
 #ifndef WALLET_PROJECTION_NOTICE_H
 #define WALLET_PROJECTION_NOTICE_H
@@ -58,5 +58,6 @@ extern void NoticeAppendAny(Oid stream);
 extern void NoticeProgress(const char *projection, int64 events,
 						   int64 numbers);
 extern void NoticeWishes(void);
+extern void NoticeDeadLetter(const char *payload);
 
 #endif							/* WALLET_PROJECTION_NOTICE_H */

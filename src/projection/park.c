@@ -12,7 +12,6 @@
 #include "catalog/dependency.h"
 #include "catalog/indexing.h"
 #include "catalog/pg_type.h"
-#include "commands/async.h"
 #include "commands/sequence.h"
 #include "common/pg_prng.h"
 #include "compat.h"
@@ -28,6 +27,7 @@
 
 #include "catalog.h"
 #include "encoding.h"
+#include "notice.h"
 #include "projection/park.h"
 #include "stream/find.h"
 
@@ -35,8 +35,8 @@
 #define LOCK_DELAY_MIN 100
 #define LOCK_DELAY_MAX 1000
 
-/* the channel of NOTIFY when a key becomes a dead letter */
-#define DEAD_LETTER_CHANNEL "wallet_projection_dead_letter"
+/* a payload of NOTIFY is shorter than this */
+#define PAYLOAD_MAX 8000
 
 static char *
 text_or_null(const Datum *values, const bool *nulls, int column)
@@ -345,11 +345,31 @@ ParkedById(int64 id)
 	return find_row("parked_id_key", &key, 1);
 }
 
+/* What a NOTIFY of a dead letter carries. */
+static char *
+payload_of(const Parked *parked, bool with_key)
+{
+	StringInfoData payload;
+
+	initStringInfo(&payload);
+	appendStringInfo(&payload, "{\"id\": %lld, \"projection\": ",
+					 (long long) parked->id);
+	AppendJsonInAscii(&payload, parked->projection);
+	appendStringInfoString(&payload, ", \"partition_key\": ");
+	if (with_key)
+		AppendJsonInAscii(&payload, parked->key);
+	else
+		appendStringInfoString(&payload, "null");
+	appendStringInfo(&payload, ", \"no\": %lld}",
+					 (long long) parked->failure.no);
+	return payload.data;
+}
+
 /* It is a person's to act now: say so. */
 static void
 announce_dead(const Parked *parked)
 {
-	StringInfoData payload;
+	char	   *payload = payload_of(parked, true);
 
 	ereport(LOG,
 			(errcode(parked->failure.sqlerrcode),
@@ -358,17 +378,9 @@ announce_dead(const Parked *parked)
 					parked->key, parked->attempts, parked->failure.message),
 			 errhint("See: SELECT * FROM dead_letter_show(%lld);",
 					 (long long) parked->id)));
-	initStringInfo(&payload);
-	appendStringInfo(&payload, "{\"id\": %lld, \"projection\": ",
-					 (long long) parked->id);
-	AppendJsonInAscii(&payload, parked->projection);
-	appendStringInfoString(&payload, ", \"partition_key\": ");
-	AppendJsonInAscii(&payload, parked->key);
-	appendStringInfo(&payload, ", \"no\": %lld}",
-					 (long long) parked->failure.no);
-	/* a payload must not be longer than this; ids are short */
-	if (payload.len < 8000)
-		Async_Notify(DEAD_LETTER_CHANNEL, payload.data);
+	if (strlen(payload) >= PAYLOAD_MAX)
+		payload = payload_of(parked, false);
+	NoticeDeadLetter(payload);
 }
 
 /* When a key that has failed is tried again by itself. */
