@@ -42,6 +42,7 @@ OBJS = \
 	src/projection/claim.o \
 	src/projection/consume.o \
 	src/projection/dead_letter.o \
+	src/projection/deferred.o \
 	src/projection/definition.o \
 	src/projection/failure.o \
 	src/projection/gapwatch.o \

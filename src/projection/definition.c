@@ -16,6 +16,7 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
@@ -24,6 +25,7 @@
 #include "catalog.h"
 #include "fault.h"
 #include "projection/batch_state.h"
+#include "projection/deferred.h"
 
 typedef enum TableAnswer
 {
@@ -96,6 +98,8 @@ ask_table(const Batch *batch, const ApplyScope *scope)
 	PG_TRY();
 	{
 		MemoryContextSwitchTo(context);
+		if (InSecurityRestrictedOperation())
+			(void) ConstraintsCheckAtOnce();
 		if (update_other_row(scope, keys) > 0)
 			answer = TABLE_ACCEPTS;
 	}

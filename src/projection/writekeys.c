@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "commands/trigger.h"
+#include "compat.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "utils/memutils.h"
@@ -18,8 +19,12 @@
 #include "errors.h"
 #include "fault.h"
 #include "handler/apply.h"
+#include "projection/deferred.h"
 #include "projection/writekeys.h"
 #include "savepoint.h"
+
+/* the caller's transaction in which the server refused to defer something */
+static LocalTransactionId refused_deferral = InvalidLocalTransactionId;
 
 /* Rows are being written; stays when that raises an error. */
 static bool writing = false;
@@ -97,8 +102,13 @@ try_to_write(void *arg)
 	Attempt    *attempt = arg;
 	Snapshot	now = RegisterSnapshot(GetLatestSnapshot());
 	MemoryContext old = MemoryContextSwitchTo(attempt->memory);
+	List	   *set = NIL;
 
+	if (InSecurityRestrictedOperation() &&
+		refused_deferral == compat_proc_lxid(MyProc))
+		set = ConstraintsCheckAtOnce();
 	write_keys(attempt, now);
+	ConstraintsDefer(set);
 	MemoryContextSwitchTo(old);
 	UnregisterSnapshot(now);
 }
@@ -133,12 +143,8 @@ is_of_some_key(const Attempt *attempt, const ErrorData *error)
 		  error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE));
 }
 
-/*
- * Write these keys in a subtransaction, seeing what is committed now.  An
- * error that is no key's is raised again.
- */
-WriteResult
-TryKeys(const ApplyScope *scope, FoldedKey *keys, int64 count)
+static WriteResult
+try_keys(const ApplyScope *scope, FoldedKey *keys, int64 count)
 {
 	WriteResult result = {0};
 	Attempt		attempt = {.scope = scope,.keys = keys,.count = count};
@@ -156,4 +162,37 @@ TryKeys(const ApplyScope *scope, FoldedKey *keys, int64 count)
 	if (result.error != NULL && !is_of_some_key(&attempt, result.error))
 		ReThrowError(result.error);
 	return result;
+}
+
+/* The server does not defer a constraint, and we cannot set it. */
+static void
+refuse_deferral(const ApplyScope *scope)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("a deferred constraint cannot be checked at once for projection \"%s\"",
+					scope->projection->name),
+			 errdetail("A trigger of the read model writes to a table on which the transaction has deferred checks of its own, or the constraint was set to be deferred."),
+			 errhint("Run SET CONSTRAINTS ALL IMMEDIATE before, or run the projection as its owner.")));
+}
+
+/*
+ * Write these keys in a subtransaction, seeing what is committed now.  An
+ * error that is no key's is raised again.  If the server refuses to defer
+ * constraints, as we are not the owner and the transaction is the caller's,
+ * again with those checked at once.
+ */
+WriteResult
+TryKeys(const ApplyScope *scope, FoldedKey *keys, int64 count)
+{
+	WriteResult result = try_keys(scope, keys, count);
+
+	if (result.error == NULL || scope->own ||
+		!ErrorIsOfDeferral(result.error))
+		return result;
+	if (refused_deferral == compat_proc_lxid(MyProc))
+		refuse_deferral(scope);
+	refused_deferral = compat_proc_lxid(MyProc);
+	FreeErrorData(result.error);
+	return TryKeys(scope, keys, count);
 }
