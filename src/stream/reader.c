@@ -241,7 +241,12 @@ read_run(const Stream *stream, Snapshot snapshot, PageRun *run,
 
 	go_to_block(stream, run);
 	LockBuffer(run->buffer, BUFFER_LOCK_SHARE);
-	all_visible = PageIsAllVisible(BufferGetPage(run->buffer));
+	/*
+	 * On a standby a page may say so before its tuples are visible to all of
+	 * the standby's snapshots.
+	 */
+	all_visible = PageIsAllVisible(BufferGetPage(run->buffer)) &&
+		!snapshot->takenDuringRecovery;
 	for (int i = 0; i < run->count; i++)
 	{
 		prefetch_tuple(run, i + PREFETCH_DISTANCE);
