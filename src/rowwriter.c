@@ -55,8 +55,8 @@ struct RowWriter
 	TupleTableSlot *slots[BUFFERED_ROWS];
 	void	   *tags[BUFFERED_ROWS];
 	void	   *tag;			/* of the row being written */
-	RowInserted inserted;		/* NULL: nobody wants to know */
-	void	   *inserted_arg;
+	RowPlaced	placed;		/* NULL: nobody wants to know */
+	void	   *placed_arg;
 };
 
 /* Prepare the defaults of all columns that the caller will not set. */
@@ -137,12 +137,16 @@ RowWriterBegin(Relation relation, const bool *owned, Snapshot snapshot)
 	return writer;
 }
 
-/* Have somebody told of each inserted row. */
+/*
+ * Have somebody told of the places of rows: where each row was inserted, and
+ * where an update has put one that the index had to be told of.  So its place
+ * is known even while an old snapshot keeps all its earlier versions.
+ */
 void
-RowWriterOnInsert(RowWriter *writer, RowInserted inserted, void *arg)
+RowWriterOnPlace(RowWriter *writer, RowPlaced placed, void *arg)
 {
-	writer->inserted = inserted;
-	writer->inserted_arg = arg;
+	writer->placed = placed;
+	writer->placed_arg = arg;
 }
 
 /*
@@ -200,6 +204,14 @@ check_row(RowWriter *writer, TupleTableSlot *slot, CmdType command)
 		ExecPartitionCheck(writer->target, slot, writer->estate, true);
 }
 
+/* The row has a place of its own: say so. */
+static void
+tell_place(RowWriter *writer, void *tag, TupleTableSlot *slot)
+{
+	if (writer->placed != NULL)
+		writer->placed(writer->placed_arg, tag, &slot->tts_tid);
+}
+
 /* The index entries of a row that is in the table, and its triggers. */
 static void
 finish_insert(RowWriter *writer, TupleTableSlot *slot)
@@ -213,8 +225,7 @@ finish_insert(RowWriter *writer, TupleTableSlot *slot)
 		ExecARInsertTriggers(writer->estate, writer->target, slot, recheck,
 							 writer->capture);
 	list_free(recheck);
-	if (writer->inserted != NULL)
-		writer->inserted(writer->inserted_arg, writer->tag, &slot->tts_tid);
+	tell_place(writer, writer->tag, slot);
 }
 
 /* A row trigger returned null: nothing is lost silently. */
@@ -349,8 +360,9 @@ lock_old(RowWriter *writer, TupleTableSlot *old, LockWaitPolicy policy)
 /* Update under row triggers: the tuple is locked first, as they expect. */
 static RowUpdate
 update_with_triggers(RowWriter *writer, TupleTableSlot *old,
-					 TupleTableSlot *slot, LockWaitPolicy policy)
+					 TupleTableSlot *slot, LockWaitPolicy policy, void *tag)
 {
+	ItemPointerData place = old->tts_tid;
 	TM_Result	result = lock_old(writer, old, policy);
 
 	if (result != TM_Ok)
@@ -360,6 +372,10 @@ update_with_triggers(RowWriter *writer, TupleTableSlot *old,
 							 &writer->epqstate, old, slot);
 	if (!ItemPointerIsValid(&slot->tts_tid))
 		refuse_suppressed(writer, "UPDATE");
+	/* where the server has put it is not said; off its page it is no HOT update */
+	if (ItemPointerGetBlockNumber(&slot->tts_tid) !=
+		ItemPointerGetBlockNumber(&place))
+		tell_place(writer, tag, slot);
 	ResetPerTupleExprContext(writer->estate);
 	return ROW_UPDATED;
 }
@@ -397,7 +413,7 @@ update_row(RowWriter *writer, TupleTableSlot *old, TupleTableSlot *slot,
 		writer->updates = true;
 	}
 	if (writer->locks_first)
-		return update_with_triggers(writer, old, slot, policy);
+		return update_with_triggers(writer, old, slot, policy, tag);
 
 	check_row(writer, slot, CMD_UPDATE);
 	if (policy != LockWaitBlock && may_be_locked(old))
@@ -411,9 +427,13 @@ update_row(RowWriter *writer, TupleTableSlot *old, TupleTableSlot *slot,
 		return what_became(writer, result);
 	if (writer->target->ri_NumIndices > 0 &&
 		compat_wants_index_update(update_indexes))
+	{
 		list_free(compat_ExecInsertIndexTuples(writer->target, slot,
 											   writer->estate, true,
 											   compat_only_summarizing(update_indexes)));
+		if (!compat_only_summarizing(update_indexes))
+			tell_place(writer, tag, slot);
+	}
 	ResetPerTupleExprContext(writer->estate);
 	return ROW_UPDATED;
 }

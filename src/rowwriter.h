@@ -22,12 +22,12 @@ typedef enum RowUpdate
 	ROW_LOCKED					/* somebody else has locked it */
 } RowUpdate;
 
-/* Told of each row that was inserted: its tag, and where it is. */
-typedef void (*RowInserted) (void *arg, void *tag, ItemPointer place);
+/* Told where a row has been put: its tag, and its place. */
+typedef void (*RowPlaced) (void *arg, void *tag, ItemPointer place);
 
 extern RowWriter *RowWriterBegin(Relation relation, const bool *owned,
 								 Snapshot snapshot);
-extern void RowWriterOnInsert(RowWriter *writer, RowInserted inserted,
+extern void RowWriterOnPlace(RowWriter *writer, RowPlaced placed,
 							  void *arg);
 extern TupleTableSlot *RowWriterSlot(RowWriter *writer, void *tag,
 									 bool for_insert);

@@ -39,7 +39,7 @@ struct Apply
 	char	   *key_constraint; /* the name of the key's index */
 };
 
-/* RowInserted: remember where the row went. */
+/* RowPlaced: remember where the row went. */
 static void
 remember_row(void *arg, void *tag, ItemPointer place)
 {
@@ -65,7 +65,7 @@ ApplyBegin(const RowHandler *handler, Relation read_model, Snapshot snapshot,
 		owned[apply->model->columns[i] - 1] = true;
 	apply->key_constraint = pstrdup(RelationGetRelationName(apply->model->index));
 	apply->writer = RowWriterBegin(read_model, owned, snapshot);
-	RowWriterOnInsert(apply->writer, remember_row, apply->model);
+	RowWriterOnPlace(apply->writer, remember_row, apply->model);
 	apply->row_context = AllocSetContextCreate(CurrentMemoryContext,
 											   "wallet_projection row",
 											   ALLOCSET_SMALL_SIZES);
