@@ -24,6 +24,7 @@ OBJS = \
 	src/stream/append.o \
 	src/stream/catalog.o \
 	src/stream/find.o \
+	src/stream/history.o \
 	src/stream/new_event.o \
 	src/stream/numbers.o \
 	src/stream/read.o \

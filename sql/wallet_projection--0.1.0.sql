@@ -166,6 +166,17 @@ COMMENT ON FUNCTION stream_create(text) IS
     'creates an event stream: a table of that name in the extension''s schema';
 
 /*
+ * The trigger function of a stream's table, AFTER UPDATE, FOR EACH ROW: refuses
+ * (428C9) a change of no, aggregate_type or aggregate_id.  stream_create makes
+ * the trigger; a child of the table needs one of its own.
+ */
+CREATE FUNCTION wallet_projection.keep_history() RETURNS trigger
+    LANGUAGE C
+    AS 'MODULE_PATHNAME', 'keep_history';
+COMMENT ON FUNCTION wallet_projection.keep_history() IS
+    'trigger: an event keeps its number and its aggregate';
+
+/*
  * stream_append(stream, aggregate_type, aggregate_id, events,
  * expected_version): appends events, a JSON array of
  *     {"event_name": text, "payload": object, "metadata": object, "event_id": uuid}

@@ -292,6 +292,8 @@ create_stream(const char *name)
 		(void) StreamExamine(relation, ERRCODE_DUPLICATE_TABLE);
 		relation_close(relation, NoLock);
 	}
+	StreamKeepHistory(quote_qualified_identifier(get_namespace_name(schema),
+												 name));
 	register_relation(name, relid);
 }
 

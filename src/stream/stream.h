@@ -78,4 +78,7 @@ extern Stream *StreamFind(const char *name, LOCKMODE mode);
 extern Stream *StreamEnsure(const char *name, LOCKMODE mode);
 extern void StreamCheckRights(Stream *stream, Oid role, uint32 rights);
 
+/* history.c */
+extern void StreamKeepHistory(const char *table);
+
 #endif							/* WALLET_PROJECTION_STREAM_H */
