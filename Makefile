@@ -24,6 +24,7 @@ OBJS = \
 	src/stream/append.o \
 	src/stream/catalog.o \
 	src/stream/find.o \
+	src/stream/event_id.o \
 	src/stream/history.o \
 	src/stream/new_event.o \
 	src/stream/numbers.o \
@@ -31,6 +32,7 @@ OBJS = \
 	src/stream/reader.o \
 	src/stream/settle.o \
 	src/stream/shape.o \
+	src/stream/tables.o \
 	src/wallet/wallet.o \
 	src/handler/apply.o \
 	src/handler/fold.o \

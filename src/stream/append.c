@@ -40,6 +40,7 @@
 #include "notice.h"
 #include "rowwriter.h"
 #include "stream/append.h"
+#include "stream/event_id.h"
 
 SQL_FUNCTION(stream_append);
 
@@ -178,33 +179,21 @@ static int64
 find_event(const Stream *stream, const AggregateKey *key,
 		   const NewEvent *event, Snapshot snapshot)
 {
-	Relation	index = index_open(stream->parts.event_index, AccessShareLock);
-	TupleTableSlot *slot = table_slot_create(stream->relation, NULL);
-	IndexScanDesc scan = compat_index_beginscan(stream->relation, index,
-												snapshot, 1);
-	ScanKeyData scankey;
-	int64		version = 0;
+	TupleTableSlot *slot = EventById(stream, &event->event_id, snapshot);
+	const Datum *values;
+	int64		version;
 
-	ScanKeyInit(&scankey, 1, BTEqualStrategyNumber, F_UUID_EQ,
-				UUIDPGetDatum(&event->event_id));
-	index_rescan(scan, &scankey, 1, NULL, 0);
-	if (index_getnext_slot(scan, ForwardScanDirection, slot))
-	{
-		Datum	   *values = slot->tts_values;
-
-		slot_getallattrs(slot);
-		if (!DatumGetBool(DirectFunctionCall2Coll(texteq, C_COLLATION_OID, values[STREAM_AGGREGATE_TYPE - 1], key->type)) ||
-			!DatumGetBool(DirectFunctionCall2Coll(texteq, C_COLLATION_OID, values[STREAM_AGGREGATE_ID - 1], key->id)))
-			refuse_known_id(event, "It belongs to an event of another aggregate.");
-		if (strcmp(TextDatumGetCString(values[STREAM_EVENT_NAME - 1]), event->name) != 0 ||
-			!DatumGetBool(DirectFunctionCall2(jsonb_eq, values[STREAM_PAYLOAD - 1],
-											  JsonbPGetDatum(event->payload))))
-			refuse_known_id(event, "It belongs to an event with another name or payload.");
-		version = DatumGetInt64(values[STREAM_AGGREGATE_VERSION - 1]);
-	}
-	index_endscan(scan);
+	if (slot == NULL)
+		return 0;
+	values = slot->tts_values;
+	if (!AggregateKeyIsOf(key, values))
+		refuse_known_id(event, "It belongs to an event of another aggregate.");
+	if (strcmp(TextDatumGetCString(values[STREAM_EVENT_NAME - 1]), event->name) != 0 ||
+		!DatumGetBool(DirectFunctionCall2(jsonb_eq, values[STREAM_PAYLOAD - 1],
+										  JsonbPGetDatum(event->payload))))
+		refuse_known_id(event, "It belongs to an event with another name or payload.");
+	version = DatumGetInt64(values[STREAM_AGGREGATE_VERSION - 1]);
 	ExecDropSingleTupleTableSlot(slot);
-	index_close(index, AccessShareLock);
 	return version;
 }
 

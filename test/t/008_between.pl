@@ -158,7 +158,7 @@ my @scenarios = (
 		'a child of the table is made, and written to',
 		sub { $one->query_safe('COMMIT') },
 		sub {
-			$two->query_safe('CREATE TABLE child () INHERITS (wallet_stream)');
+			$two->query_safe('CREATE TABLE child (UNIQUE (aggregate_type, aggregate_id, aggregate_version)) INHERITS (wallet_stream)');
 			$one->query_safe(<<'SQL');
 BEGIN;
 INSERT INTO child (no, event_id, event_name, aggregate_type, aggregate_id, aggregate_version, payload)
