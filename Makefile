@@ -33,6 +33,7 @@ OBJS = \
 	src/stream/settle.o \
 	src/stream/shape.o \
 	src/stream/tables.o \
+	src/wallet/event.o \
 	src/wallet/wallet.o \
 	src/handler/apply.o \
 	src/handler/fold.o \

@@ -180,7 +180,8 @@ COMMENT ON FUNCTION wallet_projection.keep_history() IS
  * stream_append(stream, aggregate_type, aggregate_id, events,
  * expected_version): appends events, a JSON array of
  *     {"event_name": text, "payload": object, "metadata": object, "event_id": uuid}
- * (metadata and event_id may be left out), all or nothing, as the next
+ * (metadata and event_id may be left out; the key "_balance" of metadata is
+ * reserved), all or nothing, as the next
  * versions of the aggregate, and returns its new version.  A call whose event
  * ids have all been appended before changes nothing and returns the version
  * of its last event.  Appends to one aggregate wait for each other.

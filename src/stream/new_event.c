@@ -69,6 +69,25 @@ object_value(JsonbValue *value, const char *key, int number)
 	return JsonbValueToJsonb(value);
 }
 
+/* An event's metadata: what only this extension may write is not in it. */
+static Jsonb *
+metadata_value(JsonbValue *value, int number)
+{
+	Jsonb	   *metadata = object_value(value, "metadata", number);
+	JsonbValue	found;
+
+	if (getKeyJsonValueFromContainer(&metadata->root, RESERVED_METADATA_KEY,
+									 strlen(RESERVED_METADATA_KEY),
+									 &found) != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("event %d of argument \"events\" is not valid", number),
+				 errdetail("The key \"%s\" of \"metadata\" is reserved.",
+						   RESERVED_METADATA_KEY),
+				 errhint("Leave it out: a wallet's commands write it by themselves.")));
+	return metadata;
+}
+
 /* A JSON string as a zero-terminated one. */
 static char *
 string_value(JsonbValue *value, const char *key, int number)
@@ -123,7 +142,7 @@ parse_event(JsonbContainer *object, int number, NewEvent *event)
 		else if (strcmp(name, "payload") == 0)
 			event->payload = object_value(&value, name, number);
 		else if (strcmp(name, "metadata") == 0)
-			event->metadata = object_value(&value, name, number);
+			event->metadata = metadata_value(&value, number);
 		else if (strcmp(name, "event_id") == 0)
 		{
 			event_id_value(&value, number, &event->event_id);

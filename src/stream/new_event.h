@@ -8,6 +8,9 @@
 #include "utils/jsonb.h"
 #include "utils/uuid.h"
 
+/* of an event's metadata, for this extension alone: a wallet's snapshot */
+#define RESERVED_METADATA_KEY "_balance"
+
 typedef struct NewEvent
 {
 	pg_uuid_t	event_id;

@@ -1,14 +1,14 @@
 /*
  * wallet.c
- *		The aggregate Wallet: its rules, its commands, its snapshots.
+ *		The aggregate Wallet: its rules, its commands.
  *
  * A command locks the wallet, loads it, checks the rules and appends one
  * event.  It knows streams and nothing of projections.
  *
  * Snapshots: each event that a command appends carries the balance after it
- * in its metadata, as "_balance".  Loading goes back from the newest event to
- * the first one that carries a snapshot or creates the wallet: one event,
- * however long the history, unless others have appended to it.
+ * in its metadata (event.c).  Loading goes back from the newest event to the
+ * first one that carries a snapshot or creates the wallet: one event, however
+ * long the history, unless others have appended to it.
  */
 #include "postgres.h"
 
@@ -25,10 +25,10 @@
 #include "argument.h"
 #include "errors.h"
 #include "stream/append.h"
+#include "wallet/event.h"
 
 #define WALLET_STREAM "wallet_stream"
 #define WALLET_TYPE "Wallet"
-#define SNAPSHOT_KEY "_balance"
 
 #define UUID_TEXT_LENGTH 36
 
@@ -88,8 +88,10 @@ load_event(Wallet *wallet, TupleTableSlot *slot)
 	slot_getsomeattrs(slot, STREAM_METADATA);
 	if (wallet->version == 0)
 		wallet->version = DatumGetInt64(values[STREAM_AGGREGATE_VERSION - 1]);
-	if (AmountFromObject(values[STREAM_METADATA - 1], SNAPSHOT_KEY,
-						 strlen(SNAPSHOT_KEY), &amount) == AMOUNT_OK)
+	if (WalletSnapshotBalance(values[STREAM_METADATA - 1],
+							  values[STREAM_AGGREGATE_ID - 1],
+							  DatumGetInt64(values[STREAM_AGGREGATE_VERSION - 1]),
+							  &amount))
 	{
 		wallet->balance += amount;
 		wallet->created = true;
@@ -175,38 +177,6 @@ begin_command(Command *command, const char *wallet_id, Stream *stream)
 	}
 }
 
-static void
-push_string(JsonbParseState **state, JsonbIteratorToken token,
-			const char *string)
-{
-	JsonbValue	value;
-
-	value.type = jbvString;
-	value.val.string.val = unconstify(char *, string);
-	value.val.string.len = strlen(string);
-	(void) pushJsonbValue(state, token, &value);
-}
-
-/* An object of an amount, and the wallet's id if there is one. */
-static Jsonb *
-make_object(const char *amount_key, Numeric amount, const char *wallet_id)
-{
-	JsonbParseState *state = NULL;
-	JsonbValue	value;
-
-	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	if (wallet_id != NULL)
-	{
-		push_string(&state, WJB_KEY, "walletId");
-		push_string(&state, WJB_VALUE, wallet_id);
-	}
-	push_string(&state, WJB_KEY, amount_key);
-	value.type = jbvNumeric;
-	value.val.numeric = amount;
-	(void) pushJsonbValue(&state, WJB_VALUE, &value);
-	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
-}
-
 /* Append the command's event, with the balance after it; the new version. */
 static int64
 end_command(Command *command, const char *event_name, const char *amount_key,
@@ -217,9 +187,9 @@ end_command(Command *command, const char *event_name, const char *amount_key,
 
 	NewEventId(&event.event_id);
 	event.name = event_name;
-	event.payload = make_object(amount_key, amount, command->wallet_id);
-	event.metadata = make_object(SNAPSHOT_KEY, AmountToNumeric(balance),
-								 NULL);
+	event.payload = WalletPayload(command->wallet_id, amount_key, amount);
+	event.metadata = WalletSnapshot(command->wallet_id,
+									command->wallet.version + 1, balance);
 	version = AppendEvents(command->stream, &command->key,
 						   command->wallet.version, &event, 1);
 	AppendUnlock(command->stream, &command->key);

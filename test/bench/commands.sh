@@ -22,7 +22,7 @@ insert="$(wallet_of 1)
 INSERT INTO wallet_stream (event_id, event_name, aggregate_type, aggregate_id,
                            aggregate_version, payload, metadata)
 VALUES (gen_random_uuid(), 'WalletWasDebited', 'Wallet', :id || '-0000-4000-8000-000000000000', :version,
-        '{\"amount\": 1, \"walletId\": \"12345678-0000-4000-8000-000000000000\"}', '{\"_balance\": 999999.9900}');"
+        '{\"amount\": 1, \"walletId\": \"12345678-0000-4000-8000-000000000000\"}', '{\"_balance\": {\"walletId\": \"12345678-0000-4000-8000-000000000000\", \"version\": 1, \"balance\": 999999.9900}}');"
 debit="$(wallet_of 2)
 SELECT wallet_debit(:id || '-0000-4000-8000-000000000000', 1);"
 plpgsql="$(wallet_of 3)

@@ -10,13 +10,17 @@
 CREATE FUNCTION bench_id(i bigint) RETURNS text LANGUAGE sql IMMUTABLE
 RETURN (10000000 + i * 48271 % 89999999)::text || '-0000-4000-8000-000000000000';
 
+/* The metadata of a wallet's event: the balance after it. */
+CREATE FUNCTION bench_snapshot(id text, version bigint, balance numeric) RETURNS jsonb LANGUAGE sql IMMUTABLE
+RETURN jsonb_build_object('_balance', jsonb_build_object('walletId', id, 'version', version, 'balance', balance));
+
 /* The creations of wallets first to last. */
 CREATE PROCEDURE bench_create(first bigint, last bigint) LANGUAGE sql AS $$
 INSERT INTO wallet_stream (event_id, event_name, aggregate_type, aggregate_id,
                            aggregate_version, payload, metadata)
 SELECT gen_random_uuid(), 'WalletWasCreated', 'Wallet', bench_id(i), 1,
        jsonb_build_object('walletId', bench_id(i), 'initialBalance', 1000000),
-       jsonb_build_object('_balance', 1000000)
+       bench_snapshot(bench_id(i), 1, 1000000)
   FROM generate_series(first, last) i
 $$;
 
@@ -31,7 +35,7 @@ SELECT gen_random_uuid(),
        CASE WHEN amount < 0 THEN 'WalletWasDebited' ELSE 'WalletWasCredited' END,
        'Wallet', id, 1 + row_number() OVER earlier,
        jsonb_build_object('walletId', id, 'amount', abs(amount)),
-       jsonb_build_object('_balance', 1000000 + sum(amount) OVER earlier)
+       bench_snapshot(id, 1 + row_number() OVER earlier, 1000000 + sum(amount) OVER earlier)
   FROM (SELECT n,
                bench_id(first + floor(random() * (last - first + 1))::bigint) AS id,
                ((CASE WHEN random() < 0.5 THEN -1 ELSE 1 END
@@ -98,7 +102,7 @@ BEGIN
         RAISE EXCEPTION 'Debit amount must be positive';
     END IF;
     PERFORM pg_advisory_xact_lock(hashtextextended(wallet_id, 0));
-    SELECT s.aggregate_version, (s.metadata->'_balance')::numeric INTO version, balance
+    SELECT s.aggregate_version, (s.metadata->'_balance'->'balance')::numeric INTO version, balance
       FROM wallet_stream s
      WHERE s.aggregate_type = 'Wallet' AND s.aggregate_id = wallet_id
      ORDER BY s.aggregate_version DESC LIMIT 1;
@@ -112,7 +116,8 @@ BEGIN
                                aggregate_version, payload, metadata)
     VALUES (gen_random_uuid(), 'WalletWasDebited', 'Wallet', wallet_id, version + 1,
             jsonb_build_object('walletId', wallet_id, 'amount', amount),
-            jsonb_build_object('_balance', balance - amount));
+            jsonb_build_object('_balance', jsonb_build_object('walletId', wallet_id, 'version', version + 1,
+                                                              'balance', balance - amount)));
     RETURN version + 1;
 END
 $$;
@@ -143,7 +148,7 @@ BEGIN
     SELECT count(*) INTO wrong
       FROM generate_series(first, last, step) i
       LEFT JOIN wallet_balances b ON b.wallet_id = bench_id(i)
-      LEFT JOIN LATERAL (SELECT aggregate_version, (metadata->'_balance')::numeric AS balance
+      LEFT JOIN LATERAL (SELECT aggregate_version, (metadata->'_balance'->'balance')::numeric AS balance
                            FROM wallet_stream
                           WHERE aggregate_type = 'Wallet' AND aggregate_id = bench_id(i)
                           ORDER BY aggregate_version DESC LIMIT 1) s ON true

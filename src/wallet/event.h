@@ -1,0 +1,17 @@
+/*
+ * event.h
+ *		What a wallet's events look like.
+ */
+#ifndef WALLET_PROJECTION_WALLET_EVENT_H
+#define WALLET_PROJECTION_WALLET_EVENT_H
+
+#include "amount.h"
+
+extern Jsonb *WalletPayload(const char *wallet_id, const char *amount_key,
+							Numeric amount);
+extern Jsonb *WalletSnapshot(const char *wallet_id, int64 version,
+							 Amount balance);
+extern bool WalletSnapshotBalance(Datum metadata, Datum wallet_id,
+								  int64 version, Amount *balance);
+
+#endif							/* WALLET_PROJECTION_WALLET_EVENT_H */

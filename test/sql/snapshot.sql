@@ -1,0 +1,72 @@
+--
+-- Is a snapshot believed only in the event that it belongs to?
+--
+\getenv srcdir PG_ABS_SRCDIR
+\set helpers :srcdir '/sql/helpers.psql'
+\set ECHO none
+\i :helpers
+
+SELECT wallet_create('alice', 1000), wallet_create('carl', 10), wallet_create('bob', 500), wallet_debit('alice', 100), wallet_create('zero', 0);
+SELECT metadata FROM stream_read('wallet_stream', 'Wallet', 'alice');
+
+-- stream_append takes no metadata of this kind, whatever it holds
+SELECT error_of($$ SELECT stream_append('wallet_stream', 'Wallet', 'carl', jsonb_build_array(jsonb_build_object('event_name', 'WalletWasRenamed', 'payload', '{}'::jsonb, 'metadata', metadata)))
+                     FROM stream_read('wallet_stream', 'Wallet', 'alice', 2) $$);
+SELECT error_of(format($$ SELECT stream_append('wallet_stream', 'Order', 'o', '[{"event_name": "e", "payload": {}}, {"event_name": "e", "payload": {}, "metadata": %s}]') $$, metadata))
+  FROM (VALUES ('{"_balance": null}'), ('{"a": 1, "_balance": 900}'), ('{"_balance": {}, "_balanc": 1}'), ('{"_balances": 1, "Balance": {"_balance": 1}}'), ('{}'), ('null')) v (metadata);
+
+-- a copy of an event, by plain SQL, brings no balance along
+CREATE FUNCTION copy_of(from_id text, from_version bigint, to_id text, to_version bigint, name text DEFAULT NULL) RETURNS void LANGUAGE sql AS $$
+    INSERT INTO wallet_stream (event_id, event_name, aggregate_type, aggregate_id, aggregate_version, payload, metadata)
+    SELECT gen_random_uuid(), coalesce(name, event_name), 'Wallet', to_id, to_version, payload, metadata
+      FROM stream_read('wallet_stream', 'Wallet', from_id, from_version, 1)
+$$;
+-- to another wallet
+SELECT copy_of('alice', 2, 'carl', 2, 'WalletWasRenamed');
+SELECT error_of($$ SELECT wallet_debit('carl', 900) $$);
+SELECT error_of($$ SELECT wallet_debit('carl', 10.0001) $$);
+SELECT wallet_debit('carl', 10);
+-- to another version of the same wallet: a credit of 900 was never there
+SELECT wallet_debit('alice', 900);
+SELECT copy_of('alice', 2, 'alice', 4, 'WalletWasRenamed');
+SELECT error_of($$ SELECT wallet_debit('alice', 0.0001) $$);
+SELECT copy_of('alice', 1, 'alice', 5, 'WalletWasRenamed');
+SELECT error_of($$ SELECT wallet_debit('alice', 0.0001) $$);
+SELECT wallet_credit('alice', 1), wallet_debit('alice', 1);
+-- to a wallet that is none yet
+SELECT copy_of('bob', 1, 'dora', 1, 'WalletWasRenamed');
+SELECT error_of($$ SELECT wallet_debit('dora', 1) $$);
+SELECT wallet_create('dora', 2);
+SELECT error_of($$ SELECT wallet_debit('dora', 2.0001) $$);
+-- from an aggregate of another type that has the same id and version
+INSERT INTO wallet_stream (event_id, event_name, aggregate_type, aggregate_id, aggregate_version, payload, metadata)
+SELECT gen_random_uuid(), 'e', 'Order', 'bob', 1, '{}', metadata FROM stream_read('wallet_stream', 'Wallet', 'alice', 1, 1);
+SELECT error_of($$ SELECT wallet_debit('bob', 500.0001) $$);
+-- a version that is corrected takes its snapshot's word away, not the balance
+SELECT wallet_debit('bob', 100);
+UPDATE wallet_stream SET aggregate_version = 7 WHERE aggregate_id = 'bob' AND aggregate_version = 2;
+SELECT error_of($$ SELECT wallet_debit('bob', 400.0001) $$);
+SELECT wallet_debit('bob', 400);
+
+-- what looks like a snapshot and is none
+CREATE FUNCTION debit_after(snapshot text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    result text;
+BEGIN
+    INSERT INTO wallet_stream (event_id, event_name, aggregate_type, aggregate_id, aggregate_version, payload, metadata)
+    VALUES (gen_random_uuid(), 'WalletWasRenamed', 'Wallet', 'zero', 2, '{}', snapshot::jsonb);
+    result := split_part(error_of('SELECT wallet_debit(''zero'', 5)'), E'\n', 1);
+    RAISE SQLSTATE 'ZZZZZ';
+EXCEPTION WHEN SQLSTATE 'ZZZZZ' THEN
+    RETURN result;
+END $$;
+SELECT snapshot, debit_after(snapshot) FROM (VALUES
+    ('{"_balance": {"walletId": "zero", "version": 2, "balance": 5}}'), ('{"_balance": {"walletId": "zero", "version": 2.0, "balance": 5.00, "a": 1}}'),
+    ('{"_balance": 5}'), ('{"_balance": [5]}'), ('{"_balance": {}}'), ('{"_balance": null}'), ('[{"_balance": {"walletId": "zero", "version": 2, "balance": 5}}]'), ('5'),
+    ('{"_balance": {"walletId": "zero", "version": 2}}'), ('{"_balance": {"walletId": "zero", "balance": 5}}'), ('{"_balance": {"version": 2, "balance": 5}}'),
+    ('{"_balance": {"walletId": "Zero", "version": 2, "balance": 5}}'), ('{"_balance": {"walletId": "zero ", "version": 2, "balance": 5}}'), ('{"_balance": {"walletId": 0, "version": 2, "balance": 5}}'),
+    ('{"_balance": {"walletId": "zero", "version": 2.4, "balance": 5}}'), ('{"_balance": {"walletId": "zero", "version": "2", "balance": 5}}'),
+    ('{"_balance": {"walletId": "zero", "version": 1, "balance": 5}}'), ('{"_balance": {"walletId": "zero", "version": 1e30, "balance": 5}}'),
+    ('{"_balance": {"walletId": "zero", "version": 2, "balance": "5"}}'), ('{"_balance": {"walletId": "zero", "version": 2, "balance": 5.00001}}'), ('{"_balance": {"walletId": "zero", "version": 2, "balance": 1e15}}')) v (snapshot);
+
+DROP SCHEMA regress_wp CASCADE;
