@@ -261,32 +261,52 @@ COMMENT ON FUNCTION stream_read(text, text, text, bigint, bigint) IS
  * 42501 no right to insert into the stream.
  */
 
-/* wallet_create(wallet_id, initial_balance): returns the id. */
-CREATE FUNCTION wallet_create(wallet_id text, initial_balance numeric) RETURNS text
+/*
+ * Each command takes an id of the caller's choice, command_id (null: none).
+ * It becomes the id of the command's event.  The same command with the same
+ * id again changes nothing, and returns what the first call returned, whatever
+ * the balance or the version is by then.  23505: another command has this id.
+ */
+
+/* wallet_create(wallet_id, initial_balance, command_id): returns the id. */
+CREATE FUNCTION wallet_create(wallet_id text, initial_balance numeric, command_id uuid DEFAULT NULL) RETURNS text
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'wallet_create';
-COMMENT ON FUNCTION wallet_create(text, numeric) IS
+COMMENT ON FUNCTION wallet_create(text, numeric, uuid) IS
     'creates a wallet; returns its id';
 
-/* wallet_create(initial_balance): the id is a new UUID. */
-CREATE FUNCTION wallet_create(initial_balance numeric) RETURNS text
+/* wallet_create(initial_balance, command_id): the id is a new UUID. */
+CREATE FUNCTION wallet_create(initial_balance numeric, command_id uuid DEFAULT NULL) RETURNS text
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'wallet_create_with_new_id';
-COMMENT ON FUNCTION wallet_create(numeric) IS
+COMMENT ON FUNCTION wallet_create(numeric, uuid) IS
     'creates a wallet with a new UUID for an id; returns the id';
 
-/* wallet_debit(wallet_id, amount, expected_version): returns the new version. */
-CREATE FUNCTION wallet_debit(wallet_id text, amount numeric, expected_version bigint DEFAULT NULL) RETURNS bigint
+/*
+ * wallet_create('id', '100'), with two literals of no type: PostgreSQL could
+ * not choose between the two above, and prefers this one.  Its second argument
+ * has a name of its own, so that calls by name never mean it.
+ */
+CREATE FUNCTION wallet_create(wallet_id text, initial_balance_text text, command_id uuid DEFAULT NULL) RETURNS text
+    LANGUAGE sql VOLATILE PARALLEL UNSAFE
+    RETURN wallet_create(wallet_id, initial_balance_text::numeric, command_id);
+COMMENT ON FUNCTION wallet_create(text, text, uuid) IS
+    'creates a wallet; returns its id (for a balance that is a literal or parameter of no type)';
+
+/* wallet_debit(wallet_id, amount, expected_version, command_id): returns the new version. */
+CREATE FUNCTION wallet_debit(wallet_id text, amount numeric, expected_version bigint DEFAULT NULL,
+                             command_id uuid DEFAULT NULL) RETURNS bigint
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'wallet_debit';
-COMMENT ON FUNCTION wallet_debit(text, numeric, bigint) IS
+COMMENT ON FUNCTION wallet_debit(text, numeric, bigint, uuid) IS
     'takes an amount from a wallet that holds at least as much; returns the wallet''s new version';
 
-/* wallet_credit(wallet_id, amount, expected_version): returns the new version. */
-CREATE FUNCTION wallet_credit(wallet_id text, amount numeric, expected_version bigint DEFAULT NULL) RETURNS bigint
+/* wallet_credit(wallet_id, amount, expected_version, command_id): returns the new version. */
+CREATE FUNCTION wallet_credit(wallet_id text, amount numeric, expected_version bigint DEFAULT NULL,
+                              command_id uuid DEFAULT NULL) RETURNS bigint
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'wallet_credit';
-COMMENT ON FUNCTION wallet_credit(text, numeric, bigint) IS
+COMMENT ON FUNCTION wallet_credit(text, numeric, bigint, uuid) IS
     'adds an amount to a wallet; returns the wallet''s new version';
 
 /*

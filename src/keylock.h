@@ -9,7 +9,7 @@
  * Lock order: the extension (a worker's batch), KEYLOCK_PROJECTION (which a
  * worker's batch does not wait for), KEYLOCK_WISHES, KEYLOCK_STREAM, relations, KEYLOCK_PRESENCE, rows of
  * wallet_projection.partition, KEYLOCK_FAILURE, KEYLOCK_ERROR; for appends: the stream's
- * relation, KEYLOCK_AGGREGATE.
+ * relation, KEYLOCK_EVENT_ID, KEYLOCK_AGGREGATE.
  */
 #ifndef WALLET_PROJECTION_KEYLOCK_H
 #define WALLET_PROJECTION_KEYLOCK_H
@@ -28,9 +28,11 @@ typedef enum KeyLockClass
 								 * its events are in the table */
 	KEYLOCK_WISHES,				/* exclusive: changing what is started, and
 								 * how many workers channels have */
-	KEYLOCK_FAILURE				/* shared, for the session: its last batch has
+	KEYLOCK_FAILURE,			/* shared, for the session: its last batch has
 								 * failed, and it is going to try again; never
 								 * waited for */
+	KEYLOCK_EVENT_ID			/* exclusive: appending an event of this id,
+								 * until it is in the table */
 } KeyLockClass;
 
 extern void KeyLock(KeyLockClass class, const char *name, LOCKMODE mode);

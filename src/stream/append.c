@@ -73,14 +73,12 @@ AppendUnlock(const Stream *stream, const AggregateKey *key)
 }
 
 /*
- * The newest event of the locked aggregate is a running transaction's: give
- * the lock back, and wait until that has ended.
+ * An event that others build on is a running transaction's: wait until that
+ * has ended.  The caller has given back the locks of the append.
  */
 void
-AppendWait(const Stream *stream, const AggregateKey *key,
-		   TransactionId writer)
+AppendWait(TransactionId writer)
 {
-	AppendUnlock(stream, key);
 	CHECK_FOR_INTERRUPTS();
 	XactLockTableWait(writer, NULL, NULL, XLTW_None);
 }
@@ -239,7 +237,8 @@ lock_version(const Stream *stream, const AggregateKey *key)
 		version = AggregateVersion(stream, key, &writer);
 		if (!TransactionIdIsValid(writer))
 			return version;
-		AppendWait(stream, key, writer);
+		AppendUnlock(stream, key);
+		AppendWait(writer);
 	}
 }
 

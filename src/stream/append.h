@@ -10,8 +10,7 @@
 
 extern void AppendLock(const Stream *stream, const AggregateKey *key);
 extern void AppendUnlock(const Stream *stream, const AggregateKey *key);
-extern void AppendWait(const Stream *stream, const AggregateKey *key,
-					   TransactionId writer);
+extern void AppendWait(TransactionId writer);
 extern void AppendCheckVersion(const char *type, const char *id,
 							   int64 current, int64 expected);
 extern int64 AppendEvents(Stream *stream, const AggregateKey *key,

@@ -8,13 +8,35 @@
 #include "access/stratnum.h"
 #include "access/tableam.h"
 #include "access/transam.h"
+#include "common/hashfn.h"
 #include "compat.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "keylock.h"
 #include "stream/event_id.h"
 #include "stream/tables.h"
+
+static uint64
+id_hash(const Stream *stream, const pg_uuid_t *id)
+{
+	return hash_bytes_extended(id->data, UUID_LEN,
+							   RelationGetRelid(stream->relation));
+}
+
+/* Make those who append an event of this id wait, until EventIdUnlock(). */
+void
+EventIdLock(const Stream *stream, const pg_uuid_t *id)
+{
+	KeyLockHash(KEYLOCK_EVENT_ID, id_hash(stream, id), ExclusiveLock);
+}
+
+void
+EventIdUnlock(const Stream *stream, const pg_uuid_t *id)
+{
+	KeyUnlockHash(KEYLOCK_EVENT_ID, id_hash(stream, id), ExclusiveLock);
+}
 
 /* The event in one of the stream's tables, in a slot of its own, or NULL. */
 static TupleTableSlot *
@@ -65,31 +87,33 @@ EventById(const Stream *stream, const pg_uuid_t *id, Snapshot snapshot)
 }
 
 /*
- * The event of this id that is there now, whether its transaction has
- * committed or not.  *writer is set to that transaction where it is still
- * running and not our own: it has to be waited for.
+ * The event of this id that is there now.  Returns NULL where there is none,
+ * or where it is that of a transaction that is still running and not our own,
+ * which is put into *writer then, and has to be waited for.
  */
 TupleTableSlot *
 EventByIdNow(const Stream *stream, const pg_uuid_t *id, TransactionId *writer)
 {
 	SnapshotData dirty;
 	TupleTableSlot *event;
-	Snapshot	committed;
 
 	InitDirtySnapshot(dirty);
-	dirty.xmin = InvalidTransactionId;
 	event = EventById(stream, id, &dirty);
 	*writer = event != NULL ? dirty.xmin : InvalidTransactionId;
-	if (!stream->relation->rd_rel->relhassubclass ||
-		(event != NULL && !TransactionIdIsValid(*writer)))
-		return event;
-	/* it may be on its way from one table to another */
-	committed = RegisterSnapshot(GetLatestSnapshot());
-	if (event != NULL)
+	if (TransactionIdIsValid(*writer))
+	{
 		ExecDropSingleTupleTableSlot(event);
-	event = EventById(stream, id, committed);
-	if (event != NULL)
-		*writer = InvalidTransactionId;
-	UnregisterSnapshot(committed);
+		event = NULL;
+	}
+	if (event == NULL && stream->relation->rd_rel->relhassubclass)
+	{
+		/* it may be on its way from one table to another */
+		Snapshot	committed = RegisterSnapshot(GetLatestSnapshot());
+
+		event = EventById(stream, id, committed);
+		if (event != NULL)
+			*writer = InvalidTransactionId;
+		UnregisterSnapshot(committed);
+	}
 	return event;
 }

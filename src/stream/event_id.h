@@ -9,6 +9,8 @@
 
 #include "stream/stream.h"
 
+extern void EventIdLock(const Stream *stream, const pg_uuid_t *id);
+extern void EventIdUnlock(const Stream *stream, const pg_uuid_t *id);
 extern TupleTableSlot *EventById(const Stream *stream, const pg_uuid_t *id,
 								 Snapshot snapshot);
 extern TupleTableSlot *EventByIdNow(const Stream *stream, const pg_uuid_t *id,

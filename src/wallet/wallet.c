@@ -25,6 +25,7 @@
 #include "argument.h"
 #include "errors.h"
 #include "stream/append.h"
+#include "stream/event_id.h"
 #include "wallet/event.h"
 
 #define WALLET_STREAM "wallet_stream"
@@ -49,6 +50,11 @@ typedef struct Wallet
 typedef struct Command
 {
 	const char *wallet_id;
+	bool		new_id;			/* the wallet's id was made for it */
+	const char *event_name;		/* of the event that it appends */
+	const char *amount_key;
+	Numeric		amount;
+	const pg_uuid_t *id;		/* of the command and its event, or NULL */
 	Stream	   *stream;
 	AggregateKey key;
 	Wallet		wallet;
@@ -157,158 +163,246 @@ load_wallet(Command *command)
 	return writer;
 }
 
-/* Lock and load a wallet; the stream must be open with RowExclusiveLock. */
-static void
-begin_command(Command *command, const char *wallet_id, Stream *stream)
+/* The id of a command, the argument of this number; NULL if it has none. */
+static const pg_uuid_t *
+argument_command_id(FunctionCallInfo fcinfo, int number)
 {
-	TransactionId writer;
+	return PG_ARGISNULL(number) ? NULL : PG_GETARG_UUID_P(number);
+}
 
-	command->wallet_id = wallet_id;
+/*
+ * The event has the command's id: an error unless it is what this command
+ * has appended or would append.
+ */
+static void
+check_repeated(const Command *command, const Datum *values)
+{
+	char	   *wallet_id = TextDatumGetCString(values[STREAM_AGGREGATE_ID - 1]);
+	char	   *type = TextDatumGetCString(values[STREAM_AGGREGATE_TYPE - 1]);
+	char	   *name = TextDatumGetCString(values[STREAM_EVENT_NAME - 1]);
+	Jsonb	   *payload = WalletPayload(wallet_id, command->amount_key,
+										command->amount);
+
+	if (strcmp(type, WALLET_TYPE) != 0 ||
+		strcmp(name, command->event_name) != 0 ||
+		(!command->new_id && strcmp(wallet_id, command->wallet_id) != 0) ||
+		!DatumGetBool(DirectFunctionCall2(jsonb_eq,
+										  values[STREAM_PAYLOAD - 1],
+										  JsonbPGetDatum(payload))))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNIQUE_VIOLATION),
+				 errmsg("command id %s exists already",
+						DatumGetCString(DirectFunctionCall1(uuid_out,
+															UUIDPGetDatum(command->id)))),
+				 errdetail("It belongs to an event of another wallet, command or amount."),
+				 errhint("A command that is repeated must repeat its arguments; a new command needs a new id.")));
+}
+
+/*
+ * Has the command been carried out before?  Then its wallet is the event's,
+ * as of that event.  Returns false where it has not, and its id is locked,
+ * or where *writer has to be waited for.
+ */
+static bool
+find_repeated(Command *command, TransactionId *writer)
+{
+	TupleTableSlot *event;
+
+	EventIdLock(command->stream, command->id);
+	event = EventByIdNow(command->stream, command->id, writer);
+	if (event == NULL && !TransactionIdIsValid(*writer))
+		return false;
+	EventIdUnlock(command->stream, command->id);
+	if (TransactionIdIsValid(*writer))
+		return false;
+	check_repeated(command, event->tts_values);
+	command->wallet_id =
+		TextDatumGetCString(event->tts_values[STREAM_AGGREGATE_ID - 1]);
+	command->wallet.version =
+		DatumGetInt64(event->tts_values[STREAM_AGGREGATE_VERSION - 1]);
+	ExecDropSingleTupleTableSlot(event);
+	StreamRelease(command->stream);
+	return true;
+}
+
+/*
+ * Lock and load a wallet; the stream must be open with RowExclusiveLock.
+ * Returns false where the command was carried out before: all is done then,
+ * and the wallet's version is that of its event.
+ */
+static bool
+begin_command(Command *command, Stream *stream)
+{
 	command->stream = stream;
 	StreamCheckRights(stream, GetUserId(), ACL_INSERT);
-	command->key = AggregateKeyMake(WALLET_TYPE, wallet_id);
+	command->key = AggregateKeyMake(WALLET_TYPE, command->wallet_id);
 	for (;;)
 	{
-		AppendLock(stream, &command->key);
-		writer = load_wallet(command);
+		TransactionId writer = InvalidTransactionId;
+
+		if (command->id != NULL && find_repeated(command, &writer))
+			return false;
 		if (!TransactionIdIsValid(writer))
-			return;
-		AppendWait(stream, &command->key, writer);
+		{
+			AppendLock(stream, &command->key);
+			writer = load_wallet(command);
+			if (!TransactionIdIsValid(writer))
+				return true;
+			AppendUnlock(stream, &command->key);
+			/* whom we wait for may want to use the id, too */
+			if (command->id != NULL)
+				EventIdUnlock(stream, command->id);
+		}
+		AppendWait(writer);
 	}
 }
 
 /* Append the command's event, with the balance after it; the new version. */
 static int64
-end_command(Command *command, const char *event_name, const char *amount_key,
-			Numeric amount, Amount balance)
+end_command(Command *command, Amount balance)
 {
 	NewEvent	event;
 	int64		version;
 
-	NewEventId(&event.event_id);
-	event.name = event_name;
-	event.payload = WalletPayload(command->wallet_id, amount_key, amount);
+	if (command->id != NULL)
+		event.event_id = *command->id;
+	else
+		NewEventId(&event.event_id);
+	event.name = command->event_name;
+	event.payload = WalletPayload(command->wallet_id, command->amount_key,
+								  command->amount);
 	event.metadata = WalletSnapshot(command->wallet_id,
 									command->wallet.version + 1, balance);
 	version = AppendEvents(command->stream, &command->key,
 						   command->wallet.version, &event, 1);
 	AppendUnlock(command->stream, &command->key);
+	if (command->id != NULL)
+		EventIdUnlock(command->stream, command->id);
 	StreamRelease(command->stream);
 	return version;
 }
 
 /* wallet_create, whatever the id comes from */
 static Datum
-create_wallet(FunctionCallInfo fcinfo, const char *wallet_id, int number)
+create_wallet(FunctionCallInfo fcinfo, Command *command, int number)
 {
 	Amount		initial_balance = argument_amount(fcinfo, number,
 												  "initial_balance");
-	Command		command;
 
 	PreventCommandIfReadOnly("wallet_create()");
 	if (initial_balance < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_WALLET_AMOUNT_NOT_POSITIVE),
 				 errmsg("Initial balance must not be negative")));
-	begin_command(&command, wallet_id,
-				  StreamEnsure(WALLET_STREAM, RowExclusiveLock));
-	if (command.wallet.created)
-		ereport(ERROR,
-				(errcode(ERRCODE_WALLET_EXISTS),
-				 errmsg("wallet \"%s\" exists already", wallet_id)));
-	(void) end_command(&command, "WalletWasCreated", "initialBalance",
-					   PG_GETARG_NUMERIC(number), initial_balance);
-	return CStringGetTextDatum(wallet_id);
+	command->event_name = "WalletWasCreated";
+	command->amount_key = "initialBalance";
+	command->amount = PG_GETARG_NUMERIC(number);
+	command->id = argument_command_id(fcinfo, number + 1);
+	if (begin_command(command, StreamEnsure(WALLET_STREAM, RowExclusiveLock)))
+	{
+		if (command->wallet.created)
+			ereport(ERROR,
+					(errcode(ERRCODE_WALLET_EXISTS),
+					 errmsg("wallet \"%s\" exists already",
+							command->wallet_id)));
+		(void) end_command(command, initial_balance);
+	}
+	return CStringGetTextDatum(command->wallet_id);
 }
 
-/* wallet_create(wallet_id, initial_balance) */
+/* wallet_create(wallet_id, initial_balance, command_id) */
 Datum
 wallet_create(PG_FUNCTION_ARGS)
 {
-	char	   *wallet_id = ArgumentText(fcinfo, 0, "wallet_id",
-										 IDENTIFIER_LENGTH);
+	Command		command = {.wallet_id = ArgumentText(fcinfo, 0, "wallet_id",
+	IDENTIFIER_LENGTH)};
 
-	return create_wallet(fcinfo, wallet_id, 1);
+	return create_wallet(fcinfo, &command, 1);
 }
 
-/* wallet_create(initial_balance) */
+/* wallet_create(initial_balance, command_id) */
 Datum
 wallet_create_with_new_id(PG_FUNCTION_ARGS)
 {
 	uuid_t		id;
 	char		wallet_id[UUID_TEXT_LENGTH + 1];
+	Command		command = {.wallet_id = wallet_id,.new_id = true};
 
 	uuid_generate_random(id);
 	uuid_unparse_lower(id, wallet_id);
-	return create_wallet(fcinfo, wallet_id, 0);
+	return create_wallet(fcinfo, &command, 0);
 }
 
-/* Begin a debit or a credit: the wallet must exist, at the version expected. */
-static void
-begin_transaction(Command *command, const char *wallet_id, int64 expected)
+/*
+ * Begin a debit or a credit (wallet_id, amount, expected_version, command_id):
+ * the wallet must exist, at the version expected.  Returns false where the
+ * command was carried out before.
+ */
+static bool
+begin_transaction(FunctionCallInfo fcinfo, Command *command, int64 expected)
 {
 	Stream	   *stream = StreamFind(WALLET_STREAM, RowExclusiveLock);
 
-	if (stream != NULL)
-		begin_command(command, wallet_id, stream);
+	command->amount_key = "amount";
+	command->amount = PG_GETARG_NUMERIC(1);
+	command->id = argument_command_id(fcinfo, 3);
+	if (stream != NULL && !begin_command(command, stream))
+		return false;
 	if (stream == NULL || !command->wallet.created)
 		ereport(ERROR,
 				(errcode(ERRCODE_WALLET_UNKNOWN),
-				 errmsg("wallet \"%s\" does not exist", wallet_id),
+				 errmsg("wallet \"%s\" does not exist", command->wallet_id),
 				 errhint("Create it with wallet_create.")));
-	AppendCheckVersion(WALLET_TYPE, wallet_id, command->wallet.version,
-					   expected);
+	AppendCheckVersion(WALLET_TYPE, command->wallet_id,
+					   command->wallet.version, expected);
+	return true;
 }
 
-/* wallet_debit(wallet_id, amount, expected_version) */
+/* wallet_debit(wallet_id, amount, expected_version, command_id) */
 Datum
 wallet_debit(PG_FUNCTION_ARGS)
 {
-	char	   *wallet_id = ArgumentText(fcinfo, 0, "wallet_id",
-										 IDENTIFIER_LENGTH);
+	Command		command = {.wallet_id = ArgumentText(fcinfo, 0, "wallet_id",
+	IDENTIFIER_LENGTH),.event_name = "WalletWasDebited"};
 	Amount		amount = argument_amount(fcinfo, 1, "amount");
 	int64		expected = ArgumentVersion(fcinfo, 2, "expected_version");
-	Command		command;
 
 	PreventCommandIfReadOnly("wallet_debit()");
 	if (amount <= 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_WALLET_AMOUNT_NOT_POSITIVE),
 				 errmsg("Debit amount must be positive")));
-	begin_transaction(&command, wallet_id, expected);
+	if (!begin_transaction(fcinfo, &command, expected))
+		PG_RETURN_INT64(command.wallet.version);
 	if (command.wallet.balance < amount)
 		ereport(ERROR,
 				(errcode(ERRCODE_WALLET_INSUFFICIENT_FUNDS),
 				 errmsg("Insufficient funds"),
-				 errdetail("Wallet \"%s\" holds %s.", wallet_id,
+				 errdetail("Wallet \"%s\" holds %s.", command.wallet_id,
 						   numeric_normalize(AmountToNumeric(command.wallet.balance)))));
-	PG_RETURN_INT64(end_command(&command, "WalletWasDebited", "amount",
-								PG_GETARG_NUMERIC(1),
-								command.wallet.balance - amount));
+	PG_RETURN_INT64(end_command(&command, command.wallet.balance - amount));
 }
 
-/* wallet_credit(wallet_id, amount, expected_version) */
+/* wallet_credit(wallet_id, amount, expected_version, command_id) */
 Datum
 wallet_credit(PG_FUNCTION_ARGS)
 {
-	char	   *wallet_id = ArgumentText(fcinfo, 0, "wallet_id",
-										 IDENTIFIER_LENGTH);
+	Command		command = {.wallet_id = ArgumentText(fcinfo, 0, "wallet_id",
+	IDENTIFIER_LENGTH),.event_name = "WalletWasCredited"};
 	Amount		amount = argument_amount(fcinfo, 1, "amount");
 	int64		expected = ArgumentVersion(fcinfo, 2, "expected_version");
-	Command		command;
 
 	PreventCommandIfReadOnly("wallet_credit()");
 	if (amount <= 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_WALLET_AMOUNT_NOT_POSITIVE),
 				 errmsg("Credit amount must be positive")));
-	begin_transaction(&command, wallet_id, expected);
+	if (!begin_transaction(fcinfo, &command, expected))
+		PG_RETURN_INT64(command.wallet.version);
 	if (!AmountFits(command.wallet.balance + amount))
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 				 errmsg("the balance of wallet \"%s\" would have more than 15 digits before the decimal point",
-						wallet_id)));
-	PG_RETURN_INT64(end_command(&command, "WalletWasCredited", "amount",
-								PG_GETARG_NUMERIC(1),
-								command.wallet.balance + amount));
+						command.wallet_id)));
+	PG_RETURN_INT64(end_command(&command, command.wallet.balance + amount));
 }
