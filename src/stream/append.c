@@ -99,6 +99,37 @@ AppendCheckVersion(const char *type, const char *id, int64 current,
 				 errhint("Read the aggregate again, decide again, and retry.")));
 }
 
+/* The number of a new event. */
+static int64
+draw_number(const Stream *stream)
+{
+	int64		number = nextval_internal(stream->parts.sequence, false);
+
+	if (unlikely(number < 1 || number > STREAM_NUMBER_MAX))
+		ereport(ERROR,
+				(errcode(ERRCODE_SEQUENCE_GENERATOR_LIMIT_EXCEEDED),
+				 errmsg("an event of stream \"%s\" cannot have the number %lld",
+						stream->name, (long long) number),
+				 errdetail("Its sequence must give numbers from 1 to %lld.",
+						   (long long) STREAM_NUMBER_MAX)));
+	return number;
+}
+
+/* An error if the aggregate has no room for so many more versions. */
+static void
+check_room(const AggregateKey *key, int64 version, int count)
+{
+	if (unlikely(version > PG_INT64_MAX - count))
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("the versions of %s \"%s\" are at their end",
+						TextDatumGetCString(key->type),
+						TextDatumGetCString(key->id)),
+				 errdetail("It is at version %lld; the last one that there can be is %lld.",
+						   (long long) version, (long long) PG_INT64_MAX),
+				 errhint("If that version is a mistake, correct it.")));
+}
+
 /* Fill the slot with one event. */
 static void
 fill_slot(TupleTableSlot *slot, const AggregateKey *key, int64 no,
@@ -142,14 +173,14 @@ AppendEvents(Stream *stream, const AggregateKey *key, int64 version,
 	RowWriter  *writer;
 	TimestampTz now = GetCurrentTimestamp();
 
+	check_room(key, version, count);
 	memset(owned, true, STREAM_COLUMNS * sizeof(bool));
 	writer = RowWriterBegin(stream->relation, owned, InvalidSnapshot);
 	for (int i = 0; i < count; i++)
 	{
 		TupleTableSlot *slot = RowWriterSlot(writer, NULL, true);
 
-		fill_slot(slot, key, nextval_internal(stream->parts.sequence, false),
-				  ++version, &events[i], now);
+		fill_slot(slot, key, draw_number(stream), ++version, &events[i], now);
 		RowWriterInsert(writer, slot, NULL);
 	}
 	RowWriterEnd(writer);

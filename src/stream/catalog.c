@@ -252,7 +252,7 @@ static char *
 create_statement(Oid schema, const char *name)
 {
 	return psprintf("CREATE TABLE %s ("
-					"no bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "
+					"no bigint GENERATED ALWAYS AS IDENTITY (MAXVALUE " INT64_FORMAT ") PRIMARY KEY, "
 					"event_id uuid NOT NULL UNIQUE, "
 					"event_name varchar(%d) COLLATE \"C\" NOT NULL, "
 					"aggregate_type varchar(%d) COLLATE \"C\" NOT NULL, "
@@ -264,7 +264,7 @@ create_statement(Oid schema, const char *name)
 					"UNIQUE (aggregate_type, aggregate_id, aggregate_version))",
 					quote_qualified_identifier(get_namespace_name(schema),
 											   name),
-					EVENT_NAME_LENGTH, IDENTIFIER_LENGTH, IDENTIFIER_LENGTH);
+					STREAM_NUMBER_MAX, EVENT_NAME_LENGTH, IDENTIFIER_LENGTH, IDENTIFIER_LENGTH);
 }
 
 /*

@@ -173,6 +173,15 @@ StreamDescribeNumber(const char *stream, Oid sequence, int64 number)
 {
 	NumberTrouble trouble;
 
+	if (number > STREAM_NUMBER_MAX)
+	{
+		trouble.message = psprintf("event %lld of stream \"%s\" is beyond the last number that an event may have",
+								   (long long) number, stream);
+		trouble.detail = psprintf("That is %lld.",
+								  (long long) STREAM_NUMBER_MAX);
+		trouble.hint = pstrdup("Delete the event, or set the sequence back with setval, insert the events anew from there on, and run projection_reset.");
+		return trouble;
+	}
 	trouble.message = psprintf("event %lld of stream \"%s\" was not numbered by the stream's sequence",
 							   (long long) number, stream);
 	trouble.detail = psprintf("The last number drawn is %lld.",

@@ -405,6 +405,8 @@ read_plan(const Stream *stream, Snapshot snapshot, int64 first, int64 last,
 			elog(ERROR, "unexpected result of reading stream \"%s\"",
 				 stream->name);
 		rows = SPI_processed;
+		if (destination.last_number >= last)
+			break;
 		first = destination.last_number + 1;
 	} while (destination.more && rows == CHUNK_ROWS);
 	PopActiveSnapshot();

@@ -142,7 +142,8 @@ StreamExamine(Relation relation, int sqlerrcode)
 
 /*
  * The last number that was drawn from a sequence, 0 if none.  Reads the
- * sequence itself, whose rights are not the caller's business.
+ * sequence itself, whose rights are not the caller's business.  Where it has
+ * come to the end of its type, that last number is nobody's.
  */
 int64
 SequenceLastNumber(Oid sequence)
@@ -162,31 +163,47 @@ SequenceLastNumber(Oid sequence)
 		data->last_value : data->last_value - 1;
 	UnlockReleaseBuffer(buffer);
 	relation_close(relation, AccessShareLock);
-	return number;
+	return Min(number, STREAM_NUMBER_MAX);
+}
+
+static void
+refuse_sequence(Oid sequence, const char *detail, const char *change)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("sequence \"%s\" does not give a stream's numbers in order",
+					get_rel_name(sequence)),
+			 errdetail_internal("%s", detail),
+			 errhint("Run: ALTER SEQUENCE %s %s;",
+					 quote_qualified_identifier(get_namespace_name(get_rel_namespace(sequence)),
+												get_rel_name(sequence)),
+					 change)));
 }
 
 /*
  * The last number of a stream's sequence; an error if that does not give
- * numbers one at a time and in order.
+ * positive numbers one at a time and in order.
  */
 int64
 StreamLastNumber(Oid sequence)
 {
 	HeapTuple	tuple = SearchSysCache1(SEQRELID, ObjectIdGetDatum(sequence));
 	Form_pg_sequence form;
+	int64		number;
 
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for sequence %u", sequence);
 	form = (Form_pg_sequence) GETSTRUCT(tuple);
 	if (form->seqcache != 1 || form->seqincrement != 1 || form->seqcycle)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("sequence \"%s\" does not give a stream's numbers in order",
-						get_rel_name(sequence)),
-				 errdetail("It must have CACHE 1, INCREMENT 1 and NO CYCLE."),
-				 errhint("Run: ALTER SEQUENCE %s CACHE 1 INCREMENT 1 NO CYCLE;",
-						 quote_qualified_identifier(get_namespace_name(get_rel_namespace(sequence)),
-													get_rel_name(sequence)))));
+		refuse_sequence(sequence,
+						"It must have CACHE 1, INCREMENT 1 and NO CYCLE.",
+						"CACHE 1 INCREMENT 1 NO CYCLE");
 	ReleaseSysCache(tuple);
-	return SequenceLastNumber(sequence);
+	number = SequenceLastNumber(sequence);
+	/* positions begin before number 1 */
+	if (number < 0)
+		refuse_sequence(sequence,
+						"Events with numbers below 1 are never applied.",
+						"MINVALUE 1 RESTART 1");
+	return number;
 }

@@ -32,6 +32,12 @@ typedef enum StreamColumn
 	STREAM_COLUMNS = STREAM_CREATED_AT
 } StreamColumn;
 
+/*
+ * The last number that an event may have: the one after it is still a number,
+ * so positions and ranges can speak of it.
+ */
+#define STREAM_NUMBER_MAX (PG_INT64_MAX - 1)
+
 /* What belongs to a stream's table. */
 typedef struct StreamParts
 {
