@@ -36,6 +36,7 @@ OBJS = \
 	src/wallet/event.o \
 	src/wallet/wallet.o \
 	src/handler/apply.o \
+	src/handler/fit.o \
 	src/handler/fold.o \
 	src/handler/read_model.o \
 	src/handler/rowcache.o \

@@ -27,6 +27,17 @@
 
 #define AMOUNT_LIMIT	((Amount) INT64CONST(1000000000000000) * DIGIT_BASE)
 
+static const int64 powers_of_ten[AMOUNT_PRECISION] = {
+	INT64CONST(1), INT64CONST(10), INT64CONST(100), INT64CONST(1000),
+	INT64CONST(10000), INT64CONST(100000), INT64CONST(1000000),
+	INT64CONST(10000000), INT64CONST(100000000), INT64CONST(1000000000),
+	INT64CONST(10000000000), INT64CONST(100000000000),
+	INT64CONST(1000000000000), INT64CONST(10000000000000),
+	INT64CONST(100000000000000), INT64CONST(1000000000000000),
+	INT64CONST(10000000000000000), INT64CONST(100000000000000000),
+	INT64CONST(1000000000000000000)
+};
+
 /* The digit number i of an array that need not be aligned. */
 static inline int16
 digit_at(const char *digits, int i)
@@ -93,52 +104,110 @@ AmountFromNumeric(Numeric number, Amount *amount)
 	return AMOUNT_OK;
 }
 
-/*
- * A plain decimal number in text: digits with at most one point between them,
- * and a sign in front, perhaps.
- */
-static AmountFault
-amount_from_text(const char *number, int length, Amount *amount)
+/* A decimal number in text: a sign, digits and a point, an exponent. */
+typedef struct DecimalText
+{
+	bool		negative;
+	const char *digits;			/* the first one */
+	int			length;			/* of the digits, and the point among them */
+	int			whole;			/* digits before the point */
+	int64		exponent;
+} DecimalText;
+
+/* no text is long enough to make up for a larger exponent */
+#define EXPONENT_LIMIT	INT64CONST(1000000000000)
+
+static inline bool
+is_digit(const char *string, int length, int at)
+{
+	return at < length && string[at] >= '0' && string[at] <= '9';
+}
+
+/* Skip a sign; says whether it is a minus. */
+static inline bool
+skip_sign(const char *string, int length, int *at)
+{
+	if (*at < length && (string[*at] == '-' || string[*at] == '+'))
+		return string[(*at)++] == '-';
+	return false;
+}
+
+/* Take the text apart; false if it is not a decimal number. */
+static bool
+parse_decimal(const char *string, int length, DecimalText *decimal)
 {
 	int			at = 0;
-	bool		negative = false;
-	bool		digits = false;
-	int			places = 0;
+	int			first;
+
+	decimal->negative = skip_sign(string, length, &at);
+	decimal->digits = string + at;
+	decimal->exponent = 0;
+	first = at;
+	while (is_digit(string, length, at))
+		at++;
+	decimal->whole = at - first;
+	if (decimal->whole == 0)
+		return false;
+	if (at < length && string[at] == '.' && is_digit(string, length, at + 1))
+	{
+		for (at++; is_digit(string, length, at);)
+			at++;
+	}
+	decimal->length = at - first;
+	if (at < length && (string[at] == 'e' || string[at] == 'E'))
+	{
+		bool		negative;
+
+		at++;
+		negative = skip_sign(string, length, &at);
+		if (!is_digit(string, length, at))
+			return false;
+		for (; is_digit(string, length, at); at++)
+		{
+			if (decimal->exponent < EXPONENT_LIMIT)
+				decimal->exponent = decimal->exponent * 10 + (string[at] - '0');
+		}
+		if (negative)
+			decimal->exponent = -decimal->exponent;
+	}
+	return at == length;
+}
+
+/*
+ * The amount that a decimal number in text is.  Digits that count are added
+ * up where they stand; zeros may stand anywhere.
+ */
+static AmountFault
+amount_from_text(const char *string, int length, Amount *amount)
+{
+	DecimalText decimal;
+	bool		large = false;
+	int64		power;			/* of ten, of the digit that is next */
 	Amount		sum = 0;
 
-	if (at < length && (number[at] == '-' || number[at] == '+'))
-		negative = number[at++] == '-';
-	for (; at < length && number[at] >= '0' && number[at] <= '9'; at++)
-	{
-		digits = true;
-		if (sum < AMOUNT_LIMIT)
-			sum = sum * 10 + (number[at] - '0');
-	}
-	if (digits && at + 1 < length && number[at] == '.')
-	{
-		for (at++; at < length && number[at] >= '0' && number[at] <= '9'; at++)
-		{
-			if (places == AMOUNT_SCALE)
-			{
-				if (number[at] != '0')
-					return AMOUNT_TOO_FINE;
-				continue;
-			}
-			places++;
-			if (sum < AMOUNT_LIMIT)
-				sum = sum * 10 + (number[at] - '0');
-		}
-	}
-	if (!digits || at < length)
+	if (!parse_decimal(string, length, &decimal))
 		return AMOUNT_NOT_NUMBER;
-	for (; places < AMOUNT_SCALE; places++)
+	power = decimal.whole - 1 + decimal.exponent;
+	for (int i = 0; i < decimal.length; i++)
 	{
-		if (sum < AMOUNT_LIMIT)
-			sum *= 10;
+		char		digit = decimal.digits[i];
+
+		if (digit == '.')
+			continue;
+		if (digit != '0')
+		{
+			if (power < -AMOUNT_SCALE)
+				return AMOUNT_TOO_FINE;
+			if (power >= AMOUNT_PRECISION - AMOUNT_SCALE)
+				large = true;
+			else
+				sum += (Amount) (digit - '0') * powers_of_ten[power + AMOUNT_SCALE];
+		}
+		power--;
 	}
-	if (sum >= AMOUNT_LIMIT)
+	if (large)
 		return AMOUNT_TOO_LARGE;
-	*amount = negative ? -sum : sum;
+	*amount = decimal.negative ? -sum : sum;
 	return AMOUNT_OK;
 }
 
@@ -167,7 +236,7 @@ stored_container(Datum json)
 
 /*
  * The amount under a key of a jsonb object as stored in a table: a JSON
- * number, or a string that is a plain decimal number.  May leave a detoasted
+ * number, or a string that is a decimal number.  May leave a detoasted
  * copy of a long value in the current memory context.
  */
 AmountFault
@@ -197,6 +266,27 @@ AmountFits(Amount amount)
 	return amount < AMOUNT_LIMIT && amount > -AMOUNT_LIMIT;
 }
 
+static Numeric
+add(Numeric a, Numeric b)
+{
+	return DatumGetNumeric(DirectFunctionCall2(numeric_add,
+											   NumericGetDatum(a),
+											   NumericGetDatum(b)));
+}
+
+/* A whole number of up to 36 digits. */
+static Numeric
+whole_to_numeric(int128 number)
+{
+	int64		unit = powers_of_ten[AMOUNT_PRECISION - 1];
+	Numeric		high = int64_to_numeric((int64) (number / unit));
+
+	high = DatumGetNumeric(DirectFunctionCall2(numeric_mul,
+											   NumericGetDatum(high),
+											   NumericGetDatum(int64_to_numeric(unit))));
+	return add(high, int64_to_numeric((int64) (number % unit)));
+}
+
 /* The amount with 4 decimal places, in the current memory context. */
 Numeric
 AmountToNumeric(Amount amount)
@@ -207,12 +297,10 @@ AmountToNumeric(Amount amount)
 	if (amount <= PG_INT64_MAX && amount >= PG_INT64_MIN)
 		return int64_div_fast_to_numeric((int64) amount, AMOUNT_SCALE);
 
-	whole = int64_to_numeric((int64) (amount / DIGIT_BASE));
+	whole = whole_to_numeric(amount / DIGIT_BASE);
 	fraction = int64_div_fast_to_numeric((int64) (amount % DIGIT_BASE),
 										 AMOUNT_SCALE);
-	return DatumGetNumeric(DirectFunctionCall2(numeric_add,
-											   NumericGetDatum(whole),
-											   NumericGetDatum(fraction)));
+	return add(whole, fraction);
 }
 
 /* What is wrong, as the end of a sentence that begins with the amount's name. */

@@ -16,6 +16,9 @@ typedef int128 Amount;
 
 #define AMOUNT_PRECISION	19
 #define AMOUNT_SCALE		4
+/* of a column numeric(19,4), which holds just what is an amount */
+#define AMOUNT_TYPMOD \
+	(((AMOUNT_PRECISION << 16) | AMOUNT_SCALE) + VARHDRSZ)
 
 typedef enum AmountFault
 {

@@ -23,11 +23,15 @@
 #include "access/htup_details.h"
 #include "access/tableam.h"
 #include "catalog/pg_attribute.h"
+#include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "compat.h"
 #include "executor/executor.h"
 #include "executor/nodeModifyTable.h"
+#include "nodes/makefuncs.h"
+#include "parser/parse_coerce.h"
 #include "rewrite/rewriteHandler.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
@@ -59,6 +63,26 @@ struct RowWriter
 	void	   *placed_arg;
 };
 
+/* What a column gets that the caller does not set; NULL: a plain null. */
+static Expr *
+default_of(Relation relation, int number)
+{
+	Form_pg_attribute attribute = TupleDescAttr(RelationGetDescr(relation),
+												number - 1);
+	Node	   *expr = build_column_default(relation, number);
+	int32		typmod = attribute->atttypmod;
+	Oid			base;
+
+	if (expr != NULL || get_typtype(attribute->atttypid) != TYPTYPE_DOMAIN)
+		return (Expr *) expr;
+	/* a domain may forbid null */
+	base = getBaseTypeAndTypmod(attribute->atttypid, &typmod);
+	expr = (Node *) makeNullConst(base, typmod, attribute->attcollation);
+	return (Expr *) coerce_to_domain(expr, base, typmod, attribute->atttypid,
+									 COERCION_IMPLICIT, COERCE_IMPLICIT_CAST,
+									 -1, false);
+}
+
 /* Prepare the defaults of all columns that the caller will not set. */
 static void
 prepare_defaults(RowWriter *writer, const bool *owned)
@@ -73,7 +97,7 @@ prepare_defaults(RowWriter *writer, const bool *owned)
 
 		if (owned[i] || attribute->attisdropped || attribute->attgenerated)
 			continue;
-		expr = (Expr *) build_column_default(writer->relation, i + 1);
+		expr = default_of(writer->relation, i + 1);
 		if (expr == NULL)
 			continue;
 		writer->defaults[i] = ExecPrepareExpr(expr, writer->estate);

@@ -42,6 +42,8 @@ extern bool ReadModelRowIs(ReadModel *model, const FoldEntry *entry);
 extern void ReadModelRemember(ReadModel *model, const FoldedKey *key,
 							  ItemPointer place);
 extern Datum ReadModelValue(ReadModel *model, int column, Datum value);
+
+/* fit.c */
 extern const char *ReadModelFit(ReadModel *model, int column, Datum *value);
 
 #endif							/* WALLET_PROJECTION_READ_MODEL_H */

@@ -9,7 +9,9 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "common/int.h"
 #include "fmgr.h"
+#include "utils/builtins.h"
 
 #include "amount.h"
 #include "handler/handler.h"
@@ -23,8 +25,6 @@ enum
 	COLUMN_TRANSACTION_COUNT,
 	NUMBER_OF_COLUMNS
 };
-
-#define AMOUNT_TYPMOD (((AMOUNT_PRECISION << 16) | AMOUNT_SCALE) + VARHDRSZ)
 
 static const HandlerColumn columns[NUMBER_OF_COLUMNS] =
 {
@@ -112,7 +112,10 @@ wallet_balance_fold(void *state, bool created, const Event *event,
 	return EVENT_IGNORED;
 }
 
-/* Add to an amount column. */
+/*
+ * Add to an amount column.  How much it may hold is its type's business; a
+ * user may have widened it, and what is in it then need not be an amount.
+ */
 static const char *
 add_amount(Datum *value, bool *isnull, Amount change, const char *name)
 {
@@ -123,15 +126,17 @@ add_amount(Datum *value, bool *isnull, Amount change, const char *name)
 		Numeric		old = (Numeric) PG_DETOAST_DATUM_PACKED(*value);
 		AmountFault fault = AmountFromNumeric(old, &sum);
 
-		if (fault != AMOUNT_OK)
+		if (fault == AMOUNT_NOT_FINITE)
 			return psprintf("\"%s\" of its row %s", name,
 							AmountFaultReason(fault));
+		if (unlikely(fault != AMOUNT_OK))
+		{
+			*value = DirectFunctionCall2(numeric_add, NumericGetDatum(old),
+										 NumericGetDatum(AmountToNumeric(change)));
+			return NULL;
+		}
 	}
-	sum += change;
-	if (!AmountFits(sum))
-		return psprintf("\"%s\" would have more than 15 digits before the decimal point",
-						name);
-	*value = NumericGetDatum(AmountToNumeric(sum));
+	*value = NumericGetDatum(AmountToNumeric(sum + change));
 	*isnull = false;
 	return NULL;
 }
@@ -156,8 +161,12 @@ wallet_balance_merge(const void *state, Datum *values, bool *nulls)
 		if (reason != NULL)
 			return reason;
 	}
-	if (!nulls[COLUMN_TRANSACTION_COUNT])
-		count += DatumGetInt64(values[COLUMN_TRANSACTION_COUNT]);
+	if (!nulls[COLUMN_TRANSACTION_COUNT] &&
+		pg_add_s64_overflow(count,
+							DatumGetInt64(values[COLUMN_TRANSACTION_COUNT]),
+							&count))
+		return psprintf("\"%s\" would be out of range for type bigint",
+						columns[COLUMN_TRANSACTION_COUNT].name);
 	values[COLUMN_TRANSACTION_COUNT] = Int64GetDatum(count);
 	nulls[COLUMN_TRANSACTION_COUNT] = false;
 	return NULL;

@@ -25,6 +25,7 @@
 #include "commands/sequence.h"
 #include "common/hashfn.h"
 #include "compat.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/acl.h"
@@ -99,6 +100,44 @@ AppendCheckVersion(const char *type, const char *id, int64 current,
 				 errhint("Read the aggregate again, decide again, and retry.")));
 }
 
+/*
+ * An error if the text is longer than its column allows: the user may have
+ * narrowed it.
+ */
+static void
+check_length(const Stream *stream, StreamColumn column, Datum value)
+{
+	Form_pg_attribute attribute =
+	TupleDescAttr(RelationGetDescr(stream->relation), column - 1);
+	int			limit = attribute->atttypmod - VARHDRSZ;
+	text	   *string = DatumGetTextPP(value);
+	int			bytes = VARSIZE_ANY_EXHDR(string);
+
+	if (attribute->atttypmod == -1 || bytes <= limit ||
+		pg_mbstrlen_with_len(VARDATA_ANY(string), bytes) <= limit)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_STRING_DATA_RIGHT_TRUNCATION),
+			 errmsg("value too long for column \"%s\" of stream \"%s\"",
+					NameStr(attribute->attname), stream->name),
+			 errdetail("It may have up to %d characters.", limit)));
+}
+
+/* When the events are made, as precise as the column is. */
+static TimestampTz
+creation_time(const Stream *stream)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	int32		typmod = TupleDescAttr(RelationGetDescr(stream->relation),
+									   STREAM_CREATED_AT - 1)->atttypmod;
+
+	if (typmod < 0)
+		return now;
+	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_scale,
+												   TimestampTzGetDatum(now),
+												   Int32GetDatum(typmod)));
+}
+
 /* The number of a new event. */
 static int64
 draw_number(const Stream *stream)
@@ -171,8 +210,10 @@ AppendEvents(Stream *stream, const AggregateKey *key, int64 version,
 {
 	bool		owned[MaxHeapAttributeNumber] = {0};
 	RowWriter  *writer;
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz now = creation_time(stream);
 
+	check_length(stream, STREAM_AGGREGATE_TYPE, key->type);
+	check_length(stream, STREAM_AGGREGATE_ID, key->id);
 	check_room(key, version, count);
 	memset(owned, true, STREAM_COLUMNS * sizeof(bool));
 	writer = RowWriterBegin(stream->relation, owned, InvalidSnapshot);
@@ -181,6 +222,8 @@ AppendEvents(Stream *stream, const AggregateKey *key, int64 version,
 		TupleTableSlot *slot = RowWriterSlot(writer, NULL, true);
 
 		fill_slot(slot, key, draw_number(stream), ++version, &events[i], now);
+		check_length(stream, STREAM_EVENT_NAME,
+					 slot->tts_values[STREAM_EVENT_NAME - 1]);
 		RowWriterInsert(writer, slot, NULL);
 	}
 	RowWriterEnd(writer);
