@@ -6,10 +6,10 @@
 
 #include "access/genam.h"
 #include "catalog/pg_am.h"
-#include "commands/defrem.h"
 #include "nodes/pg_list.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/typcache.h"
 
 #include "unique_index.h"
 
@@ -28,11 +28,11 @@ has_usual_order(Relation relation, Relation index, int nkeys)
 		Form_pg_attribute attribute =
 		TupleDescAttr(RelationGetDescr(relation), column - 1);
 		Oid			collation = index->rd_indcollation[i];
-		Oid			opclass = GetDefaultOpClass(attribute->atttypid,
-												BTREE_AM_OID);
+		TypeCacheEntry *type = lookup_type_cache(attribute->atttypid,
+												 TYPECACHE_BTREE_OPFAMILY);
 
 		if (index->rd_indoption[i] != 0 ||
-			index->rd_opfamily[i] != get_opclass_family(opclass) ||
+			index->rd_opfamily[i] != type->btree_opf ||
 			collation != attribute->attcollation ||
 			(OidIsValid(collation) && !get_collation_isdeterministic(collation)))
 			return false;

@@ -27,7 +27,12 @@
 #include "handler/fold.h"
 #include "savepoint.h"
 
-#define CHUNK_SIZE (128 * 1024)
+/* the first chunk of entries, and the largest: each is twice the one before */
+#define CHUNK_MIN (4 * 1024)
+#define CHUNK_MAX (128 * 1024)
+
+/* places of the table to begin with: most batches have few keys */
+#define SLOTS_MIN 64
 
 /* entries begin where a line of the processor's cache begins */
 #define CACHE_LINE 64
@@ -93,6 +98,7 @@ struct Fold
 	foldtable_hash *table;
 	char	   *chunk;			/* where the next entry is carved from */
 	Size		chunk_left;
+	Size		chunk_size;		/* of the next one */
 	Size		chunk_total;	/* of all chunks so far */
 	FoldGuard	guard;
 	FoldIsParked is_parked;		/* asked of each new key; or NULL */
@@ -102,7 +108,7 @@ struct Fold
 	Event		wait_events[WAITING_EVENTS];
 	uint64		wait_hashes[WAITING_EVENTS];
 	Size		wait_used;		/* of the copies */
-	char	   *wait_bytes;
+	char	   *wait_bytes;		/* made when the first has to wait */
 };
 
 /* An event is being read; stays when that raises an error. */
@@ -139,11 +145,11 @@ FoldBegin(const RowHandler *handler, FoldRefused refused, void *arg)
 	fold->refused = refused;
 	fold->refused_arg = arg;
 	fold->context = CurrentMemoryContext;
-	fold->table = foldtable_create(CurrentMemoryContext, 1024, NULL);
+	fold->table = foldtable_create(CurrentMemoryContext, SLOTS_MIN, NULL);
 	fold->event_context = AllocSetContextCreate(CurrentMemoryContext,
 												"wallet_projection event",
 												ALLOCSET_SMALL_SIZES);
-	fold->wait_bytes = palloc(WAITING_BYTES);
+	fold->chunk_size = CHUNK_MIN;
 	return fold;
 }
 
@@ -158,12 +164,13 @@ make_entry(Fold *fold, int32 key_length)
 	size = TYPEALIGN(CACHE_LINE, size);
 	if (size > fold->chunk_left)
 	{
-		Size		chunk_size = Max(CHUNK_SIZE, size + CACHE_LINE);
+		Size		chunk_size = Max(fold->chunk_size, size + CACHE_LINE);
 		char	   *chunk = MemoryContextAllocZero(fold->context, chunk_size);
 
 		fold->chunk = (char *) TYPEALIGN(CACHE_LINE, chunk);
 		fold->chunk_left = chunk_size - (fold->chunk - chunk);
 		fold->chunk_total += chunk_size;
+		fold->chunk_size = Min(fold->chunk_size * 2, CHUNK_MAX);
 	}
 	entry = (FoldEntry *) fold->chunk;
 	fold->chunk += size;
@@ -451,6 +458,8 @@ FoldAdd(Fold *fold, const Event *event, uint64 hash)
 		fold_now(fold, event, hash >> 32);
 		return;
 	}
+	if (unlikely(fold->wait_bytes == NULL))
+		fold->wait_bytes = MemoryContextAlloc(fold->context, WAITING_BYTES);
 	if (fold->waiting == WAITING_EVENTS ||
 		fold->wait_used + size > WAITING_BYTES)
 		FoldFlush(fold);

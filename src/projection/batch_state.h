@@ -51,7 +51,7 @@ typedef struct Batch
 	int64		events;			/* applied */
 	TimestampTz next_retry;		/* of the keys that were parked; 0: none */
 	Claims		claims;
-	Claim	   *claim_of[PARTITIONS_MAX];	/* by partition; NULL: not ours */
+	Claim	  **claim_of;		/* by partition; NULL: not ours */
 	Settlement	settlement;
 	Snapshot	snapshot;
 	int64		low;			/* the lowest head */

@@ -128,6 +128,7 @@ BatchClaim(Batch *batch)
 	}
 	if (batch->claims.count == 0)
 		return false;
+	batch->claim_of = palloc0_array(Claim *, batch->projection->partitions);
 	batch->low = batch->claims.claims[0].position.head;
 	for (int i = 0; i < batch->claims.count; i++)
 	{
