@@ -1,6 +1,15 @@
 \echo Use "CREATE EXTENSION wallet_projection" to load this file. \quit
 
 /*
+ * Nothing is found by a search_path that anybody else can write into: the
+ * schema of the extension may be a user's, with operators and functions in it
+ * that fit better than those of pg_catalog.  So what is made here names its
+ * schema, and everything that is used is qualified; its argument types are the
+ * declared ones, without a cast that is not written (test/t/033_exact.pl).
+ */
+SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+
+/*
  * The extension's own catalog.  It is dumped by pg_dump, and written by the
  * extension's C code only.
  */
@@ -24,8 +33,8 @@ CREATE TABLE wallet_projection.projection (
     aggregate_type text COLLATE "C" NOT NULL,
     handler        text COLLATE "C" NOT NULL,
     channel        text COLLATE "C" NOT NULL DEFAULT 'async_projection',
-    partitions     integer NOT NULL DEFAULT 16 CHECK (partitions BETWEEN 1 AND 1024),
-    batch_size     integer NOT NULL DEFAULT 10000 CHECK (batch_size BETWEEN 1 AND 10000000),
+    partitions     integer NOT NULL DEFAULT 16 CHECK (partitions OPERATOR(pg_catalog.>=) 1 AND partitions OPERATOR(pg_catalog.<=) 1024),
+    batch_size     integer NOT NULL DEFAULT 10000 CHECK (batch_size OPERATOR(pg_catalog.>=) 1 AND batch_size OPERATOR(pg_catalog.<=) 10000000),
     builtin        boolean NOT NULL DEFAULT false
 );
 COMMENT ON TABLE wallet_projection.projection IS
@@ -34,33 +43,34 @@ COMMENT ON TABLE wallet_projection.projection IS
 CREATE TABLE wallet_projection.projection_state (
     projection text COLLATE "C" NOT NULL PRIMARY KEY,
     channel    text COLLATE "C",
-    partitions integer CHECK (partitions BETWEEN 1 AND 1024),
-    batch_size integer CHECK (batch_size BETWEEN 1 AND 10000000),
+    partitions integer CHECK (partitions OPERATOR(pg_catalog.>=) 1 AND partitions OPERATOR(pg_catalog.<=) 1024),
+    batch_size integer CHECK (batch_size OPERATOR(pg_catalog.>=) 1 AND batch_size OPERATOR(pg_catalog.<=) 10000000),
     read_model oid,
     relation   oid,
     last_error text,
     failures   integer,
     next_try   timestamptz,
-    max_attempts     integer CHECK (max_attempts BETWEEN 1 AND 1000),
-    retry_delay      bigint CHECK (retry_delay >= 0),
-    retry_multiplier double precision CHECK (retry_multiplier >= 1),
-    retry_max_delay  bigint CHECK (retry_max_delay >= 0),
-    retry_jitter     double precision CHECK (retry_jitter BETWEEN 0 AND 1),
-    max_parked       integer CHECK (max_parked BETWEEN 0 AND 1000000),
+    max_attempts     integer CHECK (max_attempts OPERATOR(pg_catalog.>=) 1 AND max_attempts OPERATOR(pg_catalog.<=) 1000),
+    retry_delay      bigint CHECK (retry_delay OPERATOR(pg_catalog.>=) 0),
+    retry_multiplier double precision CHECK (retry_multiplier OPERATOR(pg_catalog.>=) '1'::double precision),
+    retry_max_delay  bigint CHECK (retry_max_delay OPERATOR(pg_catalog.>=) 0),
+    retry_jitter     double precision CHECK (retry_jitter OPERATOR(pg_catalog.>=) '0'::double precision AND retry_jitter OPERATOR(pg_catalog.<=) '1'::double precision),
+    max_parked       integer CHECK (max_parked OPERATOR(pg_catalog.>=) 0 AND max_parked OPERATOR(pg_catalog.<=) 1000000),
     table_schema text,
     table_name   text,
     new_schema   text,
     new_name     text,
     installation text,
-    CHECK (num_nulls(max_attempts, retry_delay, retry_multiplier, retry_max_delay, retry_jitter, max_parked) IN (0, 6))
+    CHECK (max_attempts IS NULL AND retry_delay IS NULL AND retry_multiplier IS NULL AND retry_max_delay IS NULL AND retry_jitter IS NULL AND max_parked IS NULL
+        OR max_attempts IS NOT NULL AND retry_delay IS NOT NULL AND retry_multiplier IS NOT NULL AND retry_max_delay IS NOT NULL AND retry_jitter IS NOT NULL AND max_parked IS NOT NULL)
 );
 COMMENT ON TABLE wallet_projection.projection_state IS
     'options set since (null: as declared; delays in milliseconds); the read model and the stream''s table, once initialized, by their OIDs, which are true in this installation, and the read model''s name: the first one, and that of now, if it was renamed; the last error of a whole batch';
 
 CREATE TABLE wallet_projection.partition (
     projection text COLLATE "C" NOT NULL,
-    partition  integer NOT NULL CHECK (partition BETWEEN 0 AND 1023),
-    head       bigint NOT NULL CHECK (head >= 0),
+    partition  integer NOT NULL CHECK (partition OPERATOR(pg_catalog.>=) 0 AND partition OPERATOR(pg_catalog.<=) 1023),
+    head       bigint NOT NULL CHECK (head OPERATOR(pg_catalog.>=) 0),
     gaps       int8multirange NOT NULL CHECK (NOT pg_catalog.lower_inf(gaps) AND NOT pg_catalog.upper_inf(gaps)),
     written    boolean NOT NULL DEFAULT false,
     PRIMARY KEY (projection, partition)
@@ -112,7 +122,7 @@ COMMENT ON TABLE wallet_projection.skipped IS
 
 CREATE TABLE wallet_projection.channel (
     name    text COLLATE "C" NOT NULL PRIMARY KEY,
-    workers integer NOT NULL CHECK (workers BETWEEN 0 AND 1024)
+    workers integer NOT NULL CHECK (workers OPERATOR(pg_catalog.>=) 0 AND workers OPERATOR(pg_catalog.<=) 1024)
 );
 COMMENT ON TABLE wallet_projection.channel IS
     'how many background workers a channel is to have, where channel_scale has said so';
@@ -126,16 +136,9 @@ COMMENT ON TABLE wallet_projection.started IS
     'the projections that background workers serve; rows of another database came with a copy of it, and do not count';
 
 /*
- * The tables stay the superuser's who installs them, whatever role creates
- * the extension: the C code trusts their shape.  That role may dump and
- * restore them.
+ * Nobody is given a right on these tables: only the extension's C code writes
+ * them, and a superuser dumps and restores them.
  */
-GRANT SELECT, INSERT ON wallet_projection.stream, wallet_projection.projection, wallet_projection.projection_state,
-    wallet_projection.partition, wallet_projection.channel, wallet_projection.parked, wallet_projection.skipped TO @extowner@;
-GRANT SELECT, UPDATE ON SEQUENCE wallet_projection.parked_id_seq TO @extowner@;
-/* not INSERT: workers serve what is in it, whoever owns that */
-GRANT SELECT ON wallet_projection.started TO @extowner@;
-
 SELECT pg_catalog.pg_extension_config_dump('wallet_projection.stream', '');
 SELECT pg_catalog.pg_extension_config_dump('wallet_projection.projection', 'WHERE NOT builtin');
 SELECT pg_catalog.pg_extension_config_dump('wallet_projection.projection_state', '');
@@ -159,10 +162,10 @@ VALUES ('wallet_balance', 'wallet_stream', 'Wallet', 'wallet_balance', true);
  * Errors: 42710 the stream exists; 42P07 another relation has the name;
  * 42501 no right to create; 22004, 22023, 42622 bad name.
  */
-CREATE FUNCTION stream_create(stream text) RETURNS void
+CREATE FUNCTION @extschema@.stream_create(stream text) RETURNS void
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'stream_create';
-COMMENT ON FUNCTION stream_create(text) IS
+COMMENT ON FUNCTION @extschema@.stream_create(text) IS
     'creates an event stream: a table of that name in the extension''s schema';
 
 /*
@@ -189,11 +192,11 @@ COMMENT ON FUNCTION wallet_projection.keep_history() IS
  * id belongs to another event; 42704 no such stream; 42501 no right to
  * insert; 22004, 22023, 22001 bad argument.
  */
-CREATE FUNCTION stream_append(stream text, aggregate_type text, aggregate_id text, events jsonb,
+CREATE FUNCTION @extschema@.stream_append(stream text, aggregate_type text, aggregate_id text, events jsonb,
                               expected_version bigint DEFAULT NULL) RETURNS bigint
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'stream_append';
-COMMENT ON FUNCTION stream_append(text, text, text, jsonb, bigint) IS
+COMMENT ON FUNCTION @extschema@.stream_append(text, text, text, jsonb, bigint) IS
     'appends events to an aggregate, all or nothing; returns the aggregate''s new version';
 
 /*
@@ -212,10 +215,10 @@ CREATE FUNCTION wallet_projection.stream_wake() RETURNS trigger
 COMMENT ON FUNCTION wallet_projection.stream_wake() IS
     'trigger: wakes the workers of the stream when the transaction commits';
 
-CREATE FUNCTION stream_notify(stream text, "on" boolean) RETURNS void
+CREATE FUNCTION @extschema@.stream_notify(stream text, "on" boolean) RETURNS void
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'stream_notify';
-COMMENT ON FUNCTION stream_notify(text, boolean) IS
+COMMENT ON FUNCTION @extschema@.stream_notify(text, boolean) IS
     'lets plain INSERTs into a stream wake the background workers, or not';
 
 /*
@@ -238,12 +241,12 @@ CREATE TYPE wallet_projection.event AS (
 );
 GRANT USAGE ON SCHEMA wallet_projection TO PUBLIC;
 
-CREATE FUNCTION stream_read(stream text, aggregate_type text, aggregate_id text,
-                            from_version bigint DEFAULT 1, max_count bigint DEFAULT NULL)
+CREATE FUNCTION @extschema@.stream_read(stream text, aggregate_type text, aggregate_id text,
+                            from_version bigint DEFAULT '1'::bigint, max_count bigint DEFAULT NULL)
     RETURNS SETOF wallet_projection.event
     LANGUAGE C STABLE PARALLEL RESTRICTED
     AS 'MODULE_PATHNAME', 'stream_read';
-COMMENT ON FUNCTION stream_read(text, text, text, bigint, bigint) IS
+COMMENT ON FUNCTION @extschema@.stream_read(text, text, text, bigint, bigint) IS
     'reads the events of one aggregate in order of version';
 
 /*
@@ -269,17 +272,17 @@ COMMENT ON FUNCTION stream_read(text, text, text, bigint, bigint) IS
  */
 
 /* wallet_create(wallet_id, initial_balance, command_id): returns the id. */
-CREATE FUNCTION wallet_create(wallet_id text, initial_balance numeric, command_id uuid DEFAULT NULL) RETURNS text
+CREATE FUNCTION @extschema@.wallet_create(wallet_id text, initial_balance numeric, command_id uuid DEFAULT NULL) RETURNS text
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'wallet_create';
-COMMENT ON FUNCTION wallet_create(text, numeric, uuid) IS
+COMMENT ON FUNCTION @extschema@.wallet_create(text, numeric, uuid) IS
     'creates a wallet; returns its id';
 
 /* wallet_create(initial_balance, command_id): the id is a new UUID. */
-CREATE FUNCTION wallet_create(initial_balance numeric, command_id uuid DEFAULT NULL) RETURNS text
+CREATE FUNCTION @extschema@.wallet_create(initial_balance numeric, command_id uuid DEFAULT NULL) RETURNS text
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'wallet_create_with_new_id';
-COMMENT ON FUNCTION wallet_create(numeric, uuid) IS
+COMMENT ON FUNCTION @extschema@.wallet_create(numeric, uuid) IS
     'creates a wallet with a new UUID for an id; returns the id';
 
 /*
@@ -287,26 +290,26 @@ COMMENT ON FUNCTION wallet_create(numeric, uuid) IS
  * not choose between the two above, and prefers this one.  Its second argument
  * has a name of its own, so that calls by name never mean it.
  */
-CREATE FUNCTION wallet_create(wallet_id text, initial_balance_text text, command_id uuid DEFAULT NULL) RETURNS text
+CREATE FUNCTION @extschema@.wallet_create(wallet_id text, initial_balance_text text, command_id uuid DEFAULT NULL) RETURNS text
     LANGUAGE sql VOLATILE PARALLEL UNSAFE
     RETURN wallet_create(wallet_id, initial_balance_text::numeric, command_id);
-COMMENT ON FUNCTION wallet_create(text, text, uuid) IS
+COMMENT ON FUNCTION @extschema@.wallet_create(text, text, uuid) IS
     'creates a wallet; returns its id (for a balance that is a literal or parameter of no type)';
 
 /* wallet_debit(wallet_id, amount, expected_version, command_id): returns the new version. */
-CREATE FUNCTION wallet_debit(wallet_id text, amount numeric, expected_version bigint DEFAULT NULL,
+CREATE FUNCTION @extschema@.wallet_debit(wallet_id text, amount numeric, expected_version bigint DEFAULT NULL,
                              command_id uuid DEFAULT NULL) RETURNS bigint
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'wallet_debit';
-COMMENT ON FUNCTION wallet_debit(text, numeric, bigint, uuid) IS
+COMMENT ON FUNCTION @extschema@.wallet_debit(text, numeric, bigint, uuid) IS
     'takes an amount from a wallet that holds at least as much; returns the wallet''s new version';
 
 /* wallet_credit(wallet_id, amount, expected_version, command_id): returns the new version. */
-CREATE FUNCTION wallet_credit(wallet_id text, amount numeric, expected_version bigint DEFAULT NULL,
+CREATE FUNCTION @extschema@.wallet_credit(wallet_id text, amount numeric, expected_version bigint DEFAULT NULL,
                               command_id uuid DEFAULT NULL) RETURNS bigint
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'wallet_credit';
-COMMENT ON FUNCTION wallet_credit(text, numeric, bigint, uuid) IS
+COMMENT ON FUNCTION @extschema@.wallet_credit(text, numeric, bigint, uuid) IS
     'adds an amount to a wallet; returns the wallet''s new version';
 
 /*
@@ -315,16 +318,16 @@ COMMENT ON FUNCTION wallet_credit(text, numeric, bigint, uuid) IS
  * Errors: 55000 the projection wallet_balance is not initialized; 42501 no
  * right to select from the read model; 22004, 22023, 22001 bad id.
  */
-CREATE FUNCTION wallet_get_balance(wallet_id text) RETURNS numeric
+CREATE FUNCTION @extschema@.wallet_get_balance(wallet_id text) RETURNS numeric
     LANGUAGE C STABLE PARALLEL RESTRICTED
     AS 'MODULE_PATHNAME', 'wallet_get_balance';
-COMMENT ON FUNCTION wallet_get_balance(text) IS
+COMMENT ON FUNCTION @extschema@.wallet_get_balance(text) IS
     'a wallet''s balance in the read model; 0 for an unknown wallet';
 
-CREATE FUNCTION wallet_get_statistics(wallet_id text) RETURNS jsonb
+CREATE FUNCTION @extschema@.wallet_get_statistics(wallet_id text) RETURNS jsonb
     LANGUAGE C STABLE PARALLEL RESTRICTED
     AS 'MODULE_PATHNAME', 'wallet_get_statistics';
-COMMENT ON FUNCTION wallet_get_statistics(text) IS
+COMMENT ON FUNCTION @extschema@.wallet_get_statistics(text) IS
     'a wallet''s balance, total_debits, total_credits and transaction_count in the read model, as numbers';
 
 /*
@@ -342,10 +345,10 @@ COMMENT ON FUNCTION wallet_get_statistics(text) IS
  * wallet_projection.autostart is off.  May be repeated, and then does nothing.
  * Errors: 42P07 another relation has the read model's name.
  */
-CREATE FUNCTION projection_init(name text) RETURNS void
+CREATE FUNCTION @extschema@.projection_init(name text) RETURNS void
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'projection_init';
-COMMENT ON FUNCTION projection_init(text) IS
+COMMENT ON FUNCTION @extschema@.projection_init(text) IS
     'creates a projection''s read model and positions, and starts it where there are background workers; may be repeated';
 
 /*
@@ -353,20 +356,20 @@ COMMENT ON FUNCTION projection_init(text) IS
  * options, after running batches have ended.  The stream stays.  May be
  * repeated.
  */
-CREATE FUNCTION projection_delete(name text) RETURNS void
+CREATE FUNCTION @extschema@.projection_delete(name text) RETURNS void
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'projection_delete';
-COMMENT ON FUNCTION projection_delete(text) IS
+COMMENT ON FUNCTION @extschema@.projection_delete(text) IS
     'drops a projection''s read model, positions and options; may be repeated';
 
 /*
  * projection_reset(name): empties the read model and sets all positions to
  * the beginning of the stream, after running batches have ended.
  */
-CREATE FUNCTION projection_reset(name text) RETURNS void
+CREATE FUNCTION @extschema@.projection_reset(name text) RETURNS void
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'projection_reset';
-COMMENT ON FUNCTION projection_reset(text) IS
+COMMENT ON FUNCTION @extschema@.projection_reset(text) IS
     'empties a projection''s read model and starts again from the first event';
 
 /*
@@ -387,10 +390,10 @@ COMMENT ON FUNCTION projection_reset(text) IS
  *                       projection.  0: the first event that fails does.
  * Errors: 22023 no such option or bad value; 55000 partitions after init.
  */
-CREATE FUNCTION projection_set(name text, option text, value text) RETURNS void
+CREATE FUNCTION @extschema@.projection_set(name text, option text, value text) RETURNS void
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'projection_set';
-COMMENT ON FUNCTION projection_set(text, text, text) IS
+COMMENT ON FUNCTION @extschema@.projection_set(text, text, text) IS
     'sets an option of a projection: channel, partitions, batch_size, or one of retries';
 
 /*
@@ -403,10 +406,10 @@ COMMENT ON FUNCTION projection_set(text, text, text) IS
  * stream went backwards; 25001 the transaction's isolation level is not
  * READ COMMITTED; whatever the read model's constraints and triggers raise.
  */
-CREATE FUNCTION projection_run(name text, max_events bigint DEFAULT NULL) RETURNS bigint
+CREATE FUNCTION @extschema@.projection_run(name text, max_events bigint DEFAULT NULL) RETURNS bigint
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'projection_run';
-COMMENT ON FUNCTION projection_run(text, bigint) IS
+COMMENT ON FUNCTION @extschema@.projection_run(text, bigint) IS
     'applies pending events in the caller''s transaction; returns their number';
 
 /*
@@ -414,10 +417,10 @@ COMMENT ON FUNCTION projection_run(text, bigint) IS
  * many partitions (null: all that are free): sessions that run at once share
  * a long stream when each takes a part of them.
  */
-CREATE FUNCTION projection_backfill(name text, max_partitions integer DEFAULT NULL) RETURNS bigint
+CREATE FUNCTION @extschema@.projection_backfill(name text, max_partitions integer DEFAULT NULL) RETURNS bigint
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'projection_backfill';
-COMMENT ON FUNCTION projection_backfill(text, integer) IS
+COMMENT ON FUNCTION @extschema@.projection_backfill(text, integer) IS
     'applies all pending events of some partitions; returns their number';
 
 /*
@@ -434,11 +437,11 @@ COMMENT ON FUNCTION projection_backfill(text, integer) IS
  * Errors: 42704 no projection has the channel; 25001 inside a transaction
  * block; 42501, 22004, 22023; and those of projection_run.
  */
-CREATE PROCEDURE projection_consume(channel text, message_limit bigint DEFAULT NULL, time_limit interval DEFAULT NULL,
+CREATE PROCEDURE @extschema@.projection_consume(channel text, message_limit bigint DEFAULT NULL, time_limit interval DEFAULT NULL,
                                     stop_on_failure boolean DEFAULT false, finish_when_no_messages boolean DEFAULT false)
     LANGUAGE C
     AS 'MODULE_PATHNAME', 'projection_consume';
-COMMENT ON PROCEDURE projection_consume(text, bigint, interval, boolean, boolean) IS
+COMMENT ON PROCEDURE @extschema@.projection_consume(text, bigint, interval, boolean, boolean) IS
     'serves the projections of a channel, a transaction per batch';
 
 /*
@@ -453,10 +456,10 @@ COMMENT ON PROCEDURE projection_consume(text, bigint, interval, boolean, boolean
  * wallet_projection.autostart is off.  May be repeated.
  * Errors: 55000 not preloaded, or not initialized; 54000 too many channels.
  */
-CREATE FUNCTION projection_start(name text) RETURNS void
+CREATE FUNCTION @extschema@.projection_start(name text) RETURNS void
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'projection_start';
-COMMENT ON FUNCTION projection_start(text) IS
+COMMENT ON FUNCTION @extschema@.projection_start(text) IS
     'lets background workers serve a projection';
 
 /*
@@ -465,10 +468,10 @@ COMMENT ON FUNCTION projection_start(text) IS
  * repeated.
  * Errors: 55000 not preloaded.
  */
-CREATE FUNCTION projection_stop(name text) RETURNS void
+CREATE FUNCTION @extschema@.projection_stop(name text) RETURNS void
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'projection_stop';
-COMMENT ON FUNCTION projection_stop(text) IS
+COMMENT ON FUNCTION @extschema@.projection_stop(text) IS
     'lets background workers leave a projection alone; returns when the running batch has ended';
 
 /*
@@ -479,10 +482,10 @@ COMMENT ON FUNCTION projection_stop(text) IS
  * Errors: 55000 not preloaded; 42704 no projection has the channel; 22023
  * not from 0 to 1024.
  */
-CREATE FUNCTION channel_scale(channel text, workers integer) RETURNS void
+CREATE FUNCTION @extschema@.channel_scale(channel text, workers integer) RETURNS void
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'channel_scale';
-COMMENT ON FUNCTION channel_scale(text, integer) IS
+COMMENT ON FUNCTION @extschema@.channel_scale(text, integer) IS
     'sets how many background workers serve a channel';
 
 /*
@@ -495,10 +498,10 @@ COMMENT ON FUNCTION channel_scale(text, integer) IS
  * Errors: 42704 no such projection; 55000 not initialized; 22023 a negative
  * timeout.
  */
-CREATE FUNCTION projection_wait(name text, timeout interval DEFAULT '5 s') RETURNS boolean
+CREATE FUNCTION @extschema@.projection_wait(name text, timeout interval DEFAULT '5 s') RETURNS boolean
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'projection_wait';
-COMMENT ON FUNCTION projection_wait(text, interval) IS
+COMMENT ON FUNCTION @extschema@.projection_wait(text, interval) IS
     'waits until all that is committed now is applied; false on time-out';
 
 /*
@@ -518,17 +521,17 @@ COMMENT ON FUNCTION projection_wait(text, interval) IS
  * well, and the key is no longer parked; false, with a warning, if one of them
  * fails: those before it are applied.
  */
-CREATE FUNCTION dead_letter_replay(id bigint) RETURNS boolean
+CREATE FUNCTION @extschema@.dead_letter_replay(id bigint) RETURNS boolean
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'dead_letter_replay';
-COMMENT ON FUNCTION dead_letter_replay(bigint) IS
+COMMENT ON FUNCTION @extschema@.dead_letter_replay(bigint) IS
     'applies a parked key''s waiting events now; false if one of them fails';
 
 /* dead_letter_replay_all(projection): the same for all its parked keys; returns how many went well. */
-CREATE FUNCTION dead_letter_replay_all(projection text) RETURNS bigint
+CREATE FUNCTION @extschema@.dead_letter_replay_all(projection text) RETURNS bigint
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'dead_letter_replay_all';
-COMMENT ON FUNCTION dead_letter_replay_all(text) IS
+COMMENT ON FUNCTION @extschema@.dead_letter_replay_all(text) IS
     'applies the waiting events of all parked keys of a projection; returns how many keys went well';
 
 /*
@@ -539,10 +542,10 @@ COMMENT ON FUNCTION dead_letter_replay_all(text) IS
  * them again.
  * Errors: 55000 the key has not failed, it waits for a lock.
  */
-CREATE FUNCTION dead_letter_delete(id bigint, whole boolean DEFAULT false) RETURNS boolean
+CREATE FUNCTION @extschema@.dead_letter_delete(id bigint, whole boolean DEFAULT false) RETURNS boolean
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'dead_letter_delete';
-COMMENT ON FUNCTION dead_letter_delete(bigint, boolean) IS
+COMMENT ON FUNCTION @extschema@.dead_letter_delete(bigint, boolean) IS
     'skips the event on which a parked key stands, and applies those behind it; false if one of them fails; with whole, skips all that waits';
 
 /*
@@ -609,50 +612,50 @@ COMMENT ON FUNCTION wallet_projection.worker_slots() IS
 /* How many numbers are in a set. */
 CREATE FUNCTION wallet_projection.size(numbers int8multirange) RETURNS bigint
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-    RETURN least((SELECT coalesce(pg_catalog.sum(pg_catalog.upper(r)::numeric OPERATOR(pg_catalog.-) pg_catalog.lower(r)::numeric), 0)
-                    FROM pg_catalog.unnest(numbers) r), 9223372036854775807)::bigint;
+    RETURN least((SELECT coalesce(pg_catalog.sum(pg_catalog.upper(r)::numeric OPERATOR(pg_catalog.-) pg_catalog.lower(r)::numeric), 0::numeric)
+                    FROM pg_catalog.unnest(numbers) r), 9223372036854775807::numeric)::bigint;
 COMMENT ON FUNCTION wallet_projection.size(int8multirange) IS
     'how many numbers a multirange holds';
 
 /* A share of 1 as a bar of 20 characters. */
 CREATE FUNCTION wallet_projection.progress_bar(done numeric) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-    RETURN pg_catalog.format('[%s%s] %s%%', pg_catalog.repeat('#', pg_catalog.floor(done OPERATOR(pg_catalog.*) 20)::integer),
-                             pg_catalog.repeat('.', 20 OPERATOR(pg_catalog.-) pg_catalog.floor(done OPERATOR(pg_catalog.*) 20)::integer),
-                             pg_catalog.lpad(pg_catalog.floor(done OPERATOR(pg_catalog.*) 100)::text, 3));
+    RETURN pg_catalog.format('[%s%s] %s%%', pg_catalog.repeat('#', pg_catalog.floor(done OPERATOR(pg_catalog.*) 20::numeric)::integer),
+                             pg_catalog.repeat('.', 20 OPERATOR(pg_catalog.-) pg_catalog.floor(done OPERATOR(pg_catalog.*) 20::numeric)::integer),
+                             pg_catalog.lpad(pg_catalog.floor(done OPERATOR(pg_catalog.*) 100::numeric)::pg_catalog.text, 3));
 COMMENT ON FUNCTION wallet_projection.progress_bar(numeric) IS
     'a number from 0 to 1 as a bar';
 
-CREATE VIEW projection_partitions AS
+CREATE VIEW @extschema@.projection_partitions AS
 SELECT p.projection, p.partition, p.head, p.gaps,
        CASE WHEN l.last_position IS NOT NULL
-            THEN least(greatest(l.last_position::numeric OPERATOR(pg_catalog.-) p.head::numeric, 0)
-                       OPERATOR(pg_catalog.+) wallet_projection.size(p.gaps)::numeric, 9223372036854775807)::bigint END AS lag_events
+            THEN least(greatest(l.last_position::numeric OPERATOR(pg_catalog.-) p.head::numeric, 0::numeric)
+                       OPERATOR(pg_catalog.+) wallet_projection.size(p.gaps)::numeric, 9223372036854775807::numeric)::bigint END AS lag_events
   FROM (SELECT d.name, wallet_projection.last_position(d.stream) AS last_position
           FROM wallet_projection.projection d) l
-  JOIN wallet_projection.partition p ON p.projection = l.name;
-COMMENT ON VIEW projection_partitions IS
+  JOIN wallet_projection.partition p ON p.projection OPERATOR(pg_catalog.=) l.name;
+COMMENT ON VIEW @extschema@.projection_partitions IS
     'a row per partition: its position; lag_events counts the stream''s numbers that it has not passed yet';
 
-CREATE VIEW projection_status AS
+CREATE VIEW @extschema@.projection_status AS
 SELECT q.name AS projection, q.stream, q.channel,
        CASE WHEN NOT q.initialized THEN 'defined' WHEN coalesce(q.trouble, q.last_error) IS NOT NULL THEN 'failed'
             WHEN q.locked THEN 'locked' ELSE 'ready' END AS state,
        q.partitions, q.head, q.last_position, q.lag_events, q.gaps, k.parked, k.dead_letters,
        CASE WHEN q.trouble IS NOT NULL THEN q.trouble
-            WHEN q.last_error IS NULL OR pg_catalog.pg_has_role(q.owner, 'USAGE') THEN q.last_error
+            WHEN q.last_error IS NULL OR pg_catalog.pg_has_role(q.owner, 'USAGE'::pg_catalog.text) THEN q.last_error
             ELSE '<insufficient privilege>' END AS last_error,
        CASE WHEN NOT a.started THEN 'stopped' WHEN a.workers OPERATOR(pg_catalog.=) 0 THEN 'waiting' ELSE 'running' END AS activity,
        a.workers, a.workers_wanted, pg_catalog.round(a.events_per_second)::bigint AS events_per_second,
        CASE WHEN q.lag_events OPERATOR(pg_catalog.>) 0
             THEN (SELECT CASE WHEN p.since IS NULL THEN '0'::interval
                               WHEN pg_catalog.isfinite(p.since)
-                              THEN greatest(pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) p.since, '0') END
+                              THEN greatest(pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) p.since, '0'::interval) END
                     FROM wallet_projection.pending_since(q.name) p(since))
             WHEN q.lag_events IS NOT NULL THEN '0'::interval END AS lag_time,
-       CASE WHEN q.lag_sum OPERATOR(pg_catalog.=) 0 THEN '0'::interval
-            WHEN coalesce(q.trouble, q.last_error) IS NULL AND a.numbers_per_second OPERATOR(pg_catalog.>) 0
-                 AND q.lag_sum::double precision OPERATOR(pg_catalog./) a.numbers_per_second OPERATOR(pg_catalog.<) 1e9
+       CASE WHEN q.lag_sum OPERATOR(pg_catalog.=) 0::numeric THEN '0'::interval
+            WHEN coalesce(q.trouble, q.last_error) IS NULL AND a.numbers_per_second OPERATOR(pg_catalog.>) '0'::double precision
+                 AND q.lag_sum::double precision OPERATOR(pg_catalog./) a.numbers_per_second OPERATOR(pg_catalog.<) '1e9'::double precision
             THEN pg_catalog.make_interval(secs => pg_catalog.ceil(q.lag_sum::double precision
                                                                   OPERATOR(pg_catalog./) a.numbers_per_second)) END AS catch_up_time,
        wallet_projection.progress_bar(q.done) AS progress, a.problem AS workers_problem,
@@ -660,24 +663,24 @@ SELECT q.name AS projection, q.stream, q.channel,
   FROM (SELECT s.failures, s.next_try, d.name, d.stream, coalesce(s.channel, d.channel) AS channel, coalesce(s.partitions, d.partitions) AS partitions,
                f.initialized, f.read_model, f.owner, f.locked, f.problem AS trouble, s.last_error, l.last_position, p.head, p.lag_events, p.gaps, p.lag_sum,
                CASE WHEN l.last_position OPERATOR(pg_catalog.>) 0
-                    THEN least(p.head_average OPERATOR(pg_catalog./) l.last_position::numeric, 1) END AS done
+                    THEN least(p.head_average OPERATOR(pg_catalog./) l.last_position::numeric, 1::numeric) END AS done
           FROM wallet_projection.projection d
           CROSS JOIN LATERAL (SELECT wallet_projection.last_position(d.stream) AS last_position) l
-          LEFT JOIN wallet_projection.projection_state s ON s.projection = d.name
+          LEFT JOIN wallet_projection.projection_state s ON s.projection OPERATOR(pg_catalog.=) d.name
           CROSS JOIN LATERAL wallet_projection.finding(d.name) f
-          LEFT JOIN (SELECT projection, min(head) AS head, max(lag_events) AS lag_events,
-                            max(wallet_projection.size(gaps)) AS gaps, sum(lag_events) AS lag_sum, avg(head) AS head_average
-                       FROM projection_partitions GROUP BY projection) p ON p.projection = d.name) q
+          LEFT JOIN (SELECT projection, pg_catalog.min(head) AS head, pg_catalog.max(lag_events) AS lag_events,
+                            pg_catalog.max(wallet_projection.size(gaps)) AS gaps, pg_catalog.sum(lag_events) AS lag_sum, pg_catalog.avg(head) AS head_average
+                       FROM @extschema@.projection_partitions GROUP BY projection) p ON p.projection OPERATOR(pg_catalog.=) d.name) q
   CROSS JOIN LATERAL wallet_projection.activity(q.name, q.channel) a
-  CROSS JOIN LATERAL (SELECT count(*) AS parked, count(*) FILTER (WHERE p.next_retry_at IS NULL) AS dead_letters
+  CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS parked, pg_catalog.count(*) FILTER (WHERE p.next_retry_at IS NULL) AS dead_letters
                         FROM wallet_projection.parked p WHERE p.projection OPERATOR(pg_catalog.=) q.name) k;
-COMMENT ON VIEW projection_status IS
+COMMENT ON VIEW @extschema@.projection_status IS
     'a row per projection: state, position, lag, errors; its background workers, speed, time to catch up and progress';
 
-CREATE VIEW projection_workers AS
+CREATE VIEW @extschema@.projection_workers AS
 SELECT pid, database, channel, projection, state, partitions, events, batches, last_error, since
   FROM wallet_projection.worker_slots();
-COMMENT ON VIEW projection_workers IS
+COMMENT ON VIEW @extschema@.projection_workers IS
     'a row per background worker, of all databases: what it does, the partitions that it holds, what it has done';
 
 /*
@@ -692,21 +695,21 @@ SELECT p.id, p.projection, d.stream, d.aggregate_type, p.partition_key, p.no, p.
        p.detail, p.hint, p.context, p.waiting, p.retry_error
   FROM wallet_projection.parked p
   JOIN (SELECT name, stream, aggregate_type, wallet_projection.owner(name) AS owner
-          FROM wallet_projection.projection OFFSET 0) d ON d.name OPERATOR(pg_catalog.=) p.projection
+          FROM wallet_projection.projection OFFSET 0::bigint) d ON d.name OPERATOR(pg_catalog.=) p.projection
   LEFT JOIN wallet_projection.projection_state s ON s.projection OPERATOR(pg_catalog.=) p.projection
- WHERE CASE WHEN d.owner IS NULL THEN pg_catalog.pg_has_role('pg_read_all_data', 'USAGE')
-            ELSE pg_catalog.pg_has_role(d.owner, 'USAGE') END;
+ WHERE CASE WHEN d.owner IS NULL THEN pg_catalog.pg_has_role('pg_read_all_data'::pg_catalog.name, 'USAGE'::pg_catalog.text)
+            ELSE pg_catalog.pg_has_role(d.owner, 'USAGE'::pg_catalog.text) END;
 COMMENT ON VIEW wallet_projection.parked_event IS
     'parked keys with all that is known of their failed event';
 
-CREATE VIEW projection_dead_letters AS
+CREATE VIEW @extschema@.projection_dead_letters AS
 SELECT id, projection, partition_key, no, event_name, state, attempts, first_failed_at, last_failed_at, next_retry_at,
        sqlstate, message, waiting
   FROM wallet_projection.parked_event;
-COMMENT ON VIEW projection_dead_letters IS
+COMMENT ON VIEW @extschema@.projection_dead_letters IS
     'a row per parked key: the event that failed, why, when it is tried again, and how many events wait behind it';
 
-CREATE FUNCTION dead_letter_list(projection text DEFAULT NULL)
+CREATE FUNCTION @extschema@.dead_letter_list(projection text DEFAULT NULL)
     RETURNS TABLE (id bigint, projection text, partition_key text, no bigint, event_name text, state text, attempts integer,
                    first_failed_at timestamptz, last_failed_at timestamptz, next_retry_at timestamptz, sqlstate text,
                    message text, waiting bigint)
@@ -714,11 +717,11 @@ CREATE FUNCTION dead_letter_list(projection text DEFAULT NULL)
     BEGIN ATOMIC
         SELECT l.id, l.projection, l.partition_key, l.no, l.event_name, l.state, l.attempts, l.first_failed_at,
                l.last_failed_at, l.next_retry_at, l.sqlstate, l.message, l.waiting
-          FROM projection_dead_letters l
+          FROM @extschema@.projection_dead_letters l
          WHERE dead_letter_list.projection IS NULL OR l.projection OPERATOR(pg_catalog.=) dead_letter_list.projection
          ORDER BY l.id;
     END;
-COMMENT ON FUNCTION dead_letter_list(text) IS
+COMMENT ON FUNCTION @extschema@.dead_letter_list(text) IS
     'the parked keys of a projection (null: of all) as in projection_dead_letters';
 
 /*
@@ -726,7 +729,7 @@ COMMENT ON FUNCTION dead_letter_list(text) IS
  * retry_error: why it could not be tried again, where that is no event's fault
  * (a full disk, a missing table); that was no attempt.
  */
-CREATE FUNCTION dead_letter_show(id bigint)
+CREATE FUNCTION @extschema@.dead_letter_show(id bigint)
     RETURNS TABLE (id bigint, projection text, stream text, aggregate_type text, partition_key text, no bigint,
                    version bigint, event_name text, event_id uuid, payload jsonb, metadata jsonb, created_at timestamptz,
                    state text, attempts integer, first_failed_at timestamptz, last_failed_at timestamptz,
@@ -737,16 +740,16 @@ CREATE FUNCTION dead_letter_show(id bigint)
         SELECT l.id, l.projection, l.stream, l.aggregate_type, l.partition_key, l.no, l.version, l.event_name, e.event_id,
                e.payload, e.metadata, e.created_at, l.state, l.attempts, l.first_failed_at, l.last_failed_at, l.next_retry_at,
                l.sqlstate, l.message, l.detail, l.hint, l.context, l.waiting,
-               CASE l.state WHEN 'dead' THEN pg_catalog.format('waits for SELECT dead_letter_replay(%s); or dead_letter_delete(%s), which skips this event, or dead_letter_delete(%s, whole => true), which skips all that waits', l.id, l.id, l.id)
-                            WHEN 'waiting for lock' THEN pg_catalog.format('is applied once its row is unlocked; looked at again at %s', l.next_retry_at)
+               CASE WHEN l.state OPERATOR(pg_catalog.=) 'dead' THEN pg_catalog.format('waits for SELECT dead_letter_replay(%s); or dead_letter_delete(%s), which skips this event, or dead_letter_delete(%s, whole => true), which skips all that waits', l.id, l.id, l.id)
+                            WHEN l.state OPERATOR(pg_catalog.=) 'waiting for lock' THEN pg_catalog.format('is applied once its row is unlocked; looked at again at %s', l.next_retry_at)
                             ELSE pg_catalog.format('attempt %s of %s at %s', l.attempts OPERATOR(pg_catalog.+) 1, l.max_attempts, l.next_retry_at) END,
                l.retry_error
           FROM wallet_projection.parked_event l
          CROSS JOIN LATERAL wallet_projection.event_now(l.stream, l.aggregate_type, l.partition_key, l.no) e
          WHERE l.id OPERATOR(pg_catalog.=) dead_letter_show.id;
     END;
-COMMENT ON FUNCTION dead_letter_show(bigint) IS
+COMMENT ON FUNCTION @extschema@.dead_letter_show(bigint) IS
     'all that is known of one parked key: its event, the error, what waits behind it, and what happens next';
 
-GRANT SELECT ON projection_partitions, projection_status, projection_workers, projection_dead_letters,
-    wallet_projection.parked_event TO PUBLIC;
+GRANT SELECT ON @extschema@.projection_partitions, @extschema@.projection_status, @extschema@.projection_workers,
+    @extschema@.projection_dead_letters, wallet_projection.parked_event TO PUBLIC;

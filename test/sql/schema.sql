@@ -41,8 +41,8 @@ SELECT error_of('CREATE EXTENSION wallet_projection');
 DROP SCHEMA wallet_projection;
 
 --
--- By the owner of a database who is no superuser, in a schema that needs
--- quoting
+-- By a superuser, not by the owner of a database, and into any schema, also
+-- one that needs quoting, of which PostgreSQL refuses some
 --
 CREATE ROLE "regress_wp Data Owner";
 DO $$ BEGIN EXECUTE format('GRANT CREATE ON DATABASE %I TO "regress_wp Data Owner"', current_database()); END $$;
@@ -51,9 +51,15 @@ CREATE ROLE regress_wp_nobody;
 SET ROLE regress_wp_nobody;
 SELECT left(error_of('CREATE EXTENSION wallet_projection'), 6);
 SET ROLE "regress_wp Data Owner";
-CREATE SCHEMA "regress_wp ""Events""; --";
-CREATE EXTENSION wallet_projection SCHEMA "regress_wp ""Events""; --";
-SET search_path = "regress_wp ""Events""; --";
+CREATE SCHEMA "regress_wp ""Events""";
+CREATE SCHEMA "regress_wp Events; --";
+SELECT left(error_of('CREATE EXTENSION wallet_projection SCHEMA "regress_wp Events; --"'), 6);
+RESET ROLE;
+SELECT left(error_of('CREATE EXTENSION wallet_projection SCHEMA "regress_wp ""Events"""'), 6);
+DROP SCHEMA "regress_wp ""Events""";
+CREATE EXTENSION wallet_projection SCHEMA "regress_wp Events; --";
+SET ROLE "regress_wp Data Owner";
+SET search_path = "regress_wp Events; --";
 SELECT nspname, (SELECT rolsuper FROM pg_roles WHERE oid = nspowner) FROM pg_namespace WHERE nspname = 'wallet_projection' OR nspname LIKE 'regress_wp %' ORDER BY 1;
 SELECT c.oid::regclass, (SELECT rolsuper FROM pg_roles WHERE oid = relowner) FROM pg_class c WHERE relnamespace = 'wallet_projection'::regnamespace AND relkind = 'r' ORDER BY 1;
 SELECT stream_create('Orders');
@@ -71,7 +77,7 @@ SELECT projection, state, partitions, lag_events FROM projection_status;
 SELECT oid::regclass, relowner::regrole FROM pg_class WHERE relname IN ('Orders', 'wallet_stream', 'wallet_balances') ORDER BY relname;
 SELECT name, relation::regclass FROM wallet_projection.stream ORDER BY name;
 -- the schema's name changes, and that is all
-ALTER SCHEMA "regress_wp ""Events""; --" RENAME TO "regress_wp Wallets";
+ALTER SCHEMA "regress_wp Events; --" RENAME TO "regress_wp Wallets";
 SET search_path = "regress_wp Wallets";
 SELECT wallet_debit('w1', 9);
 SELECT projection_run('wallet_balance');
@@ -84,11 +90,13 @@ SELECT wallet_id, current_balance FROM wallet_balances WHERE wallet_id = 'w1';
 -- It goes, and leaves streams and read models; it comes back, and takes the
 -- streams over, but not a read model whose position nobody knows
 --
+RESET ROLE;
 DROP EXTENSION wallet_projection;
 SELECT to_regnamespace('wallet_projection');
 SELECT count(*) FROM wallet_stream;
 SELECT wallet_id, current_balance FROM wallet_balances WHERE wallet_id = 'w1';
 CREATE EXTENSION wallet_projection;
+SET ROLE "regress_wp Data Owner";
 SELECT projection, state FROM projection_status;
 SELECT regress_wp.error_of($$ SELECT stream_append('Orders', 'Order', 'o1', '[{"event_name": "e", "payload": {}}]') $$);
 SELECT stream_create('Orders');
@@ -105,9 +113,11 @@ SELECT projection_init('wallet_balance');
 SELECT projection_run('wallet_balance');
 SELECT n.wallet_id, n.current_balance - o.current_balance AS more FROM wallet_balances n LEFT JOIN old_balances o USING (wallet_id) WHERE wallet_id LIKE 'w_' ORDER BY 1;
 -- projection_init makes the stream known again as well
+RESET ROLE;
 DROP EXTENSION wallet_projection;
 DROP TABLE wallet_balances;
 CREATE EXTENSION wallet_projection;
+SET ROLE "regress_wp Data Owner";
 SELECT projection_init('wallet_balance');
 SELECT wallet_debit('w1', 1);
 SELECT projection_run('wallet_balance');
