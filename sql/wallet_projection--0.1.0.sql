@@ -651,7 +651,7 @@ SELECT q.name AS projection, q.stream, q.channel,
             THEN (SELECT CASE WHEN p.since IS NULL THEN '0'::interval
                               WHEN pg_catalog.isfinite(p.since)
                               THEN greatest(pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) p.since, '0'::interval) END
-                    FROM wallet_projection.pending_since(q.name) p(since))
+                    FROM wallet_projection.pending_since(q.name) AS p (since))
             WHEN q.lag_events IS NOT NULL THEN '0'::interval END AS lag_time,
        CASE WHEN q.lag_sum OPERATOR(pg_catalog.=) 0::numeric THEN '0'::interval
             WHEN coalesce(q.trouble, q.last_error) IS NULL AND a.numbers_per_second OPERATOR(pg_catalog.>) '0'::double precision

@@ -232,9 +232,10 @@ is(ask('postgres', $foreign), '', 'and nothing depends on others');
 
 # As it is written
 
+# of an alias too
 my $keyword = qr/check|key|unique|table|coalesce|greatest|least|values|filter|with|as|from|join|on|lateral|operator|numeric|and|or|not|then|when|return/i;
 my %bad;
-$bad{$1} = 1 while $script =~ /(?<![\w.@])(?!(?:$keyword)\b)([a-z_]\w*)\s*\(/gi;
+$bad{$1} = 1 while $script =~ /(?<![\w.@])(?<!AS )(?!(?:$keyword)\b)([a-z_]\w*)\s*\(/gi;
 delete $bad{name};
 # of the extension's own functions the signatures; not of tables: columns
 delete @bad{ grep { $script =~ /(?:FUNCTION|PROCEDURE|TYPE|TABLE|INTO) (?:\@extschema\@|wallet_projection)\.\Q$_\E\s*\(/ } keys %bad };
