@@ -10,6 +10,7 @@ OBJS = \
 	src/amount.o \
 	src/argument.o \
 	src/catalog.o \
+	src/catalog_row.o \
 	src/encoding.o \
 	src/fault.o \
 	src/keyhash.o \

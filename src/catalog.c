@@ -26,6 +26,7 @@
 #include "utils/snapmgr.h"
 
 #include "catalog.h"
+#include "catalog_row.h"
 #include "compat.h"
 
 /* The table's OID; an error if the extension is not in this database. */
@@ -56,44 +57,17 @@ refuse_version(void)
 			 errhint("After an update connect again; if the library is in shared_preload_libraries, restart the server. If the library is the newer one, run ALTER EXTENSION wallet_projection UPDATE.")));
 }
 
-/* how many columns this code knows of each table */
-static const struct
-{
-	const char *table;
-	int			columns;
-}			shapes[] = {
-	{STREAM_CATALOG, STREAM_CATALOG_NATTS},
-	{PROJECTION_CATALOG, PROJECTION_CATALOG_NATTS},
-	{STATE_CATALOG, STATE_CATALOG_NATTS},
-	{PARTITION_CATALOG, PARTITION_CATALOG_NATTS},
-	{STARTED_CATALOG, STARTED_CATALOG_NATTS},
-	{CHANNEL_CATALOG, CHANNEL_CATALOG_NATTS},
-	{PARKED_CATALOG, PARKED_CATALOG_NATTS},
-	{SKIPPED_CATALOG, SKIPPED_CATALOG_NATTS},
-};
-
 /*
- * An error unless the table has the columns that this code knows.  After
- * ALTER EXTENSION UPDATE a process may still have the old code in it.
+ * The table, open.  An error unless it has the columns that this code knows:
+ * after ALTER EXTENSION UPDATE a process may still have the old code in it.
  */
-static void
-check_shape(Relation catalog, const char *table)
-{
-	for (int i = 0; i < lengthof(shapes); i++)
-	{
-		if (strcmp(shapes[i].table, table) == 0 &&
-			shapes[i].columns == RelationGetNumberOfAttributes(catalog))
-			return;
-	}
-	refuse_version();
-}
-
 Relation
 CatalogOpen(const char *table, LOCKMODE mode)
 {
 	Relation	catalog = table_open(CatalogRelation(table), mode);
 
-	check_shape(catalog, table);
+	if (!CatalogHasShape(catalog, table))
+		refuse_version();
 	return catalog;
 }
 
@@ -105,17 +79,19 @@ SysScanDesc
 CatalogScan(Relation catalog, const char *key)
 {
 	ScanKeyData scankey;
-	char		index[NAMEDATALEN];
+	char	   *name = psprintf("%s_pkey", RelationGetRelationName(catalog));
+	Oid			index = get_relname_relid(name, RelationGetNamespace(catalog));
 
-	snprintf(index, sizeof(index), "%s_pkey",
-			 RelationGetRelationName(catalog));
+	if (!OidIsValid(index))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("table \"%s.%s\" has no primary key",
+						CATALOG_SCHEMA, RelationGetRelationName(catalog))));
 	if (key != NULL)
 		ScanKeyInit(&scankey, 1, BTEqualStrategyNumber, F_TEXTEQ,
 					CStringGetTextDatum(key));
-	return systable_beginscan(catalog,
-							  get_relname_relid(index,
-												RelationGetNamespace(catalog)),
-							  true, NULL, key != NULL ? 1 : 0, &scankey);
+	return systable_beginscan(catalog, index, true, NULL,
+							  key != NULL ? 1 : 0, &scankey);
 }
 
 /* A copy of the one row of this name, or NULL. */

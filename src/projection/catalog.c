@@ -19,6 +19,7 @@
 #include "utils/timestamp.h"
 
 #include "catalog.h"
+#include "catalog_row.h"
 #include "keylock.h"
 #include "projection/projection.h"
 #include "stream/stream.h"
@@ -51,16 +52,17 @@ find_handler(const char *name)
 		if (strcmp(row_handlers[i]->name, name) == 0)
 			return row_handlers[i];
 	}
-	ereport(ERROR,
-			(errcode(ERRCODE_UNDEFINED_OBJECT),
-			 errmsg("handler \"%s\" does not exist", name)));
+	return NULL;
 }
 
-/* The row's columns, taken apart. */
-static void
-deform(Relation catalog, HeapTuple tuple, Datum *values, bool *nulls)
+/* A text that a damaged row may have; or NULL. */
+static char *
+sound_text(Relation catalog, int column, const Datum *values,
+		   const bool *nulls)
 {
-	heap_deform_tuple(tuple, RelationGetDescr(catalog), values, nulls);
+	return nulls[column - 1] ||
+		!CatalogColumnIsSound(catalog, column, values, nulls) ? NULL :
+		TextDatumGetCString(values[column - 1]);
 }
 
 static void
@@ -70,33 +72,48 @@ read_definition(Projection *projection, Relation catalog, HeapTuple tuple)
 	bool		nulls[PROJECTION_CATALOG_NATTS];
 	char	   *handler;
 
-	deform(catalog, tuple, values, nulls);
-	projection->name = TextDatumGetCString(values[PROJECTION_CATALOG_NAME - 1]);
+	heap_deform_tuple(tuple, RelationGetDescr(catalog), values, nulls);
+	projection->damage = CatalogFindDamage(catalog, values, nulls);
+	projection->name = sound_text(catalog, PROJECTION_CATALOG_NAME, values, nulls);
+	projection->channel = sound_text(catalog, PROJECTION_CATALOG_CHANNEL, values, nulls);
+	if (projection->damage != NULL)
+		return;
 	projection->stream = TextDatumGetCString(values[PROJECTION_CATALOG_STREAM - 1]);
 	projection->aggregate_type = TextDatumGetCString(values[PROJECTION_CATALOG_AGGREGATE_TYPE - 1]);
-	handler = TextDatumGetCString(values[PROJECTION_CATALOG_HANDLER - 1]);
-	projection->handler = find_handler(handler);
-	projection->channel = TextDatumGetCString(values[PROJECTION_CATALOG_CHANNEL - 1]);
 	projection->partitions = DatumGetInt32(values[PROJECTION_CATALOG_PARTITIONS - 1]);
 	projection->batch_size = DatumGetInt32(values[PROJECTION_CATALOG_BATCH_SIZE - 1]);
 	projection->retry = default_retry;
 	projection->max_parked = DEFAULT_MAX_PARKED;
+	handler = TextDatumGetCString(values[PROJECTION_CATALOG_HANDLER - 1]);
+	projection->handler = find_handler(handler);
+	if (projection->handler == NULL)
+		projection->damage = CatalogDamageOf(catalog, values, nulls,
+											 psprintf("column \"handler\" is \"%s\", and there is no handler of this name",
+													  handler));
 }
 
-/* The options of parked keys, where they were set. */
+/* The options that were set. */
 static void
-read_retry(Projection *projection, const Datum *values, const bool *nulls)
+read_options(Projection *projection, const Datum *values, const bool *nulls)
 {
 	RetryPolicy *retry = &projection->retry;
 
-	if (nulls[STATE_CATALOG_MAX_ATTEMPTS - 1])
-		return;
-	retry->max_attempts = DatumGetInt32(values[STATE_CATALOG_MAX_ATTEMPTS - 1]);
-	retry->delay = DatumGetInt64(values[STATE_CATALOG_RETRY_DELAY - 1]);
-	retry->multiplier = DatumGetFloat8(values[STATE_CATALOG_RETRY_MULTIPLIER - 1]);
-	retry->max_delay = DatumGetInt64(values[STATE_CATALOG_RETRY_MAX_DELAY - 1]);
-	retry->jitter = DatumGetFloat8(values[STATE_CATALOG_RETRY_JITTER - 1]);
-	projection->max_parked = DatumGetInt32(values[STATE_CATALOG_MAX_PARKED - 1]);
+	if (!nulls[STATE_CATALOG_PARTITIONS - 1])
+		projection->partitions = DatumGetInt32(values[STATE_CATALOG_PARTITIONS - 1]);
+	if (!nulls[STATE_CATALOG_BATCH_SIZE - 1])
+		projection->batch_size = DatumGetInt32(values[STATE_CATALOG_BATCH_SIZE - 1]);
+	if (!nulls[STATE_CATALOG_MAX_ATTEMPTS - 1])
+		retry->max_attempts = DatumGetInt32(values[STATE_CATALOG_MAX_ATTEMPTS - 1]);
+	if (!nulls[STATE_CATALOG_RETRY_DELAY - 1])
+		retry->delay = DatumGetInt64(values[STATE_CATALOG_RETRY_DELAY - 1]);
+	if (!nulls[STATE_CATALOG_RETRY_MULTIPLIER - 1])
+		retry->multiplier = DatumGetFloat8(values[STATE_CATALOG_RETRY_MULTIPLIER - 1]);
+	if (!nulls[STATE_CATALOG_RETRY_MAX_DELAY - 1])
+		retry->max_delay = DatumGetInt64(values[STATE_CATALOG_RETRY_MAX_DELAY - 1]);
+	if (!nulls[STATE_CATALOG_RETRY_JITTER - 1])
+		retry->jitter = DatumGetFloat8(values[STATE_CATALOG_RETRY_JITTER - 1]);
+	if (!nulls[STATE_CATALOG_MAX_PARKED - 1])
+		projection->max_parked = DatumGetInt32(values[STATE_CATALOG_MAX_PARKED - 1]);
 }
 
 /* Which tables it has, once it is initialized. */
@@ -129,44 +146,70 @@ read_state(Projection *projection)
 
 	if (HeapTupleIsValid(tuple))
 	{
-		deform(catalog, tuple, values, nulls);
-		if (!nulls[STATE_CATALOG_CHANNEL - 1])
-			projection->channel = TextDatumGetCString(values[STATE_CATALOG_CHANNEL - 1]);
-		if (!nulls[STATE_CATALOG_PARTITIONS - 1])
-			projection->partitions = DatumGetInt32(values[STATE_CATALOG_PARTITIONS - 1]);
-		if (!nulls[STATE_CATALOG_BATCH_SIZE - 1])
-			projection->batch_size = DatumGetInt32(values[STATE_CATALOG_BATCH_SIZE - 1]);
+		bool		sound = CatalogDeformSound(catalog, tuple, values, nulls);
+		char	   *channel = sound_text(catalog, STATE_CATALOG_CHANNEL, values, nulls);
+
+		if (channel != NULL)
+			projection->channel = channel;
+		if (projection->damage == NULL && !sound)
+			projection->damage = CatalogFindDamage(catalog, values, nulls);
+	}
+	if (HeapTupleIsValid(tuple) && projection->damage == NULL)
+	{
+		read_options(projection, values, nulls);
 		if (!nulls[STATE_CATALOG_READ_MODEL - 1])
 			read_tables(projection, catalog, values, nulls);
 		if (!nulls[STATE_CATALOG_LAST_ERROR - 1])
 			projection->last_error = TextDatumGetCString(values[STATE_CATALOG_LAST_ERROR - 1]);
 		if (!nulls[STATE_CATALOG_NEXT_TRY - 1])
 			projection->next_try = DatumGetTimestampTz(values[STATE_CATALOG_NEXT_TRY - 1]);
-		read_retry(projection, values, nulls);
 	}
 	table_close(catalog, AccessShareLock);
 }
 
-/* A projection by its name; an error if there is none. */
+static Projection *
+read_projection(Relation catalog, HeapTuple tuple)
+{
+	Projection *projection = palloc0(sizeof(Projection));
+
+	read_definition(projection, catalog, tuple);
+	if (projection->name != NULL)
+		read_state(projection);
+	return projection;
+}
+
+/* A projection by its name, which may be damaged; NULL if there is none. */
 Projection *
-ProjectionFetch(const char *name)
+ProjectionFind(const char *name)
 {
 	Relation	catalog = CatalogOpen(PROJECTION_CATALOG, AccessShareLock);
 	HeapTuple	tuple = CatalogFetch(catalog, name);
-	Projection *projection = palloc0(sizeof(Projection));
+	Projection *projection = HeapTupleIsValid(tuple) ?
+		read_projection(catalog, tuple) : NULL;
 
-	if (!HeapTupleIsValid(tuple))
+	table_close(catalog, AccessShareLock);
+	return projection;
+}
+
+/* A projection by its name; an error if there is none, or it is damaged. */
+Projection *
+ProjectionFetch(const char *name)
+{
+	Projection *projection = ProjectionFind(name);
+
+	if (projection == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("projection \"%s\" does not exist", name),
 				 errhint("See the view projection_status for those that do.")));
-	read_definition(projection, catalog, tuple);
-	table_close(catalog, AccessShareLock);
-	read_state(projection);
+	CatalogRaise(projection->damage);
 	return projection;
 }
 
-/* The projections of a channel, in order of their names. */
+/*
+ * The projections of a channel, in order of their names.  Those that are
+ * damaged are among them, so that whoever serves them fails with them alone.
+ */
 List *
 ProjectionsOfChannel(const char *channel)
 {
@@ -177,11 +220,10 @@ ProjectionsOfChannel(const char *channel)
 
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		Projection *projection = palloc0(sizeof(Projection));
+		Projection *projection = read_projection(catalog, tuple);
 
-		read_definition(projection, catalog, tuple);
-		read_state(projection);
-		if (strcmp(projection->channel, channel) == 0)
+		if (projection->name != NULL && projection->channel != NULL &&
+			strcmp(projection->channel, channel) == 0)
 			result = lappend(result, projection);
 	}
 	systable_endscan(scan);
@@ -227,7 +269,7 @@ ProjectionSaveState(const Projection *projection, bool with_options)
 
 	memset(nulls, true, sizeof(nulls));
 	if (HeapTupleIsValid(old))
-		deform(catalog, old, values, nulls);
+		CatalogDeform(catalog, old, values, nulls);
 	values[STATE_CATALOG_PROJECTION - 1] = CStringGetTextDatum(projection->name);
 	nulls[STATE_CATALOG_PROJECTION - 1] = false;
 	if (projection->last_error == NULL)
@@ -290,7 +332,7 @@ ProjectionRenewReference(const Projection *projection)
 	{
 		TableRef	ref = projection->ref;
 
-		deform(catalog, old, values, nulls);
+		CatalogDeform(catalog, old, values, nulls);
 		TableRefRenew(&ref, catalog, projection->read_model);
 		TableRefWrite(&ref, ref_columns, values, nulls);
 		values[STATE_CATALOG_RELATION - 1] = ObjectIdGetDatum(projection->relation);
@@ -335,9 +377,10 @@ ProjectionSaveError(const char *name, const char *error, int failures,
 	KeyLock(KEYLOCK_ERROR, name, ExclusiveLock);
 	catalog = CatalogOpen(STATE_CATALOG, RowExclusiveLock);
 	old = CatalogFetch(catalog, name);
-	if (HeapTupleIsValid(old))
-		deform(catalog, old, values, nulls);
-	if (HeapTupleIsValid(old) && !nulls[STATE_CATALOG_READ_MODEL - 1])
+	/* where the row is damaged, that is what the status shows */
+	if (HeapTupleIsValid(old) &&
+		CatalogDeformSound(catalog, old, values, nulls) &&
+		!nulls[STATE_CATALOG_READ_MODEL - 1])
 	{
 		forget_dropped(catalog, values, nulls);
 		nulls[STATE_CATALOG_LAST_ERROR - 1] = error == NULL;

@@ -207,10 +207,11 @@ BatchPassOverParked(Batch *batch)
 	{
 		ParkedBrief *parked = lfirst(cell);
 		int			length = strlen(parked->key);
+		uint64		hash = KeyHash(parked->key, length);
 
+		ParkedCheck(batch->projection, parked);
 		if (batch->claim_of[parked->partition] != NULL)
-			FoldBan(batch->fold, parked->key, length,
-					KeyHash(parked->key, length));
+			FoldBan(batch->fold, parked->key, length, hash);
 	}
 }
 

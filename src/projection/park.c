@@ -26,7 +26,9 @@
 #include "utils/uuid.h"
 
 #include "catalog.h"
+#include "catalog_row.h"
 #include "encoding.h"
+#include "keyhash.h"
 #include "notice.h"
 #include "projection/park.h"
 #include "stream/find.h"
@@ -59,7 +61,7 @@ read_row(Relation catalog, HeapTuple tuple)
 	Parked	   *parked = palloc0(sizeof(Parked));
 	KeyFailure *failure = &parked->failure;
 
-	heap_deform_tuple(tuple, RelationGetDescr(catalog), values, nulls);
+	CatalogDeform(catalog, tuple, values, nulls);
 	parked->place = tuple->t_self;
 	parked->projection = text_or_null(values, nulls, PARKED_CATALOG_PROJECTION);
 	parked->key = text_or_null(values, nulls, PARKED_CATALOG_KEY);
@@ -122,13 +124,10 @@ form_row(Relation catalog, const Parked *parked)
 }
 
 static ParkedBrief *
-read_brief(Relation catalog, HeapTuple tuple)
+make_brief(const Datum *values, const bool *nulls)
 {
-	Datum		values[PARKED_CATALOG_NATTS];
-	bool		nulls[PARKED_CATALOG_NATTS];
 	ParkedBrief *brief = palloc0(sizeof(ParkedBrief));
 
-	heap_deform_tuple(tuple, RelationGetDescr(catalog), values, nulls);
 	brief->key = TextDatumGetCString(values[PARKED_CATALOG_KEY - 1]);
 	brief->id = DatumGetInt64(values[PARKED_CATALOG_ID - 1]);
 	brief->partition = DatumGetInt32(values[PARKED_CATALOG_PARTITION - 1]);
@@ -136,6 +135,32 @@ read_brief(Relation catalog, HeapTuple tuple)
 	if (!nulls[PARKED_CATALOG_NEXT_RETRY_AT - 1])
 		brief->next_retry_at = DatumGetTimestampTz(values[PARKED_CATALOG_NEXT_RETRY_AT - 1]);
 	return brief;
+}
+
+static ParkedBrief *
+read_brief(Relation catalog, HeapTuple tuple)
+{
+	Datum		values[PARKED_CATALOG_NATTS];
+	bool		nulls[PARKED_CATALOG_NATTS];
+
+	CatalogDeform(catalog, tuple, values, nulls);
+	return make_brief(values, nulls);
+}
+
+/* An error if the row says that the key is of another partition than it is. */
+void
+ParkedCheck(const Projection *projection, const ParkedBrief *parked)
+{
+	int			partition = KeyHash(parked->key, strlen(parked->key)) %
+		projection->partitions;
+	CatalogDamage damage = {.table = PARKED_CATALOG};
+
+	if (parked->partition == partition)
+		return;
+	damage.detail = psprintf("In the row of \"%s\", \"%s\", column \"partition\" is %d; the key is of partition %d.",
+							 projection->name, parked->key, parked->partition,
+							 partition);
+	CatalogRaise(&damage);
 }
 
 /*
@@ -189,9 +214,10 @@ ParkedCount(const char *projection)
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		bool		isnull;
+		Datum		attempts = heap_getattr(tuple, PARKED_CATALOG_ATTEMPTS,
+											RelationGetDescr(catalog), &isnull);
 
-		if (DatumGetInt32(heap_getattr(tuple, PARKED_CATALOG_ATTEMPTS,
-									   RelationGetDescr(catalog), &isnull)) > 0)
+		if (isnull || DatumGetInt32(attempts) != 0)
 			count++;
 	}
 	systable_endscan(scan);
@@ -224,18 +250,28 @@ begin_retries(const char *projection)
 	return retries;
 }
 
-/* The next one, or NULL: those that are dead come last. */
+/*
+ * The next one, or NULL: those that are dead come last.  Damaged rows are left
+ * to the batch, which raises an error that is the projection's alone.
+ */
 static ParkedBrief *
 next_retry(RetryScan *retries)
 {
-	HeapTuple	tuple = systable_getnext_ordered(retries->scan,
-												 ForwardScanDirection);
-	ParkedBrief *brief;
+	HeapTuple	tuple;
 
-	if (!HeapTupleIsValid(tuple))
-		return NULL;
-	brief = read_brief(retries->catalog, tuple);
-	return brief->next_retry_at == 0 ? NULL : brief;
+	while (HeapTupleIsValid(tuple = systable_getnext_ordered(retries->scan,
+															 ForwardScanDirection)))
+	{
+		Datum		values[PARKED_CATALOG_NATTS];
+		bool		nulls[PARKED_CATALOG_NATTS];
+		ParkedBrief *brief;
+
+		if (!CatalogDeformSound(retries->catalog, tuple, values, nulls))
+			continue;
+		brief = make_brief(values, nulls);
+		return brief->next_retry_at == 0 ? NULL : brief;
+	}
+	return NULL;
 }
 
 static void
@@ -265,8 +301,13 @@ ParkedNextRetry(const char *projection)
 
 	end_retries(&retries);
 	/* where the clock was set back, the first of all is far away */
-	if (next > now && ParkedIsDue(ProjectionFetch(projection), next))
-		next = now;
+	if (next > now)
+	{
+		Projection *known = ProjectionFind(projection);
+
+		if (known != NULL && known->damage == NULL && ParkedIsDue(known, next))
+			next = now;
+	}
 	return next;
 }
 

@@ -58,6 +58,8 @@ typedef struct Parked
 } Parked;
 
 extern List *ParkedKeys(const char *projection);
+extern void ParkedCheck(const Projection *projection,
+						const ParkedBrief *parked);
 extern bool ParkedFew(const char *projection, int few, List **keys);
 extern int	ParkedCount(const char *projection);
 extern List *ParkedDue(const Projection *projection, int max);

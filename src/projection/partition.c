@@ -26,6 +26,7 @@
 #include "utils/typcache.h"
 
 #include "catalog.h"
+#include "catalog_row.h"
 #include "projection/partition.h"
 
 /* A set of numbers as the catalog holds it. */
@@ -51,12 +52,12 @@ gaps_to_datum(const NumberSet *gaps)
 												   gaps->count, ranges));
 }
 
-static NumberSet
-gaps_from_datum(Datum datum)
+/* The set; false if it is not one of numbers from 1 to head. */
+static bool
+gaps_from_datum(Datum datum, int64 head, NumberSet *gaps)
 {
 	TypeCacheEntry *type = lookup_type_cache(INT8RANGEOID,
 											 TYPECACHE_RANGE_INFO);
-	NumberSet	gaps = {0};
 	RangeType **ranges;
 	int			count;
 
@@ -69,27 +70,38 @@ gaps_from_datum(Datum datum)
 		bool		empty;
 
 		range_deserialize(type, ranges[i], &lower, &upper, &empty);
-		if (lower.infinite || upper.infinite)
-			elog(ERROR, "unexpected unbounded gap in table \"%s\"",
-				 PARTITION_CATALOG);
-		NumberSetAppend(&gaps, DatumGetInt64(lower.val),
+		if (lower.infinite || upper.infinite ||
+			DatumGetInt64(lower.val) < 1 || DatumGetInt64(upper.val) - 1 > head)
+			return false;
+		NumberSetAppend(gaps, DatumGetInt64(lower.val),
 						DatumGetInt64(upper.val) - 1);
 	}
-	return gaps;
+	return true;
 }
 
-static void
-read_claim(Claim *claim, const Projection *projection, const Datum *values,
-		   ItemPointer tid)
+/* What is in a row; the damage, if it is damaged. */
+static CatalogDamage *
+read_claim(Claim *claim, const Projection *projection, Relation catalog,
+		   const Datum *values, const bool *nulls, ItemPointer tid)
 {
+	CatalogDamage *damage = CatalogFindDamage(catalog, values, nulls);
+
+	if (damage != NULL)
+		return damage;
 	claim->partition = DatumGetInt32(values[PARTITION_CATALOG_PARTITION - 1]);
-	if (claim->partition < 0 || claim->partition >= projection->partitions)
-		elog(ERROR, "unexpected partition %d of projection \"%s\"",
-			 claim->partition, projection->name);
+	if (claim->partition >= projection->partitions)
+		return CatalogDamageOf(catalog, values, nulls,
+							   psprintf("the partition is not one of %d",
+										projection->partitions));
 	claim->tid = *tid;
 	claim->position.head = DatumGetInt64(values[PARTITION_CATALOG_HEAD - 1]);
-	claim->position.gaps = gaps_from_datum(values[PARTITION_CATALOG_GAPS - 1]);
+	memset(&claim->position.gaps, 0, sizeof(NumberSet));
+	if (!gaps_from_datum(values[PARTITION_CATALOG_GAPS - 1],
+						 claim->position.head, &claim->position.gaps))
+		return CatalogDamageOf(catalog, values, nulls,
+							   "column \"gaps\" has numbers below 1 or above the head");
 	claim->written = DatumGetBool(values[PARTITION_CATALOG_WRITTEN - 1]);
+	return NULL;
 }
 
 static HeapTuple
@@ -138,12 +150,9 @@ compare_heads(const void *a, const void *b)
 	return x->partition - y->partition;
 }
 
-/*
- * The positions as last committed, in order of their heads.  No row is locked;
- * the table is, so that nobody moves the rows before they are claimed.
- */
-Claim *
-PartitionsPeek(const Projection *projection, int *count)
+/* All positions, up to the first that is damaged. */
+static Claim *
+read_claims(const Projection *projection, int *count, CatalogDamage **damage)
 {
 	Relation	catalog = CatalogOpen(PARTITION_CATALOG, AccessShareLock);
 	Claim	   *claims = palloc_array(Claim, PARTITIONS_MAX);
@@ -151,19 +160,53 @@ PartitionsPeek(const Projection *projection, int *count)
 	HeapTuple	tuple;
 
 	*count = 0;
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)) &&
-		   *count < PARTITIONS_MAX)
+	*damage = NULL;
+	while (*damage == NULL && HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
+		Claim		claim;
 		Datum		values[PARTITION_CATALOG_NATTS];
 		bool		nulls[PARTITION_CATALOG_NATTS];
 
 		heap_deform_tuple(tuple, RelationGetDescr(catalog), values, nulls);
-		read_claim(&claims[(*count)++], projection, values, &tuple->t_self);
+		*damage = read_claim(&claim, projection, catalog, values, nulls,
+							 &tuple->t_self);
+		/* they come in order of their numbers */
+		if (*damage == NULL && *count > 0 &&
+			claim.partition <= claims[*count - 1].partition)
+			*damage = CatalogDamageOf(catalog, values, nulls,
+									  "the partition is there twice");
+		if (*damage == NULL)
+			claims[(*count)++] = claim;
 	}
 	systable_endscan(scan);
 	table_close(catalog, NoLock);
+	return claims;
+}
+
+/*
+ * The positions as last committed, in order of their heads.  No row is locked;
+ * the table is, so that nobody moves the rows before they are claimed.
+ */
+Claim *
+PartitionsPeek(const Projection *projection, int *count)
+{
+	CatalogDamage *damage;
+	Claim	   *claims = read_claims(projection, count, &damage);
+
+	CatalogRaise(damage);
 	qsort(claims, *count, sizeof(Claim), compare_heads);
 	return claims;
+}
+
+/* What is wrong with the positions; NULL: nothing that a row shows. */
+CatalogDamage *
+PartitionsDamage(const Projection *projection)
+{
+	CatalogDamage *damage;
+	int			count;
+
+	(void) read_claims(projection, &count, &damage);
+	return damage;
 }
 
 /* Lock a partition's row and read it again; false if somebody else holds it. */
@@ -173,6 +216,7 @@ lock_claim(const Projection *projection, Relation catalog, Claim *claim,
 {
 	TM_FailureData failure;
 	ItemPointerData tid = claim->tid;
+	int			partition = claim->partition;
 	TM_Result	result;
 
 	result = table_tuple_lock(catalog, &tid, GetActiveSnapshot(), slot,
@@ -185,7 +229,12 @@ lock_claim(const Projection *projection, Relation catalog, Claim *claim,
 		elog(ERROR, "unexpected result %d of locking a partition",
 			 (int) result);
 	slot_getallattrs(slot);
-	read_claim(claim, projection, slot->tts_values, &slot->tts_tid);
+	CatalogRaise(read_claim(claim, projection, catalog, slot->tts_values,
+							slot->tts_isnull, &slot->tts_tid));
+	if (claim->partition != partition)
+		CatalogRaise(CatalogDamageOf(catalog, slot->tts_values,
+									 slot->tts_isnull,
+									 "somebody has changed the partition's number"));
 	return true;
 }
 

@@ -8,6 +8,7 @@
 #include "storage/itemptr.h"
 #include "utils/relcache.h"
 
+#include "catalog_row.h"
 #include "projection/position.h"
 #include "projection/projection.h"
 
@@ -31,6 +32,7 @@ typedef struct Claims
 
 extern void PartitionsCreate(const Projection *projection);
 extern void PartitionsDrop(const Projection *projection);
+extern CatalogDamage *PartitionsDamage(const Projection *projection);
 extern Claim *PartitionsPeek(const Projection *projection, int *count);
 extern Claims PartitionsClaim(const Projection *projection,
 							  const Claim *chosen, int count, int max);

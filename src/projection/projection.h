@@ -8,12 +8,18 @@
 #include "datatype/timestamp.h"
 #include "storage/lockdefs.h"
 
+#include "catalog_row.h"
 #include "handler/handler.h"
 #include "projection/retry.h"
 #include "tableref.h"
 
+/*
+ * A projection as its rows say.  One that is damaged has its name and its
+ * channel, if these can be read, and nothing else.
+ */
 typedef struct Projection
 {
+	CatalogDamage *damage;		/* what is wrong with its rows; NULL: nothing */
 	char	   *name;
 	char	   *stream;
 	char	   *aggregate_type;
@@ -41,6 +47,7 @@ typedef struct OwnerScope
 } OwnerScope;
 
 /* catalog.c */
+extern Projection *ProjectionFind(const char *name);
 extern Projection *ProjectionFetch(const char *name);
 extern List *ProjectionsOfChannel(const char *channel);
 extern void ProjectionSaveState(const Projection *projection,

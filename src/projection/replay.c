@@ -180,9 +180,12 @@ static ReplayResult
 replay_found(Work *work, const ParkedBrief *found, ReplaySkip skip)
 {
 	ReplayResult result;
-	Claims		claims = PartitionClaim(work->projection, found->partition, true);
-	Parked	   *parked = ParkedKey(work->projection->name, found->key);
+	Claims		claims;
+	Parked	   *parked;
 
+	ParkedCheck(work->projection, found);
+	claims = PartitionClaim(work->projection, found->partition, true);
+	parked = ParkedKey(work->projection->name, found->key);
 	if (claims.count == 0)
 		elog(ERROR, "partition %d of projection \"%s\" does not exist",
 			 found->partition, work->projection->name);
@@ -201,8 +204,10 @@ static ReplayResult
 replay_due(Work *work, const ParkedBrief *found, bool own)
 {
 	ReplayResult result = {.outcome = REPLAY_NOTHING};
-	Claims		claims = PartitionClaim(work->projection, found->partition, false);
+	Claims		claims;
 
+	ParkedCheck(work->projection, found);
+	claims = PartitionClaim(work->projection, found->partition, false);
 	if (claims.count > 0)
 	{
 		Parked	   *parked = ParkedKey(work->projection->name, found->key);

@@ -16,6 +16,7 @@
 #include "utils/uuid.h"
 
 #include "catalog.h"
+#include "catalog_row.h"
 #include "projection/skip.h"
 #include "stream/find.h"
 
@@ -94,7 +95,7 @@ SkipCheck(const Stream *stream, const char *projection)
 		bool		nulls[SKIPPED_CATALOG_NATTS];
 		FoundEvent	event;
 
-		heap_deform_tuple(tuple, RelationGetDescr(catalog), values, nulls);
+		CatalogDeform(catalog, tuple, values, nulls);
 		if (nulls[SKIPPED_CATALOG_EVENT_ID - 1] ||
 			!FindEvent(stream, snapshot, DatumGetInt64(values[SKIPPED_CATALOG_NO - 1]), &event) ||
 			memcmp(&event.id, DatumGetUUIDP(values[SKIPPED_CATALOG_EVENT_ID - 1]), sizeof(event.id)) != 0)
@@ -122,7 +123,7 @@ read_row(Relation catalog, HeapTuple tuple)
 	bool		nulls[SKIPPED_CATALOG_NATTS];
 	Skipped		skipped = {0};
 
-	heap_deform_tuple(tuple, RelationGetDescr(catalog), values, nulls);
+	CatalogDeform(catalog, tuple, values, nulls);
 	skipped.key = TextDatumGetCString(values[SKIPPED_CATALOG_KEY - 1]);
 	skipped.event_name = TextDatumGetCString(values[SKIPPED_CATALOG_EVENT_NAME - 1]);
 	skipped.no = DatumGetInt64(values[SKIPPED_CATALOG_NO - 1]);

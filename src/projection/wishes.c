@@ -31,6 +31,7 @@
 #include "utils/varlena.h"
 
 #include "catalog.h"
+#include "catalog_row.h"
 #include "keylock.h"
 #include "notice.h"
 #include "projection/wishes.h"
@@ -55,11 +56,11 @@ WishesLock(void)
 static bool
 is_of_here(Relation catalog, HeapTuple tuple)
 {
-	bool		isnull;
+	Datum		values[STARTED_CATALOG_NATTS];
+	bool		nulls[STARTED_CATALOG_NATTS];
 
-	return DatumGetObjectId(heap_getattr(tuple, STARTED_CATALOG_DATABASE,
-										 RelationGetDescr(catalog),
-										 &isnull)) == MyDatabaseId;
+	return CatalogDeformSound(catalog, tuple, values, nulls) &&
+		DatumGetObjectId(values[STARTED_CATALOG_DATABASE - 1]) == MyDatabaseId;
 }
 
 /* Has somebody started this projection? */
@@ -111,19 +112,28 @@ WishStop(const Projection *projection)
 	WishesPublish();
 }
 
-/* The workers that a channel is to have; -1: as many as the setting says. */
+/*
+ * The workers that a channel is to have; -1: as many as the setting says.  A
+ * damaged row must not keep the other channels from being published.
+ */
 int
 WishWorkers(const char *channel)
 {
 	Relation	catalog = CatalogOpen(CHANNEL_CATALOG, AccessShareLock);
 	HeapTuple	tuple = CatalogFetch(catalog, channel);
 	int			workers = -1;
-	bool		isnull;
+	Datum		values[CHANNEL_CATALOG_NATTS];
+	bool		nulls[CHANNEL_CATALOG_NATTS];
 
 	if (HeapTupleIsValid(tuple))
-		workers = DatumGetInt32(heap_getattr(tuple, CHANNEL_CATALOG_WORKERS,
-											 RelationGetDescr(catalog),
-											 &isnull));
+	{
+		if (CatalogDeformSound(catalog, tuple, values, nulls))
+			workers = DatumGetInt32(values[CHANNEL_CATALOG_WORKERS - 1]);
+		else
+			ereport(WARNING,
+					(errcode(ERRCODE_DATA_CORRUPTED),
+					 errmsg_internal("%s", CatalogDamageText(CatalogFindDamage(catalog, values, nulls)))));
+	}
 	table_close(catalog, AccessShareLock);
 	return workers;
 }
@@ -164,15 +174,19 @@ channels_to_serve(void)
 
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
-		bool		isnull;
-		Datum		name = heap_getattr(tuple, STARTED_CATALOG_PROJECTION,
-										RelationGetDescr(catalog), &isnull);
+		Datum		values[STARTED_CATALOG_NATTS];
+		bool		nulls[STARTED_CATALOG_NATTS];
+		Projection *projection;
 		char	   *channel;
 		ListCell   *cell;
 
 		if (!is_of_here(catalog, tuple))
 			continue;
-		channel = ProjectionFetch(TextDatumGetCString(name))->channel;
+		heap_deform_tuple(tuple, RelationGetDescr(catalog), values, nulls);
+		projection = ProjectionFind(TextDatumGetCString(values[STARTED_CATALOG_PROJECTION - 1]));
+		if (projection == NULL || projection->channel == NULL)
+			continue;
+		channel = projection->channel;
 		foreach(cell, channels)
 		{
 			if (strcmp(lfirst(cell), channel) == 0)
@@ -203,6 +217,26 @@ append_wish(StringInfo label, const char *channel, int workers)
 	appendStringInfoChar(label, '"');
 }
 
+/* What stands behind a channel's name; false if it is not a number of workers. */
+static bool
+parse_workers(const char *string, int *workers)
+{
+	char	   *end;
+	long		number;
+
+	*workers = -1;
+	if (*string == '\0')
+		return true;
+	if (*string < '0' || *string > '9')
+		return false;
+	errno = 0;
+	number = strtol(string, &end, 10);
+	if (*end != '\0' || errno != 0 || number > CHANNEL_WORKERS_MAX)
+		return false;
+	*workers = (int) number;
+	return true;
+}
+
 /* The label back into a list of ChannelWish; NIL if it is not one of ours. */
 List *
 WishesParse(const char *label)
@@ -211,6 +245,8 @@ WishesParse(const char *label)
 	List	   *wishes = NIL;
 	ListCell   *cell;
 
+	if (strlen(label) > LABEL_LENGTH_MAX)
+		return NIL;
 	if (!SplitGUCList(pstrdup(label), ',', &elements))
 		return NIL;
 	foreach(cell, elements)
@@ -220,10 +256,12 @@ WishesParse(const char *label)
 
 		wish->channel = pstrdup(lfirst(cell));
 		end = strrchr(wish->channel, '=');
-		if (end == NULL || end - wish->channel >= NAMEDATALEN)
+		if (end == NULL || end == wish->channel ||
+			end - wish->channel >= NAMEDATALEN)
 			return NIL;
 		*end++ = '\0';
-		wish->workers = *end == '\0' ? -1 : atoi(end);
+		if (!parse_workers(end, &wish->workers))
+			return NIL;
 		wishes = lappend(wishes, wish);
 	}
 	return wishes;

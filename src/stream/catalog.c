@@ -29,6 +29,7 @@
 
 #include "argument.h"
 #include "catalog.h"
+#include "catalog_row.h"
 #include "keylock.h"
 #include "stream/stream.h"
 #include "tablelook.h"
@@ -94,12 +95,32 @@ StreamReference(const char *name, TableRef *ref)
 		Datum		values[STREAM_CATALOG_NATTS];
 		bool		nulls[STREAM_CATALOG_NATTS];
 
-		heap_deform_tuple(tuple, RelationGetDescr(catalog), values, nulls);
+		CatalogDeform(catalog, tuple, values, nulls);
 		*ref = TableRefRead(catalog, ref_columns, values, nulls);
 		heap_freetuple(tuple);
 	}
 	table_close(catalog, AccessShareLock);
 	return found;
+}
+
+/* What is wrong with the stream's row; NULL: nothing, or there is none. */
+CatalogDamage *
+StreamDamage(const char *name)
+{
+	Relation	catalog = CatalogOpen(STREAM_CATALOG, AccessShareLock);
+	HeapTuple	tuple = CatalogFetch(catalog, name);
+	CatalogDamage *damage = NULL;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		Datum		values[STREAM_CATALOG_NATTS];
+		bool		nulls[STREAM_CATALOG_NATTS];
+
+		heap_deform_tuple(tuple, RelationGetDescr(catalog), values, nulls);
+		damage = CatalogFindDamage(catalog, values, nulls);
+	}
+	table_close(catalog, AccessShareLock);
+	return damage;
 }
 
 /* The stream's table, which may be gone; or InvalidOid. */
@@ -383,8 +404,9 @@ StreamCheckRights(Stream *stream, Oid role, uint32 rights)
 Datum
 stream_last_position(PG_FUNCTION_ARGS)
 {
-	Oid			relid = StreamRelation(text_to_cstring(PG_GETARG_TEXT_PP(0)));
-	TableLook  *look = TableLookBegin(relid);
+	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	TableLook  *look = StreamDamage(name) != NULL ? NULL :
+		TableLookBegin(StreamRelation(name));
 	Oid			sequence = InvalidOid;
 	int64		number = 0;
 

@@ -75,6 +75,19 @@ look_at_stream(const Projection *projection, const Claim *claims, int count,
 										 sequence, InvalidOid));
 }
 
+/* What is wrong with the rows that say what the projection is; or NULL. */
+static const char *
+find_damage(const Projection *projection)
+{
+	CatalogDamage *damage = projection->damage;
+
+	if (damage == NULL)
+		damage = StreamDamage(projection->stream);
+	if (damage == NULL)
+		damage = PartitionsDamage(projection);
+	return damage == NULL ? NULL : CatalogDamageText(damage);
+}
+
 /* What is wrong with a projection that is initialized. */
 static const char *
 find_problem(const Projection *projection, bool *locked)
@@ -131,7 +144,8 @@ owner_of(const Projection *projection)
 Datum
 projection_owner(PG_FUNCTION_ARGS)
 {
-	Oid			owner = owner_of(ProjectionFetch(text_to_cstring(PG_GETARG_TEXT_PP(0))));
+	Projection *projection = ProjectionFind(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	Oid			owner = projection == NULL ? InvalidOid : owner_of(projection);
 
 	if (!OidIsValid(owner))
 		PG_RETURN_NULL();
@@ -149,22 +163,27 @@ projection_finding(PG_FUNCTION_ARGS)
 	{
 		INITIALIZED, READ_MODEL, OWNER, LOCKED, PROBLEM, COLUMNS
 	};
-	Projection *projection = ProjectionFetch(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	Projection *projection = ProjectionFind(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	Datum		values[COLUMNS] = {0};
 	bool		nulls[COLUMNS] = {0};
 	bool		locked = false;
-	const char *problem = NULL;
-	char	   *name = TableNameOf(projection->read_model);
-	Oid			owner = owner_of(projection);
+	const char *problem;
+	char	   *name;
+	Oid			owner;
 	TupleDesc	shape;
 
+	if (projection == NULL)
+		PG_RETURN_NULL();
+	name = TableNameOf(projection->read_model);
+	owner = owner_of(projection);
+	problem = find_damage(projection);
 	if (get_call_result_type(fcinfo, NULL, &shape) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	nulls[OWNER] = !OidIsValid(owner);
 	values[OWNER] = ObjectIdGetDatum(owner);
-	if (projection->initialized)
+	values[INITIALIZED] = BoolGetDatum(projection->initialized || problem != NULL);
+	if (problem == NULL && projection->initialized)
 		problem = find_problem(projection, &locked);
-	values[INITIALIZED] = BoolGetDatum(projection->initialized);
 	nulls[READ_MODEL] = name == NULL;
 	if (name != NULL)
 		values[READ_MODEL] = CStringGetTextDatum(name);

@@ -288,14 +288,20 @@ find_event_time(Relation relation, int64 after, Datum *result)
 Datum
 projection_pending_since(PG_FUNCTION_ARGS)
 {
-	Projection *projection = ProjectionFetch(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	Projection *projection = ProjectionFind(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	int			count;
-	Claim	   *claims = PartitionsPeek(projection, &count);
-	TableLook  *look = count == 0 ? NULL :
-		TableLookBegin(StreamRelation(projection->stream));
+	Claim	   *claims;
+	TableLook  *look;
 	Datum		result = 0;
 	bool		found;
 
+	if (projection == NULL || projection->damage != NULL ||
+		StreamDamage(projection->stream) != NULL ||
+		PartitionsDamage(projection) != NULL)
+		PG_RETURN_NULL();
+	claims = PartitionsPeek(projection, &count);
+	look = count == 0 ? NULL :
+		TableLookBegin(StreamRelation(projection->stream));
 	if (look == NULL)
 		PG_RETURN_NULL();
 	found = find_event_time(look->relation, claims[0].position.head, &result);

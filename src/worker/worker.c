@@ -328,6 +328,8 @@ take_interest(List *projections)
 	{
 		Projection *projection = lfirst(cell);
 
+		if (projection->damage != NULL)
+			continue;
 		interest[count].stream = projection->relation;
 		interest[count].type = KeyHash(projection->aggregate_type,
 									   strlen(projection->aggregate_type));
