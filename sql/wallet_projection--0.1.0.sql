@@ -742,7 +742,7 @@ CREATE FUNCTION @extschema@.dead_letter_show(id bigint)
                l.sqlstate, l.message, l.detail, l.hint, l.context, l.waiting,
                CASE WHEN l.state OPERATOR(pg_catalog.=) 'dead' THEN pg_catalog.format('waits for SELECT dead_letter_replay(%s); or dead_letter_delete(%s), which skips this event, or dead_letter_delete(%s, whole => true), which skips all that waits', l.id, l.id, l.id)
                             WHEN l.state OPERATOR(pg_catalog.=) 'waiting for lock' THEN pg_catalog.format('is applied once its row is unlocked; looked at again at %s', l.next_retry_at)
-                            ELSE pg_catalog.format('attempt %s of %s at %s', l.attempts OPERATOR(pg_catalog.+) 1, l.max_attempts, l.next_retry_at) END,
+                            ELSE pg_catalog.format('attempt %s of %s at %s', l.attempts::bigint OPERATOR(pg_catalog.+) 1, l.max_attempts, l.next_retry_at) END,
                l.retry_error
           FROM wallet_projection.parked_event l
          CROSS JOIN LATERAL wallet_projection.event_now(l.stream, l.aggregate_type, l.partition_key, l.no) e
