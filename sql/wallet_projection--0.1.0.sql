@@ -61,11 +61,13 @@ CREATE TABLE wallet_projection.projection_state (
     new_schema   text,
     new_name     text,
     installation text,
+    owner        oid,
+    owner_name   text,
     CHECK (max_attempts IS NULL AND retry_delay IS NULL AND retry_multiplier IS NULL AND retry_max_delay IS NULL AND retry_jitter IS NULL AND max_parked IS NULL
         OR max_attempts IS NOT NULL AND retry_delay IS NOT NULL AND retry_multiplier IS NOT NULL AND retry_max_delay IS NOT NULL AND retry_jitter IS NOT NULL AND max_parked IS NOT NULL)
 );
 COMMENT ON TABLE wallet_projection.projection_state IS
-    'options set since (null: as declared; delays in milliseconds); the read model and the stream''s table, once initialized, by their OIDs, which are true in this installation, and the read model''s name: the first one, and that of now, if it was renamed; the last error of a whole batch';
+    'options set since (null: as declared; delays in milliseconds); the read model and the stream''s table, once initialized, by their OIDs, which are true in this installation, and the read model''s name: the first one, and that of now, if it was renamed; whose the projection is; the last error of a whole batch';
 
 CREATE TABLE wallet_projection.partition (
     projection text COLLATE "C" NOT NULL,

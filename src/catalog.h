@@ -67,7 +67,9 @@ enum
 	STATE_CATALOG_MAX_PARKED,
 	STATE_CATALOG_TABLE_SCHEMA, /* of the read model, and four more: see
 								 * tableref.h */
-	STATE_CATALOG_NATTS = STATE_CATALOG_TABLE_SCHEMA + 4
+	STATE_CATALOG_OWNER = STATE_CATALOG_TABLE_SCHEMA + 5,
+	STATE_CATALOG_OWNER_NAME,
+	STATE_CATALOG_NATTS = STATE_CATALOG_OWNER_NAME
 };
 
 /* columns of wallet_projection.partition */

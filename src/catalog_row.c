@@ -78,7 +78,8 @@ static const Column state_columns[] = {
 	MAY_LIE("retry_multiplier", DOUBLE, 1, 1000),
 	MAY_LIE("retry_max_delay", BIGINT, 0, DELAY_MAX),
 	MAY_LIE("retry_jitter", DOUBLE, 0, 1),
-	MAY_LIE("max_parked", INTEGER, 0, 1000000), TABLE_REF
+	MAY_LIE("max_parked", INTEGER, 0, 1000000), TABLE_REF,
+	MAY("owner", OIDS), MAY("owner_name", NAME)
 };
 
 static const Column partition_columns[] = {

@@ -76,6 +76,25 @@ find_column(Relation relation, const HandlerColumn *column)
 	return number;
 }
 
+static void
+check_kind(Relation relation)
+{
+	if (relation->rd_rel->relkind != RELKIND_RELATION)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("read model \"%s\" is not an ordinary table",
+						RelationGetRelationName(relation))));
+}
+
+/* An error unless it is an ordinary table with the handler's columns. */
+void
+ReadModelCheckColumns(const RowHandler *handler, Relation relation)
+{
+	check_kind(relation);
+	for (int i = 0; i < handler->ncolumns; i++)
+		(void) find_column(relation, &handler->columns[i]);
+}
+
 /* The unique index on the key column alone; an error if there is none. */
 static Relation
 open_key_index(Relation relation, AttrNumber key)
@@ -132,11 +151,7 @@ ReadModelBegin(const RowHandler *handler, Relation relation,
 	ReadModel  *model = palloc0(sizeof(ReadModel));
 
 	Assert(handler->ncolumns <= HANDLER_MAX_COLUMNS);
-	if (relation->rd_rel->relkind != RELKIND_RELATION)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("read model \"%s\" is not an ordinary table",
-						RelationGetRelationName(relation))));
+	check_kind(relation);
 	if (check_enable_rls(RelationGetRelid(relation), InvalidOid, true) == RLS_ENABLED)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),

@@ -32,6 +32,8 @@ typedef struct ReadModel
 	Size		key_capacity;
 } ReadModel;
 
+extern void ReadModelCheckColumns(const RowHandler *handler,
+								  Relation relation);
 extern ReadModel *ReadModelBegin(const RowHandler *handler, Relation relation,
 								 Snapshot snapshot);
 extern void ReadModelEnd(ReadModel *model);

@@ -124,6 +124,10 @@ read_tables(Projection *projection, Relation catalog, const Datum *values,
 	projection->initialized = true;
 	projection->ref = TableRefRead(catalog, ref_columns, values, nulls);
 	projection->read_model = TableRefFind(&projection->ref);
+	if (!nulls[STATE_CATALOG_OWNER - 1])
+		projection->owner = DatumGetObjectId(values[STATE_CATALOG_OWNER - 1]);
+	if (!nulls[STATE_CATALOG_OWNER_NAME - 1])
+		projection->owner_name = TextDatumGetCString(values[STATE_CATALOG_OWNER_NAME - 1]);
 	/* the table was dropped, and another one has got its OID */
 	if (projection->ref.here &&
 		TableRefIsStale(&projection->ref, projection->read_model) &&
@@ -253,6 +257,21 @@ write_options(const Projection *projection, Datum *values, bool *nulls)
 		nulls[i - 1] = false;
 }
 
+/* The tables, and whose they are. */
+static void
+write_tables(const Projection *projection, const TableRef *ref, Datum *values,
+			 bool *nulls)
+{
+	TableRefWrite(ref, ref_columns, values, nulls);
+	values[STATE_CATALOG_RELATION - 1] = ObjectIdGetDatum(projection->relation);
+	nulls[STATE_CATALOG_RELATION - 1] = !OidIsValid(projection->relation);
+	values[STATE_CATALOG_OWNER - 1] = ObjectIdGetDatum(projection->owner);
+	nulls[STATE_CATALOG_OWNER - 1] = !OidIsValid(projection->owner);
+	nulls[STATE_CATALOG_OWNER_NAME - 1] = projection->owner_name == NULL;
+	if (projection->owner_name != NULL)
+		values[STATE_CATALOG_OWNER_NAME - 1] = CStringGetTextDatum(projection->owner_name);
+}
+
 /*
  * Write down the read model, the stream's table and the last error, and,
  * with_options, the options as well, which are as declared until then.  The
@@ -277,11 +296,7 @@ ProjectionSaveState(const Projection *projection, bool with_options)
 	if (with_options)
 		write_options(projection, values, nulls);
 	if (projection->initialized)
-	{
-		TableRefWrite(&projection->ref, ref_columns, values, nulls);
-		values[STATE_CATALOG_RELATION - 1] = ObjectIdGetDatum(projection->relation);
-		nulls[STATE_CATALOG_RELATION - 1] = !OidIsValid(projection->relation);
-	}
+		write_tables(projection, &projection->ref, values, nulls);
 	nulls[STATE_CATALOG_LAST_ERROR - 1] = projection->last_error == NULL;
 	if (projection->last_error != NULL)
 		values[STATE_CATALOG_LAST_ERROR - 1] = CStringGetTextDatum(projection->last_error);
@@ -307,23 +322,25 @@ ProjectionSetReadModel(Projection *projection, Oid relid)
 		projection->ref = TableRefOf(catalog, relid);
 	projection->initialized = true;
 	projection->read_model = relid;
+	ProjectionSetOwner(projection);
 	table_close(catalog, AccessShareLock);
 }
 
 /*
- * Write the tables down anew where the read model was renamed, or restored
- * with a dump; the caller holds the projection's lock.  If somebody else is
- * about to write something down, the next one does it.
+ * Write the tables down anew where the read model or its owner was renamed, or
+ * restored with a dump; the caller holds the projection's lock.  If somebody
+ * else is about to write something down, the next one does it.
  */
 void
-ProjectionRenewReference(const Projection *projection)
+ProjectionRenewReference(Projection *projection)
 {
 	Relation	catalog;
 	HeapTuple	old;
 	Datum		values[STATE_CATALOG_NATTS];
 	bool		nulls[STATE_CATALOG_NATTS];
 
-	if (!TableRefIsStale(&projection->ref, projection->read_model) ||
+	if ((!TableRefIsStale(&projection->ref, projection->read_model) &&
+		 !ProjectionOwnerIsStale(projection)) ||
 		!KeyLockIfFree(KEYLOCK_ERROR, projection->name, ExclusiveLock))
 		return;
 	catalog = CatalogOpen(STATE_CATALOG, RowExclusiveLock);
@@ -334,9 +351,8 @@ ProjectionRenewReference(const Projection *projection)
 
 		CatalogDeform(catalog, old, values, nulls);
 		TableRefRenew(&ref, catalog, projection->read_model);
-		TableRefWrite(&ref, ref_columns, values, nulls);
-		values[STATE_CATALOG_RELATION - 1] = ObjectIdGetDatum(projection->relation);
-		nulls[STATE_CATALOG_RELATION - 1] = !OidIsValid(projection->relation);
+		ProjectionSetOwner(projection);
+		write_tables(projection, &ref, values, nulls);
 		CatalogTupleUpdate(catalog, &old->t_self,
 						   heap_form_tuple(RelationGetDescr(catalog), values,
 										   nulls));

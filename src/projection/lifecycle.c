@@ -137,16 +137,24 @@ begin_anew(Projection *projection)
 
 /* An initialized projection has nothing to be done, if all of it is there. */
 static void
-check_complete(const Projection *projection)
+check_complete(Projection *projection)
 {
 	int			count;
 	Claim	   *claims = PartitionsPeek(projection, &count);
 	Relation	read_model;
+	bool		adopted = !ProjectionOwnerIsProven(projection);
 
+	if (adopted)
+	{
+		ProjectionAdopt(projection);
+		ProjectionSetOwner(projection);
+	}
 	TroubleRaise(TroubleOfReadModel(projection));
 	read_model = ProjectionOpenReadModel(projection, AccessShareLock);
 	TroubleRaise(TroubleOfPositions(projection, claims, count, read_model));
 	relation_close(read_model, AccessShareLock);
+	if (adopted)
+		ProjectionSaveState(projection, false);
 	ProjectionRenewReference(projection);
 }
 

@@ -68,6 +68,65 @@ ProjectionColumnsIn(const Projection *projection, Oid relid)
 	return count;
 }
 
+/* The projection is the read model's owner's, once that is written down. */
+void
+ProjectionSetOwner(Projection *projection)
+{
+	projection->owner = owner_of(projection);
+	projection->owner_name = GetUserNameFromId(projection->owner, true);
+}
+
+/*
+ * Is the read model its who has initialized the projection?  A row that names
+ * somebody else's table must not have events written to it.
+ */
+bool
+ProjectionOwnerIsProven(const Projection *projection)
+{
+	Oid			owner = owner_of(projection);
+	char	   *name;
+
+	if (!OidIsValid(owner))
+		return true;			/* there is no table */
+	if (projection->ref.here)
+		return owner == projection->owner;
+	name = GetUserNameFromId(owner, true);
+	return name != NULL && projection->owner_name != NULL &&
+		strcmp(name, projection->owner_name) == 0;
+}
+
+/* Has the owner another name than is written down? */
+bool
+ProjectionOwnerIsStale(const Projection *projection)
+{
+	char	   *name = GetUserNameFromId(projection->owner, true);
+
+	return name != NULL && (projection->owner_name == NULL ||
+							strcmp(name, projection->owner_name) != 0);
+}
+
+/*
+ * The read model was given to another role, who becomes the projection's owner:
+ * an error unless the caller may act for both.
+ */
+void
+ProjectionAdopt(const Projection *projection)
+{
+	Oid			before = projection->ref.here ? projection->owner :
+		projection->owner_name == NULL ? InvalidOid :
+		get_role_oid(projection->owner_name, true);
+
+	ProjectionCheckOwner(projection);
+	if (superuser() ||
+		(OidIsValid(before) && has_privs_of_role(GetUserId(), before)))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("must have the rights of both owners of projection \"%s\"",
+					projection->name),
+			 errdetail("Its read model is not owned by the role that has initialized it.")));
+}
+
 /* Is the projection initialized, and its read model there? */
 bool
 ProjectionHasReadModel(const Projection *projection)

@@ -36,6 +36,8 @@ typedef struct Projection
 	int			max_parked;		/* keys; 0: the first failure stops it */
 	char	   *last_error;		/* of a whole batch; NULL: none */
 	TimestampTz next_try;		/* whose batch it was will try again then */
+	Oid			owner;			/* whose it is: who has initialized it */
+	char	   *owner_name;		/* the same, for a restored one; or NULL */
 } Projection;
 
 /* Who we were before OwnerEnter(). */
@@ -56,7 +58,7 @@ extern void ProjectionSaveError(const char *name, const char *error,
 								int failures, TimestampTz next_try);
 extern void ProjectionDropState(const char *name);
 extern void ProjectionSetReadModel(Projection *projection, Oid relid);
-extern void ProjectionRenewReference(const Projection *projection);
+extern void ProjectionRenewReference(Projection *projection);
 
 /* lifecycle.c */
 extern Projection *ProjectionLock(const char *name, LOCKMODE mode,
@@ -64,6 +66,10 @@ extern Projection *ProjectionLock(const char *name, LOCKMODE mode,
 
 /* owner.c */
 extern int	ProjectionColumnsIn(const Projection *projection, Oid relid);
+extern void ProjectionSetOwner(Projection *projection);
+extern bool ProjectionOwnerIsStale(const Projection *projection);
+extern bool ProjectionOwnerIsProven(const Projection *projection);
+extern void ProjectionAdopt(const Projection *projection);
 extern bool ProjectionHasReadModel(const Projection *projection);
 extern void ProjectionCheckInitialized(const Projection *projection);
 extern char *ProjectionReadModelName(const Projection *projection);

@@ -137,6 +137,28 @@ trouble_of_name(const TableRef *ref, Oid relid, const char *what)
 						"Rename the tables back, or give the other one another name.");
 }
 
+/* Is the table another role's than the projection? */
+static Trouble *
+trouble_of_owner(const Projection *projection)
+{
+	const char *name = TableNameOf(projection->read_model);
+	char	   *before = GetUserNameFromId(projection->owner, true);
+
+	if (ProjectionOwnerIsProven(projection))
+		return NULL;
+	if (before == NULL || !projection->ref.here)
+		before = projection->owner_name;
+	return make_trouble(ERRCODE_INSUFFICIENT_PRIVILEGE,
+						psprintf("table \"%s\" is not owned by the owner of projection \"%s\"",
+								 name, projection->name),
+						psprintf("The table's owner is role \"%s\"; the projection was initialized by %s.",
+								 GetUserNameFromId(owner_of_table(projection->read_model), true),
+								 before == NULL ? "nobody" :
+								 psprintf("role \"%s\"", before)),
+						psprintf("If the table's owner is to own the projection, run with the rights of both roles: SELECT projection_init(%s);",
+								 quote_literal_cstr(projection->name)));
+}
+
 /*
  * Is the table, which is there, the read model?  One that is known by its OID
  * alone must look like it.  Asked before each batch, and before it is emptied
@@ -157,6 +179,8 @@ TroubleOfReadModel(const Projection *projection)
 		ProjectionColumnsIn(projection, relid) < projection->handler->ncolumns)
 		trouble = not_the_read_model(projection,
 									 "It has another name, and does not have the read model's columns.");
+	if (trouble == NULL)
+		trouble = trouble_of_owner(projection);
 	return trouble;
 }
 

@@ -6,18 +6,41 @@
  */
 #include "postgres.h"
 
+#include "access/relation.h"
 #include "catalog/pg_type.h"
 #include "compat.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
 
 #include "argument.h"
+#include "handler/read_model.h"
 #include "projection/projection.h"
 
 #define WALLET_PROJECTION "wallet_balance"
 
 SQL_FUNCTION(wallet_get_balance);
 SQL_FUNCTION(wallet_get_statistics);
+
+/*
+ * The read model's name, once it has been made sure that to read it runs
+ * nothing of its owner's: no view, no type of the owner's with casts.
+ */
+static char *
+checked_name(const Projection *projection)
+{
+	char	   *name = ProjectionReadModelName(projection);
+	Relation	relation = try_relation_open(projection->read_model,
+											 AccessShareLock);
+
+	if (relation == NULL)
+		ProjectionCheckInitialized(projection);
+	else
+	{
+		ReadModelCheckColumns(projection->handler, relation);
+		relation_close(relation, NoLock);
+	}
+	return name;
+}
 
 /* The one value that the expression has for the wallet's row, zeros if none. */
 static Datum
@@ -36,7 +59,7 @@ query_wallet(FunctionCallInfo fcinfo, const char *expression)
 	query = psprintf("SELECT %s FROM (SELECT) AS nothing LEFT JOIN %s AS w"
 					 " ON w.wallet_id OPERATOR(pg_catalog.=) $1",
 					 expression,
-					 ProjectionReadModelName(projection));
+					 checked_name(projection));
 	values[0] = CStringGetTextDatum(wallet_id);
 	SPI_connect();
 	if (SPI_execute_with_args(query, 1, types, values, NULL, true, 1) != SPI_OK_SELECT ||

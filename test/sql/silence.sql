@@ -191,6 +191,8 @@ GRANT SELECT ON wallet_stream TO regress_wp_nobody;
 GRANT USAGE ON SCHEMA regress_wp TO regress_wp_nobody;
 BEGIN;
 ALTER TABLE wallet_balances OWNER TO regress_wp_nobody;
+SELECT state, split_part(last_error, ' DETAIL', 1) FROM projection_status;
+SELECT projection_init('wallet_balance');
 SELECT told();
 UPDATE wallet_projection.projection_state SET installation = 'elsewhere', read_model = 1;
 SELECT told();
