@@ -294,7 +294,7 @@ COMMENT ON FUNCTION @extschema@.wallet_create(numeric, uuid) IS
  */
 CREATE FUNCTION @extschema@.wallet_create(wallet_id text, initial_balance_text text, command_id uuid DEFAULT NULL) RETURNS text
     LANGUAGE sql VOLATILE PARALLEL UNSAFE
-    RETURN wallet_create(wallet_id, initial_balance_text::numeric, command_id);
+    RETURN @extschema@.wallet_create(wallet_id, initial_balance_text::numeric, command_id);
 COMMENT ON FUNCTION @extschema@.wallet_create(text, text, uuid) IS
     'creates a wallet; returns its id (for a balance that is a literal or parameter of no type)';
 
