@@ -67,6 +67,7 @@ OBJS = \
 	src/worker/finding.o \
 	src/worker/launcher.o \
 	src/worker/meter.o \
+	src/worker/override.o \
 	src/worker/slots.o \
 	src/worker/status.o \
 	src/worker/wait.o \

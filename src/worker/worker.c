@@ -51,18 +51,13 @@
 #include "projection/served.h"
 #include "projection/wishes.h"
 #include "settings.h"
+#include "worker/override.h"
 #include "worker/slots.h"
 
 /* in milliseconds */
 #define NAP_MIN			5
 #define NAP_MAX			1000	/* who wants the database may wait as long */
 #define LIST_AGE		10000	/* the list is looked up again */
-
-/*
- * How long we wait for a lock: others have work too, and who waits for us in
- * turn must not be told of a deadlock, which is after 1 s.
- */
-#define LOCK_WAIT		"500ms"
 
 #define COMMAND "projection batches"
 
@@ -615,30 +610,6 @@ cycle(void)
 	}
 }
 
-/* Settings that are made for sessions are not for us. */
-static void
-make_settings(void)
-{
-	static const char *const settings[][2] = {
-		{"search_path", "pg_catalog, pg_temp"},
-		{"statement_timeout", "0"},
-		{"lock_timeout", LOCK_WAIT},
-		{"idle_in_transaction_session_timeout", "0"},
-		{"default_transaction_isolation", "read committed"},
-		{"default_transaction_read_only", "off"},
-		{"default_transaction_deferrable", "off"},
-		{"synchronous_commit", "off"},
-		{"session_replication_role", "origin"},
-#ifdef COMPAT_TRANSACTION_TIMEOUT
-		{"transaction_timeout", "0"},
-#endif
-	};
-
-	for (int i = 0; i < lengthof(settings); i++)
-		SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET,
-						PGC_S_OVERRIDE);
-}
-
 static void
 set_up(int slot)
 {
@@ -649,7 +620,7 @@ set_up(int slot)
 		proc_exit(0);
 	BackgroundWorkerInitializeConnectionByOid(worker.database, InvalidOid, 0);
 	ProcessConfigFile(PGC_SIGHUP);
-	make_settings();
+	OverrideSettings();
 	pgstat_report_appname(MyBgworkerEntry->bgw_name);
 	worker.nap = NAP_MIN;
 	worker.memory = AllocSetContextCreate(TopMemoryContext,
@@ -658,6 +629,9 @@ set_up(int slot)
 	worker.round = AllocSetContextCreate(worker.memory,
 										 "wallet_projection worker round",
 										 ALLOCSET_DEFAULT_SIZES);
+	begin("settling in");
+	OverrideUser();
+	commit();
 }
 
 /* A worker's main function; the argument is the number of its slot. */
