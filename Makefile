@@ -58,6 +58,7 @@ OBJS = \
 	src/projection/run.o \
 	src/projection/served.o \
 	src/projection/skip.o \
+	src/projection/time_limit.o \
 	src/projection/trouble.o \
 	src/projection/wallet_query.o \
 	src/projection/wishes.o \
@@ -70,6 +71,7 @@ OBJS = \
 	src/worker/override.o \
 	src/worker/slots.o \
 	src/worker/status.o \
+	src/worker/turns.o \
 	src/worker/wait.o \
 	src/worker/worker.o
 

@@ -49,6 +49,7 @@
 #include "projection/batch.h"
 #include "projection/replay.h"
 #include "projection/served.h"
+#include "projection/time_limit.h"
 #include "projection/wishes.h"
 #include "settings.h"
 #include "worker/override.h"
@@ -78,6 +79,14 @@ typedef struct Worker
 	MemoryContext memory;		/* lives as long as the process */
 	MemoryContext round;		/* reset at the top of each round */
 } Worker;
+
+/* How a batch has ended. */
+typedef enum BatchEnd
+{
+	BATCH_ENDED,
+	BATCH_TIMED_OUT,			/* it took longer than batch_timeout */
+	BATCH_CANCELLED				/* somebody wanted it to */
+} BatchEnd;
 
 extern PGDLLEXPORT void wallet_projection_worker(Datum arg);
 
@@ -194,23 +203,75 @@ database_is_wanted(void)
 	return false;
 }
 
+/* Around a batch, or what is like one: it may be cancelled. */
+static void
+batch_begins(const Served *served)
+{
+	SlotBatchBegins(served->name);
+	TimeLimitBegin();
+}
+
+/*
+ * A cancellation that somebody's code has caught: what that has led to is not
+ * to be committed.
+ */
+static void
+check_not_cancelled(void)
+{
+	TimeLimitCheck();
+	if (SlotCancelled())
+		ereport(ERROR,
+				(errcode(ERRCODE_QUERY_CANCELED),
+				 errmsg("the batch was cancelled")));
+}
+
+/* Its transaction has ended. */
+static BatchEnd
+batch_ends(void)
+{
+	bool		is_over = TimeLimitEnd();
+
+	if (SlotBatchEnds())
+	{
+		/* it must not reach what follows */
+		QueryCancelPending = false;
+		return BATCH_CANCELLED;
+	}
+	return is_over ? BATCH_TIMED_OUT : BATCH_ENDED;
+}
+
 /* An error in whatever we did: end the transaction and write it down. */
 static void
 recover(void)
 {
 	Served	   *served = worker.at_hand;
 	ErrorData  *error;
+	BatchEnd	end;
 
 	HOLD_INTERRUPTS();
 	MemoryContextSwitchTo(worker.memory);
 	error = CopyErrorData();
 	FlushErrorState();
 	AbortOutOfAnyTransaction();
+	end = batch_ends();
 	MemoryContextSwitchTo(worker.memory);
+	if (end == BATCH_TIMED_OUT)
+		TimeLimitExplain(error);
 	RESUME_INTERRUPTS();
 
 	worker.at_hand = NULL;
-	if (served != NULL && worker.replaying && !ErrorIsOfShutdown(error))
+	if (end == BATCH_CANCELLED || ErrorIsOfShutdown(error))
+	{
+		worker.replaying = false;
+		ereport(LOG,
+				(errmsg("a batch of channel \"%s\" was cancelled%s", worker.channel,
+						end == BATCH_CANCELLED ?
+						" by projection_stop or channel_scale" :
+						" and will be done again")));
+		FreeErrorData(error);
+		return;
+	}
+	if (served != NULL && worker.replaying)
 	{
 		worker.replaying = false;
 		retry_failed(served, error->sqlerrcode, error->message);
@@ -218,15 +279,7 @@ recover(void)
 		return;
 	}
 	worker.replaying = false;
-	if (ErrorIsOfShutdown(error))
-	{
-		ereport(LOG,
-				(errmsg("a batch of channel \"%s\" was cancelled and will be done again",
-						worker.channel)));
-		FreeErrorData(error);
-		return;
-	}
-	if (served != NULL &&
+	if (served != NULL && end == BATCH_ENDED &&
 		(BatchFailedAtLimit(error) ? ServedShrink(served) :
 		 !served->isolate && BatchMayIsolate(error)))
 	{
@@ -256,6 +309,8 @@ recover(void)
 		worker.leaving = true;
 		return;
 	}
+	if (end == BATCH_TIMED_OUT)
+		(void) ServedShrink(served);
 	SlotError(error->message);
 	if (ServedFailed(served, error))
 		log_failure(served);
@@ -407,10 +462,13 @@ run_batch(const BatchLimits *limits)
 	if (!begin_at_work(psprintf("projection %s", served->name)))
 		return result;
 	worker.at_hand = served;
+	batch_begins(served);
 	result = BatchRun(served->name, limits);
+	check_not_cancelled();
 	if (served->failures > 0 && !result.rest && !limits->choice.help)
 		ServedClearError(served);
 	commit();
+	(void) batch_ends();
 	served->isolate = false;
 	ServedGrow(served);
 	served->lock_timeouts = 0;
@@ -432,8 +490,11 @@ run_replay(Served *served)
 		return;
 	worker.at_hand = served;
 	worker.replaying = true;
+	batch_begins(served);
 	result = ReplayDue(served->name, COMMAND, REPLAY_BY_WORKER);
+	check_not_cancelled();
 	commit();
+	(void) batch_ends();
 	worker.replaying = false;
 	worker.at_hand = NULL;
 	if (result.outcome == REPLAY_PUT_OFF)
