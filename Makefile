@@ -2,7 +2,7 @@
 
 EXTENSION = wallet_projection
 MODULE_big = wallet_projection
-DATA = $(wildcard sql/wallet_projection--*.sql)
+DATA = $(patsubst $(srcdir)/%,%,$(wildcard $(srcdir)/sql/wallet_projection--*.sql))
 PGFILEDESC = "wallet_projection - partitioned projections of event streams"
 
 OBJS = \
@@ -90,6 +90,11 @@ installcheck: export PGOPTIONS += -c wallet_projection.autostart=off
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
+
+# a build elsewhere needs directories like ours, which PGXS does not make
+ifdef VPATH
+$(shell mkdir -p $(sort $(dir $(OBJS))))
+endif
 
 # PGXS knows nothing of our headers
 $(OBJS) $(OBJS:.o=.bc): $(wildcard $(srcdir)/src/*.h $(srcdir)/src/*/*.h)

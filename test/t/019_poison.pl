@@ -496,9 +496,10 @@ is( query("SELECT last_failed_at - first_failed_at >= '150 ms' FROM projection_d
 #
 # Replay: while workers run, by two at once, and after the stream has moved on
 #
-my $writers = start_writers($node, 2, 0 + query("SELECT count(wallet_create('w' || i, 1000000000)) FROM generate_series(1, 20) i"));
 append((map { credit($bad, $_) } 1 .. 50));
+# before there are others whom it would refuse
 query('ALTER TABLE wallet_balances DROP CONSTRAINT small');
+my $writers = start_writers($node, 2, 0 + query("SELECT count(wallet_create('w' || i, 1000000000)) FROM generate_series(1, 20) i"));
 query(<<'SQL');
 CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NULL; END $$;
 SQL
