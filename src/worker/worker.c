@@ -174,6 +174,28 @@ save_failure(Served *served)
 	MemoryContextSwitchTo(old);
 }
 
+/* A whole batch has failed. */
+static void
+projection_failed(Served *served, ErrorData *error)
+{
+	SlotError(error->message);
+	if (ServedFailed(served, error))
+		log_failure(served);
+	save_failure(served);
+}
+
+/* An error of no projection: let the launcher wait a little. */
+static void
+leave_for(const ErrorData *error)
+{
+	ereport(LOG,
+			(errcode(error->sqlerrcode),
+			 errmsg("worker of channel \"%s\" leaves: %s",
+					worker.channel, error->message),
+			 error->hint ? errhint("%s", error->hint) : 0));
+	worker.leaving = true;
+}
+
 /* A parked key could not be tried again, and no event is to blame. */
 static void
 retry_failed(Served *served, int sqlerrcode, const char *message)
@@ -300,21 +322,12 @@ recover(void)
 	}
 	if (served == NULL)
 	{
-		/* not of a projection: let the launcher wait a little */
-		ereport(LOG,
-				(errcode(error->sqlerrcode),
-				 errmsg("worker of channel \"%s\" leaves: %s",
-						worker.channel, error->message),
-				 error->hint ? errhint("%s", error->hint) : 0));
-		worker.leaving = true;
+		leave_for(error);
 		return;
 	}
 	if (end == BATCH_TIMED_OUT)
 		(void) ServedShrink(served);
-	SlotError(error->message);
-	if (ServedFailed(served, error))
-		log_failure(served);
-	save_failure(served);
+	projection_failed(served, error);
 }
 
 /*
