@@ -353,7 +353,9 @@ count_workers(List *wanted)
 		if (slot->leave)
 		{
 			/* its batch has had the time of a nap to end by itself */
-			if (channel != NULL && channel->rests)
+			if (channel != NULL && channel->rests &&
+				TimestampDifferenceExceeds(slot->leave_since,
+										   GetCurrentTimestamp(), NAP_SHORT))
 				SlotCancel(i, slot->generation);
 			leaving++;
 		}

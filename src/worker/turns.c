@@ -104,10 +104,12 @@ had_turn(const WorkerSlot *slot, bool idle)
 {
 	bool		is_idle = slot->state == WORKER_IDLE ||
 		slot->state == WORKER_RETRYING;
+	TimestampTz now = GetCurrentTimestamp();
 
 	return is_idle == idle && slot->settled_in &&
-		TimestampDifferenceExceeds(slot->attached, GetCurrentTimestamp(),
-								   idle ? TURN_IDLE : TURN_BUSY);
+		(slot->attached > now || /* the clock was set back */
+		 TimestampDifferenceExceeds(slot->attached, now,
+									idle ? TURN_IDLE : TURN_BUSY));
 }
 
 /*
