@@ -11,7 +11,7 @@ use Test::More;
 use WalletTest qw(:DEFAULT query wait_until logged log_end);
 
 my $node = worker_node('poison', "wallet_projection.poll_interval = '100ms'",
-	'deadlock_timeout = 100ms');
+	'deadlock_timeout = 300ms');
 my $round = 0;
 my $wallets = 30;
 
@@ -404,10 +404,16 @@ CREATE TRIGGER ask AFTER UPDATE ON wallet_balances FOR EACH ROW EXECUTE FUNCTION
 SQL
 $locker->query_safe("SET deadlock_timeout = '1min'");
 $locker->query_safe('BEGIN; ' . sprintf($lock_row, 'd4'));
+# at once when the worker waits: it looks for a deadlock but once
+$locker->query_until(qr/begun/, "\\echo begun\n" . <<'SQL' . sprintf($lock_row, 'd1') . ";\n\\echo ended\n");
+DO $$ BEGIN
+  WHILE NOT EXISTS (SELECT FROM pg_locks JOIN projection_workers USING (pid) WHERE NOT granted) LOOP
+    PERFORM pg_sleep(0.005);
+  END LOOP;
+END $$;
+SQL
 append(map { credit($_, 1) } @wallets);
-wait_until(
-	"SELECT count(*) = 1 FROM pg_locks JOIN projection_workers USING (pid) WHERE NOT granted");
-$locker->query_safe(sprintf($lock_row, 'd1'));
+$locker->query_until(qr/ended/, '');
 wait_until("SELECT state = 'failed' FROM projection_status");
 like( query('SELECT parked, failures, last_error FROM projection_status'),
 	qr/^0\|[1-9]\|40P01: deadlock detected/, 'a deadlock: no wallet is parked');
