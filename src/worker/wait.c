@@ -284,11 +284,12 @@ wait_for(const Goal *goal, TimestampTz deadline)
 
 /* Why the goal is not reached; NULL: workers are still at it. */
 static const char *
-reason_of(const Goal *goal, const Projection *projection,
-		  const WorkerNeeds *needs)
+reason_of(const Projection *projection, const WorkerNeeds *needs)
 {
-	if (goal->backwards)
-		return "the numbers of the stream went backwards";
+	const char *problem = ProblemFound(projection);
+
+	if (problem != NULL)
+		return problem;
 	if (projection->last_error != NULL)
 		return ProjectionOwnedByCaller(projection) ?
 			psprintf("its last batch failed: %s", projection->last_error) :
@@ -325,7 +326,7 @@ tell_why(const Goal *goal)
 {
 	Projection *projection = ProjectionFetch(goal->projection);
 	WorkerNeeds needs = WorkersFor(projection->name, projection->channel);
-	const char *reason = reason_of(goal, projection, &needs);
+	const char *reason = reason_of(projection, &needs);
 
 	ereport(NOTICE,
 			(errmsg("projection \"%s\" has not applied all events in time: %s",
