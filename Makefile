@@ -2,7 +2,7 @@
 
 EXTENSION = wallet_projection
 MODULE_big = wallet_projection
-DATA = $(wildcard sql/wallet_projection--*.sql)
+DATA = $(patsubst $(srcdir)/%,%,$(wildcard $(srcdir)/sql/wallet_projection--*.sql))
 PGFILEDESC = "wallet_projection - partitioned projections of event streams"
 
 OBJS = \
@@ -64,6 +64,7 @@ OBJS = \
 	src/projection/run.o \
 	src/projection/served.o \
 	src/projection/skip.o \
+	src/projection/time_limit.o \
 	src/projection/trouble.o \
 	src/projection/wallet_query.o \
 	src/projection/wishes.o \
@@ -73,8 +74,10 @@ OBJS = \
 	src/worker/finding.o \
 	src/worker/launcher.o \
 	src/worker/meter.o \
+	src/worker/override.o \
 	src/worker/slots.o \
 	src/worker/status.o \
+	src/worker/turns.o \
 	src/worker/wait.o \
 	src/worker/worker.o
 
@@ -93,6 +96,11 @@ installcheck: export PGOPTIONS += -c wallet_projection.autostart=off
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
+
+# a build elsewhere needs directories like ours, which PGXS does not make
+ifdef VPATH
+$(shell mkdir -p $(sort $(dir $(OBJS))))
+endif
 
 # PGXS knows nothing of our headers
 $(OBJS) $(OBJS:.o=.bc): $(wildcard $(srcdir)/src/*.h $(srcdir)/src/*/*.h)

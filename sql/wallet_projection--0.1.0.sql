@@ -465,22 +465,24 @@ COMMENT ON FUNCTION @extschema@.projection_start(text) IS
     'lets background workers serve a projection';
 
 /*
- * projection_stop(name): background workers leave the projection alone.
- * Returns when running batches have ended.  Sessions may still run it.  May be
- * repeated.
- * Errors: 55000 not preloaded.
+ * projection_stop(name, cancel): background workers leave the projection alone.
+ * Returns when running batches have ended; with cancel those of workers are
+ * ended, and done again after the next start.  Sessions may still run it.  May
+ * be repeated.
+ * Errors: 55000 not preloaded; 42501 not the owner.
  */
-CREATE FUNCTION @extschema@.projection_stop(name text) RETURNS void
+CREATE FUNCTION @extschema@.projection_stop(name text, cancel boolean DEFAULT false) RETURNS void
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'projection_stop';
-COMMENT ON FUNCTION @extschema@.projection_stop(text) IS
+COMMENT ON FUNCTION @extschema@.projection_stop(text, boolean) IS
     'lets background workers leave a projection alone; returns when the running batch has ended';
 
 /*
  * channel_scale(channel, workers): how many background workers serve the
  * channel, 0 to 1024, as far as max_worker_processes allows.  Until it is
  * called they are wallet_projection.workers.  The caller must own all
- * projections of the channel.
+ * projections of the channel.  0 also ends batches that go on for more than
+ * about a second.
  * Errors: 55000 not preloaded; 42704 no projection has the channel; 22023
  * not from 0 to 1024.
  */
@@ -493,7 +495,7 @@ COMMENT ON FUNCTION @extschema@.channel_scale(text, integer) IS
 /*
  * projection_wait(name, timeout): waits until all that was committed before
  * the call is applied, whoever applies it, and returns true; false when the
- * timeout is over.  What the own transaction has written, and what open ones
+ * timeout is over, and a notice says why.  What the own transaction has written, and what open ones
  * have, is not waited for.  Anybody may call it.  Call it as a statement of its
  * own: the snapshot of the statement, or of a REPEATABLE READ transaction, is
  * older than what it waits for.
@@ -595,11 +597,11 @@ COMMENT ON FUNCTION wallet_projection.owner(text) IS
 /* What background workers do for a projection. */
 CREATE FUNCTION wallet_projection.activity(projection text, channel text, OUT started boolean, OUT workers integer,
                                            OUT workers_wanted integer, OUT events_per_second double precision,
-                                           OUT numbers_per_second double precision, OUT problem text)
+                                           OUT numbers_per_second double precision, OUT problem text, OUT running_since timestamptz)
     LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'projection_activity';
 COMMENT ON FUNCTION wallet_projection.activity(text, text) IS
-    'whether a projection is started, its workers, its speed over the last 10 s, and why workers are missing';
+    'whether a projection is started, its workers, its speed over the last 10 s, why workers are missing, and when the oldest running batch began';
 
 /* The worker slots that are taken, of all databases. */
 CREATE FUNCTION wallet_projection.worker_slots(OUT pid integer, OUT database text, OUT channel text, OUT projection text,
@@ -660,8 +662,8 @@ SELECT q.name AS projection, q.stream, q.channel,
                  AND q.lag_sum::double precision OPERATOR(pg_catalog./) a.numbers_per_second OPERATOR(pg_catalog.<) '1e9'::double precision
             THEN pg_catalog.make_interval(secs => pg_catalog.ceil(q.lag_sum::double precision
                                                                   OPERATOR(pg_catalog./) a.numbers_per_second)) END AS catch_up_time,
-       wallet_projection.progress_bar(q.done) AS progress, a.problem AS workers_problem,
-       coalesce(q.failures, 0) AS failures, q.next_try, q.read_model
+       wallet_projection.progress_bar(q.done) AS progress, CASE WHEN q.initialized THEN a.problem END AS workers_problem,
+       coalesce(q.failures, 0) AS failures, q.next_try, q.read_model, a.running_since
   FROM (SELECT s.failures, s.next_try, d.name, d.stream, coalesce(s.channel, d.channel) AS channel, coalesce(s.partitions, d.partitions) AS partitions,
                f.initialized, f.read_model, f.owner, f.locked, f.problem AS trouble, s.last_error, l.last_position, p.head, p.lag_events, p.gaps, p.lag_sum,
                CASE WHEN l.last_position OPERATOR(pg_catalog.>) 0

@@ -109,11 +109,6 @@ typedef bool CompatUpdateIndexes;
 #define compat_InitMaterializedSRF(fcinfo) SetSingleFuncCall(fcinfo, 0)
 #endif
 
-/* The setting transaction_timeout is there. */
-#if PG_VERSION_NUM >= 170000
-#define COMPAT_TRANSACTION_TIMEOUT
-#endif
-
 /* A range of these bounds. */
 #if PG_VERSION_NUM >= 160000
 #define compat_make_range(type, lower, upper) \

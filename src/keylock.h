@@ -6,7 +6,7 @@
  * own, apart from those of pg_advisory_lock, so deadlocks are detected and a
  * lock dies with its holder.
  *
- * Lock order: the extension (a worker's batch), KEYLOCK_PROJECTION (which a
+ * Lock order: the extension (a worker's batch), KEYLOCK_STOP, KEYLOCK_PROJECTION (which a
  * worker's batch does not wait for), KEYLOCK_WISHES, KEYLOCK_STREAM, relations, KEYLOCK_PRESENCE, rows of
  * wallet_projection.partition, KEYLOCK_FAILURE, KEYLOCK_ERROR; for appends: the stream's
  * relation, KEYLOCK_EVENT_ID, KEYLOCK_AGGREGATE.
@@ -31,8 +31,11 @@ typedef enum KeyLockClass
 	KEYLOCK_FAILURE,			/* shared, for the session: its last batch has
 								 * failed, and it is going to try again; never
 								 * waited for */
-	KEYLOCK_EVENT_ID			/* exclusive: appending an event of this id,
+	KEYLOCK_EVENT_ID,			/* exclusive: appending an event of this id,
 								 * until it is in the table */
+	KEYLOCK_STOP				/* exclusive: cancelling workers' batches, none
+								 * of which begins meanwhile; never waited for
+								 * by them, only counted */
 } KeyLockClass;
 
 extern void KeyLock(KeyLockClass class, const char *name, LOCKMODE mode);

@@ -8,6 +8,9 @@
 /* wallet_projection.batch_memory: what one batch may hold, in kilobytes */
 extern int	BatchMemory;
 
+/* wallet_projection.batch_timeout: of one batch, in ms; 0: none */
+extern int	BatchTimeout;
+
 /* wallet_projection.enabled: background workers run */
 extern bool WorkersEnabled;
 

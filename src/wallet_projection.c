@@ -18,6 +18,7 @@
 PG_MODULE_MAGIC;
 
 int			BatchMemory = 256 * 1024;
+int			BatchTimeout = 10 * 60 * 1000;
 bool		WorkersEnabled = true;
 bool		Autostart = true;
 int			DefaultWorkers = 2;
@@ -35,6 +36,13 @@ define_settings(void)
 							&BatchMemory,
 							256 * 1024, 1024, MAX_KILOBYTES,
 							PGC_USERSET, GUC_UNIT_KB,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("wallet_projection.batch_timeout",
+							"Sets how long a batch of a worker or of projection_consume may take.",
+							"One that takes longer is cancelled, and tried again later. 0: it may take any time.",
+							&BatchTimeout,
+							10 * 60 * 1000, 0, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_MS,
 							NULL, NULL, NULL);
 	DefineCustomBoolVariable("wallet_projection.enabled",
 							 "Runs background workers.",

@@ -34,6 +34,7 @@
 #include "projection/projection.h"
 #include "projection/replay.h"
 #include "projection/served.h"
+#include "projection/time_limit.h"
 #include "projection/work.h"
 
 /* how long to wait where there is nothing to do, in milliseconds */
@@ -120,15 +121,21 @@ typedef struct Attempt
 	const BatchLimits *limits;	/* NULL: a parked key is tried again */
 	BatchResult batch;
 	ReplayResult replay;
+	bool		timed_out;		/* it took longer than batch_timeout */
 } Attempt;
 
-/* A batch, or a replay, in a subtransaction; the error, or NULL. */
+/*
+ * A batch, or a replay, in a subtransaction; the error, or NULL.  A transaction
+ * in which nothing can be applied is the call's trouble, not the projection's.
+ */
 static ErrorData *
 attempt(Consumer *consumer, Served *served, Attempt *attempt)
 {
 	ResourceOwner owner = CurrentResourceOwner;
 	ErrorData  *volatile error = NULL;
 
+	WorkCheckTransaction(COMMAND);
+	TimeLimitBegin();
 	/* what a batch leaves in memory when it fails goes with this */
 	BeginInternalSubTransaction(NULL);
 	PG_TRY();
@@ -138,6 +145,7 @@ attempt(Consumer *consumer, Served *served, Attempt *attempt)
 		else
 			attempt->replay = ReplayDue(served->name, COMMAND,
 										REPLAY_BY_CONSUMER);
+		TimeLimitCheck();
 		ReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
@@ -148,6 +156,13 @@ attempt(Consumer *consumer, Served *served, Attempt *attempt)
 		RollbackAndReleaseCurrentSubTransaction();
 	}
 	PG_END_TRY();
+	attempt->timed_out = TimeLimitEnd() && error != NULL;
+	if (attempt->timed_out)
+	{
+		MemoryContextSwitchTo(consumer->context);
+		TimeLimitExplain(error);
+		(void) ServedShrink(served);
+	}
 	MemoryContextSwitchTo(consumer->round);
 	CurrentResourceOwner = owner;
 	return error;
@@ -166,7 +181,8 @@ try_batch(Consumer *consumer, Served *served, BatchLimits *limits,
 
 	limits->isolate = served->isolate;
 	error = attempt(consumer, served, &batch);
-	if (error != NULL && !limits->isolate && BatchMayIsolate(error))
+	if (error != NULL && !batch.timed_out && !limits->isolate &&
+		BatchMayIsolate(error))
 	{
 		FreeErrorData(error);
 		limits->isolate = true;

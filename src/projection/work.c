@@ -48,7 +48,8 @@ WorkLockProjection(const char *name, bool as_worker)
 {
 	if (!as_worker)
 		KeyLock(KEYLOCK_PROJECTION, name, ShareLock);
-	else if (!KeyLockIfFree(KEYLOCK_PROJECTION, name, ShareLock))
+	else if (KeyLockOthers(KEYLOCK_STOP, name) > 0 ||
+			 !KeyLockIfFree(KEYLOCK_PROJECTION, name, ShareLock))
 		return WORK_BUSY;
 	else if (!WishStarted(name))
 		return WORK_STOPPED;

@@ -10,17 +10,26 @@
 #include "commands/trigger.h"
 #include "compat.h"
 #include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/latch.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
 
 #include "argument.h"
 #include "catalog.h"
+#include "keylock.h"
 #include "notice.h"
 #include "projection/projection.h"
 #include "projection/wishes.h"
 #include "stream/stream.h"
 #include "worker/slots.h"
+
+/* how long cancelled batches are waited for before the lock is; ms */
+#define CANCEL_WAIT		10000
+#define CANCEL_NAP		10
 
 #define NOTIFY_TRIGGER "wallet_projection_notify"
 
@@ -45,15 +54,44 @@ projection_start(PG_FUNCTION_ARGS)
 }
 
 /*
- * projection_stop(name): the exclusive lock waits for running batches, and
- * those that come after it find the projection stopped.
+ * Cancel the batches that workers run of a projection.  None begins until our
+ * transaction ends.  Batches of sessions are not ours to cancel: who waits for
+ * the projection's lock after this waits for those.
+ */
+static void
+cancel_batches(const char *name)
+{
+	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													   CANCEL_WAIT);
+
+	KeyLock(KEYLOCK_STOP, name, ExclusiveLock);
+	while (SlotsCancel(name) > 0 && GetCurrentTimestamp() < deadline)
+	{
+		(void) WaitLatch(MyLatch,
+						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 CANCEL_NAP, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/*
+ * projection_stop(name, cancel): the exclusive lock waits for running batches,
+ * and those that come after it find the projection stopped.
  */
 Datum
 projection_stop(PG_FUNCTION_ARGS)
 {
 	char	   *name = ArgumentName(fcinfo, 0, "name");
 
+	ArgumentNotNull(fcinfo, 1, "cancel");
 	SlotsCheckReady("projection_stop()");
+	if (PG_GETARG_BOOL(1))
+	{
+		PreventCommandIfReadOnly("projection_stop()");
+		ProjectionCheckOwner(ProjectionFetch(name));
+		cancel_batches(name);
+	}
 	WishStop(ProjectionLock(name, ExclusiveLock, "projection_stop()"));
 	PG_RETURN_VOID();
 }

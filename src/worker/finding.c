@@ -20,6 +20,7 @@
 
 #include "projection/trouble.h"
 #include "tablelook.h"
+#include "worker/status.h"
 
 SQL_FUNCTION(projection_finding);
 SQL_FUNCTION(projection_owner);
@@ -123,6 +124,15 @@ find_problem(const Projection *projection, bool *locked)
 	problem = look_at_stream(projection, claims, count, look->relation);
 	TableLookEnd(look);
 	return problem;
+}
+
+/* The same, as far as it can be seen now; NULL: nothing. */
+const char *
+ProblemFound(const Projection *projection)
+{
+	bool		locked = false;
+
+	return find_problem(projection, &locked);
 }
 
 static Oid

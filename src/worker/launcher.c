@@ -10,7 +10,11 @@
  *
  * Workers are started in turn, so that each channel gets its first before
  * another gets its second.  Where the server has no process left, a channel
- * that has none gets one that another can spare.
+ * that has none gets one that another can spare; where there are fewer processes
+ * than channels, they take turns of a few seconds.
+ *
+ * While default_transaction_read_only is on for the whole server, nobody is
+ * wanted: the disk is nearly full, say, or the server about to be replaced.
  *
  * A worker that ends before it has settled in is started again after 1 s,
  * 2 s, ... up to RETRY_MAX; all others at once.
@@ -44,6 +48,7 @@
 #include "settings.h"
 #include "worker/launcher.h"
 #include "worker/slots.h"
+#include "worker/turns.h"
 
 /* all in milliseconds */
 #define NAP				10000	/* between looks, where nothing happens */
@@ -51,21 +56,13 @@
 #define RETRY_MIN		1000
 #define RETRY_MAX		60000
 #define START_TIMEOUT	60000	/* a worker that has not come by then won't */
+#define LEAVE_TIME		5000	/* in which one that was asked to may leave */
 
 /* datconnlimit of a database whose DROP was interrupted */
 #define INVALID_DATABASE (-2)
 
 /* seconds until the server starts a launcher that has died again */
 #define RESTART_TIME	1
-
-/* What is wanted, and what there is, of one channel. */
-typedef struct Wanted
-{
-	Oid			database;
-	char	   *channel;
-	int			workers;
-	int			running;		/* and starting, and not asked to leave */
-} Wanted;
 
 /* A worker that this launcher has started. */
 typedef struct Started
@@ -92,7 +89,9 @@ extern PGDLLEXPORT void wallet_projection_launcher(Datum arg);
 static Started *started;		/* by slot number */
 static List *setbacks = NIL;	/* of Setback */
 static bool told_of_shortage = false;
+static bool told_of_read_only = false;
 static int	ending;				/* workers whose process is not gone yet */
+static int	leaving;			/* workers that were asked to leave */
 static MemoryContext round_context;
 
 /* A process of ours, to be registered. */
@@ -167,6 +166,7 @@ read_label(List *wanted, Oid database, const char *label)
 		channel->database = database;
 		channel->channel = wish->channel;
 		channel->workers = wish->workers < 0 ? DefaultWorkers : wish->workers;
+		channel->rests = wish->workers == 0;
 		wanted = lappend(wanted, channel);
 	}
 	return wanted;
@@ -181,7 +181,7 @@ read_wanted(void)
 	TableScanDesc scan;
 	HeapTuple	tuple;
 
-	if (!WorkersEnabled)
+	if (!WorkersEnabled || DefaultXactReadOnly)
 		return NIL;
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
@@ -215,22 +215,6 @@ read_wanted(void)
 	CommitTransactionCommand();
 	MemoryContextSwitchTo(round_context);
 	return wanted;
-}
-
-static Wanted *
-find_wanted(List *wanted, Oid database, const char *channel)
-{
-	ListCell   *cell;
-
-	foreach(cell, wanted)
-	{
-		Wanted	   *candidate = lfirst(cell);
-
-		if (candidate->database == database &&
-			strcmp(candidate->channel, channel) == 0)
-			return candidate;
-	}
-	return NULL;
 }
 
 /*
@@ -353,7 +337,7 @@ count_workers(List *wanted)
 	int			count;
 	WorkerSlot *slots = SlotsCopy(&count);
 
-	ending = 0;
+	ending = leaving = 0;
 	for (int i = 0; i < count; i++)
 	{
 		WorkerSlot *slot = &slots[i];
@@ -363,13 +347,25 @@ count_workers(List *wanted)
 			follow(i, slot);
 		else
 			give_up_late(i, slot);
-		if (slot->state == WORKER_FREE || slot->leave)
+		if (slot->state == WORKER_FREE)
 			continue;
-		channel = find_wanted(wanted, slot->database, slot->channel);
-		if (channel != NULL && channel->running < channel->workers)
+		channel = WantedFind(wanted, slot->database, slot->channel);
+		if (slot->leave)
+		{
+			/* its batch has had the time of a nap to end by itself */
+			if (channel != NULL && channel->rests &&
+				TimestampDifferenceExceeds(slot->leave_since,
+										   GetCurrentTimestamp(), NAP_SHORT))
+				SlotCancel(i, slot->generation);
+			leaving++;
+		}
+		else if (channel != NULL && channel->running < channel->workers)
 			channel->running++;
 		else
+		{
 			SlotAskToLeave(i, slot->generation);
+			leaving++;
+		}
 	}
 }
 
@@ -433,42 +429,69 @@ tell_of_shortage(bool is_short)
 	told_of_shortage = is_short;
 }
 
-/* A channel has no worker: ask one of a channel with several to leave. */
+/* Say once that all rest because the server is to be read-only. */
 static void
-spare_one(List *wanted)
+tell_of_read_only(void)
 {
-	Wanted	   *richest = NULL;
-	bool		poor = false;
+	if (DefaultXactReadOnly == told_of_read_only)
+		return;
+	told_of_read_only = DefaultXactReadOnly;
+	LauncherReadOnly(DefaultXactReadOnly);
+	if (DefaultXactReadOnly)
+		ereport(LOG,
+				(errmsg("workers of wallet_projection rest: default_transaction_read_only is on for the whole server"),
+				 errhint("They come back when it is off.")));
+	else
+		ereport(LOG,
+				(errmsg("workers of wallet_projection come back: default_transaction_read_only is off")));
+}
+
+/*
+ * Turns, where there are fewer processes than channels
+ */
+
+/* How many channels have no worker, and nobody is about to make room? */
+static int
+count_poor(List *wanted, const WorkerSlot *slots, int count)
+{
+	int			poor = 0;
+	TimestampTz now = GetCurrentTimestamp();
 	ListCell   *cell;
-	int			count;
-	WorkerSlot *slots;
 
 	foreach(cell, wanted)
 	{
 		Wanted	   *channel = lfirst(cell);
 
 		if (channel->workers > 0 && channel->running == 0 && is_due(channel))
-			poor = true;
-		if (channel->running > 1 &&
-			(richest == NULL || channel->running > richest->running))
-			richest = channel;
-	}
-	if (!poor || richest == NULL)
-		return;
-	slots = SlotsCopy(&count);
-	for (int i = 0; i < count; i++)
-	{
-		if (slots[i].process != NULL && slots[i].leave)
-			return;				/* its process will be free soon */
+			poor++;
 	}
 	for (int i = 0; i < count; i++)
 	{
-		if (slots[i].process == NULL ||
-			slots[i].database != richest->database ||
-			strcmp(slots[i].channel, richest->channel) != 0)
-			continue;
-		SlotAskToLeave(i, slots[i].generation);
-		return;
+		/* its process will be free soon, unless its batch is a long one */
+		if (slots[i].process != NULL && slots[i].leave &&
+			!TimestampDifferenceExceeds(slots[i].leave_since, now, LEAVE_TIME))
+			poor--;
+	}
+	return poor;
+}
+
+/* Channels have no worker: ask as many of others to leave. */
+static void
+spare_some(List *wanted)
+{
+	int			count;
+	WorkerSlot *slots = SlotsCopy(&count);
+
+	for (int poor = count_poor(wanted, slots, count); poor > 0; poor--)
+	{
+		int			chosen = TurnsSpare(wanted, slots, count);
+
+		if (chosen < 0)
+			return;
+		SlotAskToLeave(chosen, slots[chosen].generation);
+		slots[chosen].leave = true;
+		WantedFind(wanted, slots[chosen].database,
+				   slots[chosen].channel)->running--;
 	}
 }
 
@@ -513,9 +536,9 @@ start_missing(List *wanted)
 	{
 		tell_of_shortage(is_short);
 		if (is_short)
-			spare_one(wanted);
+			spare_some(wanted);
 	}
-	return missing ? NAP_SHORT : NAP;
+	return missing || leaving > 0 ? NAP_SHORT : NAP;
 }
 
 /* Setbacks of what nobody wants any more are of no use. */
@@ -528,7 +551,7 @@ prune_setbacks(List *wanted)
 	{
 		Setback    *setback = lfirst(cell);
 
-		if (find_wanted(wanted, setback->database, setback->channel) == NULL)
+		if (WantedFind(wanted, setback->database, setback->channel) == NULL)
 		{
 			setbacks = foreach_delete_current(setbacks, cell);
 			pfree(setback);
@@ -544,8 +567,10 @@ look(void)
 
 	MemoryContextReset(round_context);
 	MemoryContextSwitchTo(round_context);
+	tell_of_read_only();
 	wanted = read_wanted();
 	count_workers(wanted);
+	TurnsOrder(wanted);
 	nap = start_missing(wanted);
 	prune_setbacks(wanted);
 	return nap;

@@ -4,6 +4,8 @@
  */
 #include "postgres.h"
 
+#include <signal.h>
+
 #include "access/xact.h"
 #include "compat.h"
 #include "mb/pg_wchar.h"
@@ -41,6 +43,7 @@ typedef struct Shared
 	/* the rest is guarded by the lock */
 	PGPROC	   *launcher;
 	bool		is_short;		/* the launcher could not start a worker */
+	bool		is_read_only;	/* it starts none, as the server is to be so */
 	uint32		wishes;			/* grows when what is wanted changes */
 	SpeedSlot	speed[SPEEDS];
 	WorkerSlot	slot[FLEXIBLE_ARRAY_MEMBER];
@@ -53,6 +56,9 @@ static shmem_request_hook_type previous_request_hook = NULL;
 static shmem_startup_hook_type previous_startup_hook = NULL;
 
 #define TRANCHE "wallet_projection"
+
+/* a worker whose batch was cancelled so long ago is terminated, in ms */
+#define CANCEL_PATIENCE 5000
 
 /* There can be no more workers than worker processes. */
 static Size
@@ -149,7 +155,7 @@ LauncherAttach(void)
 	before_shmem_exit(launcher_detach, (Datum) 0);
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	shared->launcher = MyProc;
-	shared->is_short = false;
+	shared->is_short = shared->is_read_only = false;
 	LWLockRelease(shared->lock);
 }
 
@@ -187,6 +193,28 @@ LauncherIsShort(void)
 	is_short = shared->is_short;
 	LWLockRelease(shared->lock);
 	return is_short;
+}
+
+/* The launcher sees that nobody is to write on this server. */
+void
+LauncherReadOnly(bool is_read_only)
+{
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	shared->is_read_only = is_read_only;
+	LWLockRelease(shared->lock);
+}
+
+bool
+LauncherIsReadOnly(void)
+{
+	bool		is_read_only;
+
+	if (shared == NULL)
+		return false;
+	LWLockAcquire(shared->lock, LW_SHARED);
+	is_read_only = shared->is_read_only;
+	LWLockRelease(shared->lock);
+	return is_read_only;
 }
 
 static void
@@ -239,14 +267,55 @@ void
 SlotAskToLeave(int number, uint32 generation)
 {
 	WorkerSlot *slot = &shared->slot[number];
+	TimestampTz now = GetCurrentTimestamp();
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	if (slot->generation == generation)
 	{
+		if (!slot->leave)
+			slot->leave_since = now;
 		slot->leave = true;
 		if (slot->process != NULL)
 			wake(slot);
 	}
+	LWLockRelease(shared->lock);
+}
+
+/*
+ * Have the batch of a worker end, as pg_cancel_backend does.  Where its code
+ * catches that, and goes on, the worker is terminated.  The caller holds the
+ * lock exclusively, so the process is that of the slot; false if no batch is
+ * running.
+ */
+static bool
+cancel(WorkerSlot *slot, TimestampTz now)
+{
+	if (slot->process == NULL || slot->batch_since == 0)
+		return false;
+	if (slot->cancelled == 0)
+	{
+		slot->cancelled = now;
+		(void) kill(slot->pid, SIGINT);
+	}
+	else if (!slot->terminated &&
+			 TimestampDifferenceExceeds(slot->cancelled, now, CANCEL_PATIENCE))
+	{
+		slot->terminated = true;
+		(void) kill(slot->pid, SIGTERM);
+	}
+	return true;
+}
+
+/* Have a worker's batch end.  May be called until it has. */
+void
+SlotCancel(int number, uint32 generation)
+{
+	WorkerSlot *slot = &shared->slot[number];
+	TimestampTz now = GetCurrentTimestamp();
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	if (slot->generation == generation)
+		(void) cancel(slot, now);
 	LWLockRelease(shared->lock);
 }
 
@@ -286,6 +355,7 @@ detach(int code, Datum arg)
 	LWLockReleaseAll();
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	slot->process = NULL;
+	slot->batch_since = 0;
 	slot->state = WORKER_FREE;
 	wake_peers(slot);
 	if (shared->launcher != NULL)
@@ -313,6 +383,7 @@ SlotAttach(int number, uint32 generation, Oid *database, char *channel)
 		my_slot = number;
 		slot->process = MyProc;
 		slot->pid = MyProcPid;
+		slot->attached = now;
 		slot->interests = -1;
 		set_state(slot, WORKER_IDLE, now);
 		*database = slot->database;
@@ -396,6 +467,47 @@ SlotReport(WorkerState state, const char *projection, const Claims *claims)
 		slot->partitions[partition / 8] |= 1 << (partition % 8);
 	}
 	LWLockRelease(shared->lock);
+}
+
+/* A batch of this projection begins, before its transaction. */
+void
+SlotBatchBegins(const char *projection)
+{
+	WorkerSlot *slot = &shared->slot[my_slot];
+	TimestampTz now = GetCurrentTimestamp();
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	slot->batch_since = now;
+	slot->cancelled = 0;
+	strlcpy(slot->projection, projection, NAMEDATALEN);
+	LWLockRelease(shared->lock);
+}
+
+/* Does somebody want the running batch to end? */
+bool
+SlotCancelled(void)
+{
+	bool		cancelled;
+
+	LWLockAcquire(shared->lock, LW_SHARED);
+	cancelled = shared->slot[my_slot].cancelled != 0;
+	LWLockRelease(shared->lock);
+	return cancelled;
+}
+
+/* Its transaction has ended; true if somebody wanted it to. */
+bool
+SlotBatchEnds(void)
+{
+	WorkerSlot *slot = &shared->slot[my_slot];
+	bool		cancelled;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	cancelled = slot->cancelled != 0;
+	slot->batch_since = 0;
+	slot->cancelled = 0;
+	LWLockRelease(shared->lock);
+	return cancelled;
 }
 
 /* A batch with so many events is committed. */
@@ -591,6 +703,52 @@ SlotsWake(Oid database)
 			wake(slot);
 	}
 	LWLockRelease(shared->lock);
+}
+
+/*
+ * Have the workers' batches of a projection of this database end; how many
+ * are still running.  To be called until none is.
+ */
+int
+SlotsCancel(const char *projection)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	int			count = 0;
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < shared->slots; i++)
+	{
+		WorkerSlot *slot = &shared->slot[i];
+
+		if (slot->database == MyDatabaseId &&
+			strcmp(slot->projection, projection) == 0 && cancel(slot, now))
+			count++;
+	}
+	LWLockRelease(shared->lock);
+	return count;
+}
+
+/* When the oldest running batch of a projection began; 0: none runs. */
+TimestampTz
+SlotsRunningSince(const char *projection)
+{
+	TimestampTz oldest = 0;
+
+	if (shared == NULL)
+		return 0;
+	LWLockAcquire(shared->lock, LW_SHARED);
+	for (int i = 0; i < shared->slots; i++)
+	{
+		const WorkerSlot *slot = &shared->slot[i];
+
+		if (slot->process != NULL && slot->batch_since != 0 &&
+			slot->database == MyDatabaseId &&
+			strcmp(slot->projection, projection) == 0 &&
+			(oldest == 0 || slot->batch_since < oldest))
+			oldest = slot->batch_since;
+	}
+	LWLockRelease(shared->lock);
+	return oldest;
 }
 
 /* How fast a projection of this database goes; zero where nobody knows. */

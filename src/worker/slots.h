@@ -57,16 +57,24 @@ typedef struct WorkerSlot
 
 	/* written by the launcher, read by the worker */
 	bool		leave;			/* it is not wanted any more */
+	TimestampTz leave_since;
 
 	/* set by whoever wakes the worker, under the lock in any mode; cleared by
 	 * the worker, under the exclusive one */
 	bool		woken;
 
+	/* written by who wants the running batch to end, cleared by the worker */
+	TimestampTz cancelled;		/* when it was told; 0: it was not */
+	bool		terminated;
+
 	/* written by the worker */
+	TimestampTz batch_since;	/* of the running batch, of this projection; 0:
+								 * none runs */
 	WorkerState state;			/* the launcher: STARTING, FREE */
 	TimestampTz since;			/* of the state */
 	struct PGPROC *process;		/* NULL until it is attached */
 	int			pid;
+	TimestampTz attached;
 	bool		settled_in;		/* it got as far as serving; stays after the
 								 * end, for the launcher to see */
 	char		projection[NAMEDATALEN];	/* the one that is served, or was
@@ -104,10 +112,13 @@ extern void LauncherAttach(void);
 extern bool LauncherRuns(void);
 extern void LauncherShortage(bool is_short);
 extern bool LauncherIsShort(void);
+extern void LauncherReadOnly(bool is_read_only);
+extern bool LauncherIsReadOnly(void);
 extern int	SlotReserve(Oid database, const char *channel,
 						uint32 *generation);
 extern void SlotGiveUp(int number, uint32 generation);
 extern void SlotAskToLeave(int number, uint32 generation);
+extern void SlotCancel(int number, uint32 generation);
 
 /* a worker's own */
 extern bool SlotAttach(int number, uint32 generation, Oid *database,
@@ -117,6 +128,9 @@ extern WorkerShare SlotShare(void);
 extern bool SlotWoken(void);
 extern void SlotReport(WorkerState state, const char *projection,
 					   const Claims *claims);
+extern void SlotBatchBegins(const char *projection);
+extern bool SlotCancelled(void);
+extern bool SlotBatchEnds(void);
 extern void SlotCount(int64 events);
 extern void SlotError(const char *error);
 extern void SlotInterests(const Interest *interest, int count);
@@ -125,6 +139,8 @@ extern void SlotInterests(const Interest *interest, int count);
 extern WorkerSlot *SlotsCopy(int *count);
 extern void SlotsDeliver(const Notices *notices);
 extern void SlotsWake(Oid database);
+extern int	SlotsCancel(const char *projection);
+extern TimestampTz SlotsRunningSince(const char *projection);
 extern Speed SpeedOf(const char *projection);
 extern ConditionVariable *ProgressMade(void);
 

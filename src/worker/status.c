@@ -32,6 +32,7 @@
 #include "stream/stream.h"
 #include "tablelook.h"
 #include "worker/slots.h"
+#include "worker/status.h"
 
 SQL_FUNCTION(worker_slots);
 SQL_FUNCTION(projection_activity);
@@ -167,12 +168,12 @@ workers_there(const char *channel)
 static const char *
 problem_of_workers(int there, int wanted)
 {
-	if (!SlotsReady())
-		return "shared_preload_libraries does not list wallet_projection";
 	if (RecoveryInProgress())
 		return "this server is a standby: workers start when it is promoted";
 	if (!WorkersEnabled)
 		return "wallet_projection.enabled is off";
+	if (LauncherIsReadOnly())
+		return "default_transaction_read_only is on for the whole server: workers rest until it is off";
 	if (wanted == 0)
 		return "the channel is scaled to 0 workers";
 	if (there >= wanted)
@@ -185,9 +186,31 @@ problem_of_workers(int there, int wanted)
 	return there == 0 ? "workers are starting; if they do not come, see the server's log" : NULL;
 }
 
+/* How a projection stands with background workers. */
+WorkerNeeds
+WorkersFor(const char *projection, const char *channel)
+{
+	WorkerNeeds needs = {0};
+	ChannelWish *wish = WishStarted(projection) ? published_wish(channel) : NULL;
+
+	if (wish != NULL)
+	{
+		needs.started = true;
+		needs.there = workers_there(channel);
+		needs.wanted = wish->workers < 0 ? DefaultWorkers : wish->workers;
+	}
+	/* also where it is stopped, as nobody can start it */
+	if (!SlotsReady())
+		needs.problem = "shared_preload_libraries does not list wallet_projection";
+	else if (needs.started)
+		needs.problem = problem_of_workers(needs.there, needs.wanted);
+	return needs;
+}
+
 /*
  * wallet_projection.activity(projection, channel): is it started, its workers
- * there and wanted, its speed, and why workers are missing
+ * there and wanted, its speed, why workers are missing, since when its oldest
+ * batch runs
  */
 Datum
 projection_activity(PG_FUNCTION_ARGS)
@@ -196,33 +219,29 @@ projection_activity(PG_FUNCTION_ARGS)
 	char	   *channel = text_to_cstring(PG_GETARG_TEXT_PP(1));
 	enum
 	{
-		STARTED, WORKERS, WANTED, EVENTS, NUMBERS, PROBLEM, COLUMNS
+		STARTED, WORKERS, WANTED, EVENTS, NUMBERS, PROBLEM, RUNNING_SINCE,
+		COLUMNS
 	};
 	Datum		values[COLUMNS] = {0};
 	bool		nulls[COLUMNS] = {0};
-	ChannelWish *wish = WishStarted(name) ? published_wish(channel) : NULL;
-	int			there = workers_there(channel);
-	int			wanted = 0;
-	const char *problem = NULL;
+	WorkerNeeds needs = WorkersFor(name, channel);
 	Speed		speed = SpeedOf(name);
+	TimestampTz since = SlotsRunningSince(name);
 	TupleDesc	shape;
 
 	if (get_call_result_type(fcinfo, NULL, &shape) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	if (wish != NULL)
-	{
-		wanted = wish->workers < 0 ? DefaultWorkers : wish->workers;
-		problem = problem_of_workers(there, wanted);
-	}
-	values[STARTED] = BoolGetDatum(wish != NULL);
-	values[WORKERS] = Int32GetDatum(wish != NULL ? there : 0);
-	values[WANTED] = Int32GetDatum(wanted);
+	values[STARTED] = BoolGetDatum(needs.started);
+	values[WORKERS] = Int32GetDatum(needs.there);
+	values[WANTED] = Int32GetDatum(needs.wanted);
 	values[EVENTS] = Float8GetDatum(speed.events);
 	values[NUMBERS] = Float8GetDatum(speed.numbers);
 	nulls[EVENTS] = nulls[NUMBERS] = !SlotsReady();
-	nulls[PROBLEM] = problem == NULL;
-	if (problem != NULL)
-		values[PROBLEM] = CStringGetTextDatum(problem);
+	nulls[PROBLEM] = needs.problem == NULL;
+	if (needs.problem != NULL)
+		values[PROBLEM] = CStringGetTextDatum(needs.problem);
+	nulls[RUNNING_SINCE] = since == 0;
+	values[RUNNING_SINCE] = TimestampTzGetDatum(since);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(shape),
 													  values, nulls)));
 }

@@ -20,6 +20,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "compat.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -42,6 +43,7 @@
 #include "projection/work.h"
 #include "tablelook.h"
 #include "worker/slots.h"
+#include "worker/status.h"
 
 /* how long to sleep without being told, in milliseconds */
 #define NAP_MIN		1
@@ -280,6 +282,59 @@ wait_for(const Goal *goal, TimestampTz deadline)
 	return reached;
 }
 
+/* Why the goal is not reached; NULL: workers are still at it. */
+static const char *
+reason_of(const Projection *projection, const WorkerNeeds *needs)
+{
+	const char *problem = ProblemFound(projection);
+
+	if (problem != NULL)
+		return problem;
+	if (projection->last_error != NULL)
+		return ProjectionOwnedByCaller(projection) ?
+			psprintf("its last batch failed: %s", projection->last_error) :
+			"its last batch failed, as projection_status tells its owner";
+	if (!SlotsReady())
+		return "no background workers are loaded";
+	if (!needs->started && !RecoveryInProgress())
+		return "it is stopped";
+	return needs->problem;
+}
+
+/* What to do about it, by the way of those who apply events. */
+static const char *
+advice_for(const Goal *goal, const Projection *projection,
+		   const WorkerNeeds *needs)
+{
+	const char *name = quote_literal_cstr(projection->name);
+
+	if (goal->backwards)
+		return psprintf("Start again with: SELECT projection_reset(%s);", name);
+	if (projection->last_error != NULL)
+		return "Mend the cause; the projection is tried again by itself.";
+	if (!SlotsReady())
+		return psprintf("Apply events with: CALL projection_consume(%s, finish_when_no_messages => true); or SELECT projection_run(%s);",
+						quote_literal_cstr(projection->channel), name);
+	if (!needs->started && !RecoveryInProgress())
+		return psprintf("Start it with: SELECT projection_start(%s);", name);
+	return "See projection_status.";
+}
+
+/* The time is over: say why. */
+static void
+tell_why(const Goal *goal)
+{
+	Projection *projection = ProjectionFetch(goal->projection);
+	WorkerNeeds needs = WorkersFor(projection->name, projection->channel);
+	const char *reason = reason_of(projection, &needs);
+
+	ereport(NOTICE,
+			(errmsg("projection \"%s\" has not applied all events in time: %s",
+					projection->name,
+					reason ? reason : "it is still at work"),
+			 reason ? errhint("%s", advice_for(goal, projection, &needs)) : 0));
+}
+
 /* projection_wait(name, timeout) */
 Datum
 projection_wait(PG_FUNCTION_ARGS)
@@ -290,5 +345,7 @@ projection_wait(PG_FUNCTION_ARGS)
 	bool		reached = wait_for(goal, deadline);
 
 	UnregisterSnapshot(goal->snapshot);
+	if (!reached)
+		tell_why(goal);
 	PG_RETURN_BOOL(reached);
 }

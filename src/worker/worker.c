@@ -49,20 +49,16 @@
 #include "projection/batch.h"
 #include "projection/replay.h"
 #include "projection/served.h"
+#include "projection/time_limit.h"
 #include "projection/wishes.h"
 #include "settings.h"
+#include "worker/override.h"
 #include "worker/slots.h"
 
 /* in milliseconds */
 #define NAP_MIN			5
 #define NAP_MAX			1000	/* who wants the database may wait as long */
 #define LIST_AGE		10000	/* the list is looked up again */
-
-/*
- * How long we wait for a lock: others have work too, and who waits for us in
- * turn must not be told of a deadlock, which is after 1 s.
- */
-#define LOCK_WAIT		"500ms"
 
 #define COMMAND "projection batches"
 
@@ -83,6 +79,14 @@ typedef struct Worker
 	MemoryContext memory;		/* lives as long as the process */
 	MemoryContext round;		/* reset at the top of each round */
 } Worker;
+
+/* How a batch has ended. */
+typedef enum BatchEnd
+{
+	BATCH_ENDED,
+	BATCH_TIMED_OUT,			/* it took longer than batch_timeout */
+	BATCH_CANCELLED				/* somebody wanted it to */
+} BatchEnd;
 
 extern PGDLLEXPORT void wallet_projection_worker(Datum arg);
 
@@ -170,6 +174,28 @@ save_failure(Served *served)
 	MemoryContextSwitchTo(old);
 }
 
+/* A whole batch has failed. */
+static void
+projection_failed(Served *served, ErrorData *error)
+{
+	SlotError(error->message);
+	if (ServedFailed(served, error))
+		log_failure(served);
+	save_failure(served);
+}
+
+/* An error of no projection: let the launcher wait a little. */
+static void
+leave_for(const ErrorData *error)
+{
+	ereport(LOG,
+			(errcode(error->sqlerrcode),
+			 errmsg("worker of channel \"%s\" leaves: %s",
+					worker.channel, error->message),
+			 error->hint ? errhint("%s", error->hint) : 0));
+	worker.leaving = true;
+}
+
 /* A parked key could not be tried again, and no event is to blame. */
 static void
 retry_failed(Served *served, int sqlerrcode, const char *message)
@@ -199,23 +225,75 @@ database_is_wanted(void)
 	return false;
 }
 
+/* Around a batch, or what is like one: it may be cancelled. */
+static void
+batch_begins(const Served *served)
+{
+	SlotBatchBegins(served->name);
+	TimeLimitBegin();
+}
+
+/*
+ * A cancellation that somebody's code has caught: what that has led to is not
+ * to be committed.
+ */
+static void
+check_not_cancelled(void)
+{
+	TimeLimitCheck();
+	if (SlotCancelled())
+		ereport(ERROR,
+				(errcode(ERRCODE_QUERY_CANCELED),
+				 errmsg("the batch was cancelled")));
+}
+
+/* Its transaction has ended. */
+static BatchEnd
+batch_ends(void)
+{
+	bool		is_over = TimeLimitEnd();
+
+	if (SlotBatchEnds())
+	{
+		/* it must not reach what follows */
+		QueryCancelPending = false;
+		return BATCH_CANCELLED;
+	}
+	return is_over ? BATCH_TIMED_OUT : BATCH_ENDED;
+}
+
 /* An error in whatever we did: end the transaction and write it down. */
 static void
 recover(void)
 {
 	Served	   *served = worker.at_hand;
 	ErrorData  *error;
+	BatchEnd	end;
 
 	HOLD_INTERRUPTS();
 	MemoryContextSwitchTo(worker.memory);
 	error = CopyErrorData();
 	FlushErrorState();
 	AbortOutOfAnyTransaction();
+	end = batch_ends();
 	MemoryContextSwitchTo(worker.memory);
+	if (end == BATCH_TIMED_OUT)
+		TimeLimitExplain(error);
 	RESUME_INTERRUPTS();
 
 	worker.at_hand = NULL;
-	if (served != NULL && worker.replaying && !ErrorIsOfShutdown(error))
+	if (end == BATCH_CANCELLED || ErrorIsOfShutdown(error))
+	{
+		worker.replaying = false;
+		ereport(LOG,
+				(errmsg("a batch of channel \"%s\" was cancelled%s", worker.channel,
+						end == BATCH_CANCELLED ?
+						" by projection_stop or channel_scale" :
+						" and will be done again")));
+		FreeErrorData(error);
+		return;
+	}
+	if (served != NULL && worker.replaying)
 	{
 		worker.replaying = false;
 		retry_failed(served, error->sqlerrcode, error->message);
@@ -223,15 +301,7 @@ recover(void)
 		return;
 	}
 	worker.replaying = false;
-	if (ErrorIsOfShutdown(error))
-	{
-		ereport(LOG,
-				(errmsg("a batch of channel \"%s\" was cancelled and will be done again",
-						worker.channel)));
-		FreeErrorData(error);
-		return;
-	}
-	if (served != NULL &&
+	if (served != NULL && end == BATCH_ENDED &&
 		(BatchFailedAtLimit(error) ? ServedShrink(served) :
 		 !served->isolate && BatchMayIsolate(error)))
 	{
@@ -252,19 +322,12 @@ recover(void)
 	}
 	if (served == NULL)
 	{
-		/* not of a projection: let the launcher wait a little */
-		ereport(LOG,
-				(errcode(error->sqlerrcode),
-				 errmsg("worker of channel \"%s\" leaves: %s",
-						worker.channel, error->message),
-				 error->hint ? errhint("%s", error->hint) : 0));
-		worker.leaving = true;
+		leave_for(error);
 		return;
 	}
-	SlotError(error->message);
-	if (ServedFailed(served, error))
-		log_failure(served);
-	save_failure(served);
+	if (end == BATCH_TIMED_OUT)
+		(void) ServedShrink(served);
+	projection_failed(served, error);
 }
 
 /*
@@ -414,10 +477,13 @@ run_batch(const BatchLimits *limits)
 	if (!begin_at_work(psprintf("projection %s", served->name)))
 		return result;
 	worker.at_hand = served;
+	batch_begins(served);
 	result = BatchRun(served->name, limits);
+	check_not_cancelled();
 	if (served->failures > 0 && !result.rest && !limits->choice.help)
 		ServedClearError(served);
 	commit();
+	(void) batch_ends();
 	served->isolate = false;
 	ServedGrow(served);
 	served->lock_timeouts = 0;
@@ -439,8 +505,11 @@ run_replay(Served *served)
 		return;
 	worker.at_hand = served;
 	worker.replaying = true;
+	batch_begins(served);
 	result = ReplayDue(served->name, COMMAND, REPLAY_BY_WORKER);
+	check_not_cancelled();
 	commit();
+	(void) batch_ends();
 	worker.replaying = false;
 	worker.at_hand = NULL;
 	if (result.outcome == REPLAY_PUT_OFF)
@@ -617,30 +686,6 @@ cycle(void)
 	}
 }
 
-/* Settings that are made for sessions are not for us. */
-static void
-make_settings(void)
-{
-	static const char *const settings[][2] = {
-		{"search_path", "pg_catalog, pg_temp"},
-		{"statement_timeout", "0"},
-		{"lock_timeout", LOCK_WAIT},
-		{"idle_in_transaction_session_timeout", "0"},
-		{"default_transaction_isolation", "read committed"},
-		{"default_transaction_read_only", "off"},
-		{"default_transaction_deferrable", "off"},
-		{"synchronous_commit", "off"},
-		{"session_replication_role", "origin"},
-#ifdef COMPAT_TRANSACTION_TIMEOUT
-		{"transaction_timeout", "0"},
-#endif
-	};
-
-	for (int i = 0; i < lengthof(settings); i++)
-		SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET,
-						PGC_S_OVERRIDE);
-}
-
 static void
 set_up(int slot)
 {
@@ -651,7 +696,7 @@ set_up(int slot)
 		proc_exit(0);
 	BackgroundWorkerInitializeConnectionByOid(worker.database, InvalidOid, 0);
 	ProcessConfigFile(PGC_SIGHUP);
-	make_settings();
+	OverrideSettings();
 	pgstat_report_appname(MyBgworkerEntry->bgw_name);
 	worker.nap = NAP_MIN;
 	worker.memory = AllocSetContextCreate(TopMemoryContext,
@@ -660,6 +705,9 @@ set_up(int slot)
 	worker.round = AllocSetContextCreate(worker.memory,
 										 "wallet_projection worker round",
 										 ALLOCSET_DEFAULT_SIZES);
+	begin("settling in");
+	OverrideUser();
+	commit();
 }
 
 /* A worker's main function; the argument is the number of its slot. */

@@ -181,13 +181,6 @@ CALL projection_consume('none');
 \echo :LAST_ERROR_SQLSTATE
 SELECT wallet_get_balance('none'), wallet_get_statistics('none'), wallet_projection.last_position('none');
 
--- lengths are counted in characters, of whatever script
-SELECT stream_append('orders', repeat(U&'\+01F600', 255), repeat(U&'\+01F600', 255), jsonb_build_array(jsonb_build_object('event_name', repeat(U&'\+01F600', 100), 'payload', '{}'::jsonb)));
-SELECT error_of($$ SELECT stream_append('orders', 'Order', repeat(U&'\4E2D', 256), '[{"event_name": "e", "payload": {}}]') $$);
-SELECT error_of($$ SELECT stream_append('orders', 'Order', 'o1', jsonb_build_array(jsonb_build_object('event_name', repeat(U&'\+01F600', 101), 'payload', '{}'::jsonb))) $$) LIKE '%"event_name" has more than 100 characters%';
-DELETE FROM orders;
-SELECT error_of($$ SELECT stream_create(repeat(U&'\4E2D', 22)) $$);
-
 -- and nothing has changed
 SELECT everything = before FROM everything, before;
 SELECT projection_run('wallet_balance');

@@ -24,6 +24,8 @@ my $node = worker_node('wakeup',
 
 # of all sessions one that looks, and two that write
 my ($observer, $writer, $other) = map { $node->background_psql('postgres') } 1 .. 3;
+# it is not to be told why a wait has been in vain
+$observer->query_safe('SET client_min_messages = warning');
 $writer->query_safe('SET client_min_messages = error');
 
 sub query

@@ -90,7 +90,9 @@ sub preload
 
 delete $ENV{PGOPTIONS};
 install($node);
-is(query($status), 'ready|stopped|0|0|', 'what is made without workers is stopped');
+is( query($status),
+	'ready|stopped|0|0|shared_preload_libraries does not list wallet_projection',
+	'what is made without workers is stopped, and the status says why');
 put_wallets($node, 10);
 query("SELECT projection_run('wallet_balance')");
 refuses();

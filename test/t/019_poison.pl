@@ -11,7 +11,7 @@ use Test::More;
 use WalletTest qw(:DEFAULT query wait_until logged log_end);
 
 my $node = worker_node('poison', "wallet_projection.poll_interval = '100ms'",
-	'deadlock_timeout = 100ms');
+	'deadlock_timeout = 300ms');
 my $round = 0;
 my $wallets = 30;
 
@@ -404,10 +404,16 @@ CREATE TRIGGER ask AFTER UPDATE ON wallet_balances FOR EACH ROW EXECUTE FUNCTION
 SQL
 $locker->query_safe("SET deadlock_timeout = '1min'");
 $locker->query_safe('BEGIN; ' . sprintf($lock_row, 'd4'));
+# at once when the worker waits: it looks for a deadlock but once
+$locker->query_until(qr/begun/, "\\echo begun\n" . <<'SQL' . sprintf($lock_row, 'd1') . ";\n\\echo ended\n");
+DO $$ BEGIN
+  WHILE NOT EXISTS (SELECT FROM pg_locks JOIN projection_workers USING (pid) WHERE NOT granted) LOOP
+    PERFORM pg_sleep(0.005);
+  END LOOP;
+END $$;
+SQL
 append(map { credit($_, 1) } @wallets);
-wait_until(
-	"SELECT count(*) = 1 FROM pg_locks JOIN projection_workers USING (pid) WHERE NOT granted");
-$locker->query_safe(sprintf($lock_row, 'd1'));
+$locker->query_until(qr/ended/, '');
 wait_until("SELECT state = 'failed' FROM projection_status");
 like( query('SELECT parked, failures, last_error FROM projection_status'),
 	qr/^0\|[1-9]\|40P01: deadlock detected/, 'a deadlock: no wallet is parked');
@@ -496,9 +502,10 @@ is( query("SELECT last_failed_at - first_failed_at >= '150 ms' FROM projection_d
 #
 # Replay: while workers run, by two at once, and after the stream has moved on
 #
-my $writers = start_writers($node, 2, 0 + query("SELECT count(wallet_create('w' || i, 1000000000)) FROM generate_series(1, 20) i"));
 append((map { credit($bad, $_) } 1 .. 50));
+# before there are others whom it would refuse
 query('ALTER TABLE wallet_balances DROP CONSTRAINT small');
+my $writers = start_writers($node, 2, 0 + query("SELECT count(wallet_create('w' || i, 1000000000)) FROM generate_series(1, 20) i"));
 query(<<'SQL');
 CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NULL; END $$;
 SQL

@@ -164,6 +164,8 @@ run_in('wallet', 'DROP VIEW wallet_balances; ALTER TABLE balances RENAME TO wall
 my $custom = $node->basedir . '/custom';
 $node->command_ok([ 'pg_dump', '-Fc', '-f', $custom, '-d', $node->connstr('wallet') ], 'dump');
 my $session = $node->background_psql('wallet');
+# it is not to be told why a wait has been in vain
+$session->query_safe('SET client_min_messages = warning');
 $session->query_safe("SELECT wallet_credit('w1', 7)");
 $session->query_safe("SELECT projection_run('wallet_balance'), wallet_get_balance('w1')");
 $session->query_safe("SELECT projection_wait('wallet_balance', '0 s')");

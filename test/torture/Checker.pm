@@ -1,7 +1,8 @@
 # A session that looks, in one snapshot at a time, whether the read model is
 # what the positions say it is: each wallet's row is the sum of exactly those
 # of its events that are applied (number not above the head of its partition
-# and not in its gaps), and these are a prefix of its events in order of
+# and not in its gaps, nor, of a parked wallet, that of the event on which it
+# stands or a later one), and these are a prefix of its events in order of
 # version.
 
 package Checker;
@@ -37,11 +38,12 @@ my $event = q(
 	SELECT e.aggregate_id AS wallet_id, e.aggregate_version AS version, e.no,
 	       e.event_name AS name,
 	       coalesce(e.payload->>'amount', e.payload->>'initialBalance')::numeric AS amount,
-	       e.no <= p.head AND NOT p.gaps @> e.no AS applied
+	       e.no <= p.head AND NOT p.gaps @> e.no AND (q.no IS NULL OR e.no < q.no) AS applied
 	  FROM wallet_stream e
 	  JOIN torture.wallet w ON w.id = e.aggregate_id
 	  JOIN wallet_projection.partition p
 	    ON p.partition = mod(w.hash, (SELECT count(*) FROM wallet_projection.partition))
+	  LEFT JOIN wallet_projection.parked q ON q.partition_key = e.aggregate_id
 	 WHERE e.aggregate_type = 'Wallet');
 
 my $differences = qq(

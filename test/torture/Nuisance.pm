@@ -1,6 +1,6 @@
 # What else happens to a database: sessions that are killed, maintenance, other
-# people's DDL, a projection that is set, reset or made anew while it runs, a
-# crash.
+# people's DDL, rows that others lock, settings, a projection that is set, reset
+# or made anew while it runs, a crash.
 
 package Nuisance;
 
@@ -22,6 +22,19 @@ my @maintenance = (
 	q(SELECT projection_init('wallet_balance')),
 );
 
+# for sessions that connect from now on
+my @settings = (
+	q(DateStyle = 'SQL, DMY'), q(IntervalStyle = sql_standard),
+	q(TimeZone = 'Asia/Kathmandu'), 'extra_float_digits = -15',
+	'bytea_output = escape', 'xmloption = document', 'array_nulls = off',
+	'transform_null_equals = on', 'quote_all_identifiers = on',
+	'row_security = off', 'enable_indexscan = off',
+	'enable_indexonlyscan = off', 'enable_seqscan = off',
+	'plan_cache_mode = force_generic_plan', 'parallel_setup_cost = 0',
+	q(work_mem = '64kB'), q(wallet_projection.batch_memory = '1MB'),
+	'check_function_bodies = off', q(default_tablespace = 'pg_default'),
+	q(lc_messages = 'C'), 'synchronous_commit = off');
+
 sub work
 {
 	my ($run, $number) = @_;
@@ -38,7 +51,8 @@ sub work
 	{
 		my $action = choose(
 			30 => 'terminate', 30 => 'cancel', 25 => 'maintain',
-			5 => 'add_column', 10 => 'set_batch_size');
+			5 => 'add_column', 10 => 'set_batch_size',
+			20 => 'lock_rows', 10 => 'change_setting');
 		$self->$action;
 		$self->start_again;
 		$self->crash;
@@ -103,6 +117,41 @@ sub add_column
 			$self->{session}->execute("ALTER TABLE $table
 				ADD COLUMN more$number integer NOT NULL DEFAULT $number");
 		});
+	return;
+}
+
+# An application has rows of the read model for a while.
+sub lock_rows
+{
+	my ($self) = @_;
+	my $session = $self->{session};
+	my $how = choose(60 => 'UPDATE', 20 => 'NO KEY UPDATE', 20 => 'SHARE');
+	my $rows = choose(50 => 1, 40 => 5, 10 => 100);
+
+	$session->attempt(
+		'rows locked',
+		sub {
+			$session->execute('BEGIN');
+			$session->rows("SELECT wallet_id FROM wallet_balances
+				ORDER BY random() LIMIT $rows FOR $how SKIP LOCKED");
+			sleep(between(0.01, 0.4));
+			$session->execute(choose(50 => 'COMMIT', 50 => 'ROLLBACK'));
+		});
+	return;
+}
+
+# As an administrator does for the application.
+sub change_setting
+{
+	my ($self) = @_;
+	my $database = $self->{run}{database};
+	my $change = choose(
+		80 => 'SET ' . $settings[ rand(@settings) ],
+		20 => 'RESET ALL');
+
+	$self->{session}->attempt(
+		'ALTER DATABASE',
+		sub { $self->{session}->execute("ALTER DATABASE $database $change") });
 	return;
 }
 

@@ -97,7 +97,12 @@ sub sprint
 
 	if (!$self->{known}{$wallet})
 	{
-		$session->attempt('sprint', sub { $self->create($wallet) });
+		# it may be refused, as any other statement
+		$session->attempt(
+			'sprint',
+			sub {
+				$self->create($wallet) unless $self->version('Wallet', $wallet) > 0;
+			}) or return;
 		$self->{known}{$wallet} = 1;
 	}
 	$session->attempt(

@@ -63,7 +63,7 @@ my @must_happen = (
 	'append and batch', 'writer as consumer',
 	'refused in an old snapshot',
 	qw(pg_terminate_backend pg_cancel_backend projection_set projection_reset),
-	'projection_delete, projection_init');
+	'projection_delete, projection_init', 'rows locked', 'ALTER DATABASE');
 
 my $seconds = $options{seconds};
 my $run = {
@@ -256,6 +256,10 @@ sub settle
 	$session->execute(
 		(rand() < 0.7 ? 'COMMIT' : 'ROLLBACK') . " PREPARED '$_->{gid}'")
 	  foreach (@prepared);
+	$session->execute(
+		q(CALL projection_consume('async_projection', finish_when_no_messages => true)));
+	# those whose row was locked when their turn came
+	$session->query(q(SELECT dead_letter_replay_all('wallet_balance')));
 	$session->execute(q(CALL projection_consume('async_projection',
 		stop_on_failure => true, finish_when_no_messages => true)));
 	return;
@@ -316,7 +320,7 @@ sub check_the_end
 	none($session, 'no lag', q(
 		SELECT * FROM projection_status
 		 WHERE projection = 'wallet_balance'
-		   AND (lag_events, gaps, state) IS DISTINCT FROM (0, 0, 'ready')));
+		   AND (lag_events, gaps, state, parked) IS DISTINCT FROM (0, 0, 'ready', 0)));
 	none($session, 'versions are 1 to n, in the order of the numbers', q(
 		SELECT * FROM (
 			SELECT no, aggregate_type, aggregate_id, aggregate_version,

@@ -1,0 +1,62 @@
+# When its time is over projection_wait says why: a notice, for whoever calls it.
+use strict;
+use warnings FATAL => 'all';
+
+use FindBin;
+use lib $FindBin::RealBin;
+use Test::More;
+use WalletTest qw(:DEFAULT query wait_until);
+
+delete $ENV{PGOPTIONS};
+my $node = new_node('wait');
+
+# It returns false, and this is the reason.
+sub says
+{
+	my ($name, $reason, $hint, @role) = @_;
+
+	query("SELECT count(wallet_credit('w' || i, 1)) FROM generate_series(1, 10) i");
+	my ($status, $out, $err) = $node->psql('postgres',
+		"SELECT projection_wait('wallet_balance', '200 ms')", extra_params => \@role);
+
+	is($out, 'f', "$name: the time is over");
+	like($err, qr/^psql:.*NOTICE:  projection "wallet_balance" has not applied all events in time: $reason/m, "$name: says why");
+	like($err, qr/HINT:  $hint/, "$name: and what to do");
+	return;
+}
+
+install($node);
+query("SELECT count(wallet_create('w' || i, 100)) FROM generate_series(1, 10) i");
+says('not preloaded', 'no background workers are loaded',
+	qr/.*CALL projection_consume\('async_projection', finish_when_no_messages => true\); or SELECT projection_run\('wallet_balance'\);/);
+is(query('SELECT workers_problem FROM projection_status'),
+	'shared_preload_libraries does not list wallet_projection', 'and so does the status');
+query("CALL projection_consume('async_projection', finish_when_no_messages => true)");
+is(query("SELECT projection_wait('wallet_balance', '200 ms')"), 't', 'as it is told');
+query("SELECT projection_delete('wallet_balance')");
+is(query('SELECT workers_problem FROM projection_status'), '', 'what is not initialized needs no workers');
+query("SELECT projection_init('wallet_balance')");
+
+$node->append_conf('postgresql.conf', "shared_preload_libraries = 'wallet_projection'");
+$node->restart;
+says('stopped', 'it is stopped', qr/.*projection_start\('wallet_balance'\)/);
+query("SELECT channel_scale('async_projection', 0); SELECT projection_start('wallet_balance')");
+says('scaled to 0', 'the channel is scaled to 0 workers', qr/See projection_status/);
+query("SELECT channel_scale('async_projection', 2)");
+is(query("SELECT projection_wait('wallet_balance', '60 s')"), 't', 'served');
+
+query('ALTER TABLE wallet_balances RENAME total_credits TO gone; CREATE ROLE other LOGIN');
+query("SELECT count(wallet_credit('w' || i, 1)) FROM generate_series(1, 10) i");
+wait_until("SELECT state = 'failed' FROM projection_status");
+says('failed', 'its last batch failed: 42703: ', qr/Mend the cause/);
+says('failed, to others', 'its last batch failed, as projection_status tells its owner', qr/Mend the cause/, '-U', 'other');
+query('ALTER TABLE wallet_balances RENAME gone TO total_credits');
+query("SELECT projection_run('wallet_balance')");
+is(query("SELECT projection_wait('wallet_balance', '60 s')"), 't', 'mended');
+
+query("SELECT projection_stop('wallet_balance'); TRUNCATE wallet_stream RESTART IDENTITY; SELECT wallet_create('new', 1)");
+my ($status, $out, $err) = $node->psql('postgres', "SELECT projection_wait('wallet_balance', '200 ms')");
+like($err, qr/in time: the numbers of the stream went backwards\n.*HINT: .*projection_reset/s, 'backwards: says so');
+
+$node->stop;
+done_testing();
