@@ -39,6 +39,8 @@ sub start_listener
 }
 
 install($node, 'postgres', max_attempts => 1);
+# who has told once is silent, each worker by itself
+query("SELECT channel_scale('async_projection', 1)");
 start_listener();
 my $run = "SELECT projection_run('wallet_balance');";
 

@@ -117,13 +117,15 @@ sub install
 {
 	my ($node, $database, %options) = @_;
 	my $role = delete $options{-role} // $node->safe_psql('postgres', 'SELECT user');
-	my $extension = delete $options{-extension} // 1 ? 'CREATE EXTENSION wallet_projection;' : '';
+	my $extension = delete $options{-extension} // 1;
 	my $set = join '',
 	  map { "SELECT projection_set('wallet_balance', '$_', '$options{$_}');\n" }
 	  sort keys %options;
 
+	# only a superuser may create it
+	$node->safe_psql($database // 'postgres', 'CREATE EXTENSION wallet_projection')
+	  if $extension;
 	$node->safe_psql($database // 'postgres', <<"SQL", extra_params => [ '-U', $role ]);
-$extension
 ${set}SELECT projection_init('wallet_balance');
 $oracle
 $parked_oracle
