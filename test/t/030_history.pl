@@ -42,7 +42,8 @@ sub protected
 
 $node->safe_psql('postgres',
 	'CREATE ROLE owner LOGIN; CREATE DATABASE wallet OWNER owner; CREATE DATABASE restored OWNER owner');
-install($node, 'wallet', -role => 'owner');
+$node->safe_psql('wallet', 'CREATE EXTENSION wallet_projection');
+install($node, 'wallet', -role => 'owner', -extension => 0);
 $node->safe_psql('wallet', <<SQL, @by_owner);
 SELECT wallet_create('a', 100), wallet_create('w', 1, '00000000-0000-0000-0000-000000000002'), wallet_debit('a', 10, NULL, '$id');
 SELECT projection_run('wallet_balance');
@@ -52,11 +53,11 @@ SQL
 protected('wallet');
 
 my $dump = $node->basedir . '/wallet.dump';
-$node->command_ok([ 'pg_dump', '-U', 'owner', '-Fc', '-f', $dump, '-d', $node->connstr('wallet') ], 'dump');
-$node->command_ok([ 'pg_restore', '-U', 'owner', '--exit-on-error', '-d', $node->connstr('restored'), $dump ], 'restore');
+$node->command_ok([ 'pg_dump', '-Fc', '-f', $dump, '-d', $node->connstr('wallet') ], 'dump');
+$node->command_ok([ 'pg_restore', '--exit-on-error', '-d', $node->connstr('restored'), $dump ], 'restore');
 protected('restored');
 
-$node->safe_psql('restored', 'DROP EXTENSION wallet_projection', @by_owner);
+$node->safe_psql('restored', 'DROP EXTENSION wallet_projection');
 is($node->safe_psql('restored', $trigger), '', 'DROP EXTENSION takes the trigger along');
 
 $node->stop;

@@ -168,6 +168,8 @@ my %function = map { $_->[0] => $_ }
   rows('postgres', "SELECT oid, proname, array_to_string(proargtypes::oid[], ' '), pronamespace::regnamespace FROM pg_proc");
 my %operator = map { $_->[0] => $_ }
   rows('postgres', "SELECT oid, oprname, oprleft, oprright FROM pg_operator");
+# those that it makes in a user's schema cannot be there before
+my %own = map { $_->[1] => 1 } grep { $_->[3] eq 'public' } values %function;
 my %calls;						# what is called with what, for the owner's preparations
 
 # What is wrong with the calls in a tree: those that need a cast which is not
@@ -268,7 +270,7 @@ foreach my $call (sort keys %calls, map { "function $_" } qw(num_nulls sum min m
 		my @exact = map { $name_of_type{$_} } split / /;
 
 		push @statements, "SELECT pg_temp.make_$kind('$name', '{" . join(',', map { "\"$_\"" } @exact) . "}');"
-		  if @exact && $name ne 'stream_read' && !$made{"$call @exact"}++;
+		  if @exact && !$own{$name} && !$made{"$call @exact"}++;
 	}
 	push @statements, "SELECT pg_temp.make_$kind('$name', ARRAY[a]) FROM unnest('{@{[join ',', @types]}}'::text[]) a;"
 	  if $kind eq 'function';

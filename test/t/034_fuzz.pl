@@ -152,6 +152,7 @@ SELECT projection_run($mine);
 CALL projection_consume('async_projection', finish_when_no_messages => true, time_limit => '1 s');
 SELECT projection_wait($mine, '0 s');
 SELECT wallet_get_balance('w1');
+SELECT count(projection_run('other'));
 BEGIN;
 SELECT wallet_credit('w1', 1);
 SELECT 'run', projection_run('other');
