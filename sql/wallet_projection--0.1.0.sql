@@ -99,6 +99,7 @@ CREATE TABLE wallet_projection.parked (
     hint            text,
     context         text,
     retry_error     text,
+    applied         int8multirange NOT NULL DEFAULT '{}',
     PRIMARY KEY (projection, partition_key)
 );
 CREATE INDEX parked_retry ON wallet_projection.parked (projection, next_retry_at);

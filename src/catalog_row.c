@@ -107,7 +107,7 @@ static const Column parked_columns[] = {
 	MUST("first_failed_at", TIME), MUST("last_failed_at", TIME),
 	MAY("next_retry_at", TIME), MUST_LIE("sqlstate", TEXT, 0, 5),
 	MUST("message", TEXT), MAY("detail", TEXT), MAY("hint", TEXT),
-	MAY("context", TEXT), MAY("retry_error", TEXT)
+	MAY("context", TEXT), MAY("retry_error", TEXT), MUST("applied", GAPS)
 };
 
 static const Column skipped_columns[] = {

@@ -119,9 +119,19 @@ KeyLockOthers(KeyLockClass class, const char *name)
 void
 LocksSoon(void)
 {
-	if (LockTimeout > 0 && LockTimeout <= LOCK_MOMENT)
+	LocksWithin(LOCK_MOMENT);
+}
+
+/* The same for so many milliseconds, or less where the setting says so. */
+void
+LocksWithin(int milliseconds)
+{
+	char		value[16];
+
+	if (LockTimeout > 0 && LockTimeout <= milliseconds)
 		return;
-	(void) set_config_option("lock_timeout", CppAsString2(LOCK_MOMENT),
+	snprintf(value, sizeof(value), "%d", milliseconds);
+	(void) set_config_option("lock_timeout", value,
 							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
 							 true, 0, false);
 }

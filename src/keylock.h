@@ -48,6 +48,7 @@ extern void KeyLockForSession(KeyLockClass class, const char *name,
 extern void KeyUnlockForSession(KeyLockClass class, const char *name,
 								LOCKMODE mode);
 extern void LocksSoon(void);
+extern void LocksWithin(int milliseconds);
 extern bool KeyLockHeldByOthers(KeyLockClass class, const char *name);
 extern int	KeyLockOthers(KeyLockClass class, const char *name);
 

@@ -43,6 +43,9 @@
 #include "projection/trouble.h"
 #include "settings.h"
 
+/* how long a batch waits for a lock that is not the tables', in milliseconds */
+#define KEY_LOCK_WAIT 500
+
 /* events of any kind that a batch reads at most, for each that it may apply */
 #define SEEN_PER_EVENT 20
 
@@ -364,6 +367,9 @@ BatchRun(const char *projection, const BatchLimits *limits)
 	PushActiveSnapshot(GetLatestSnapshot());
 	batch->context = context;
 	WorkOpen(&batch->work, projection);
+	/* a lock of one key: the others must not wait for it without end */
+	if (!limits->callers_transaction)
+		LocksWithin(KEY_LOCK_WAIT);
 	batch->projection = batch->work.projection;
 	batch->stream = batch->work.stream;
 	batch->type_length = strlen(batch->projection->aggregate_type);

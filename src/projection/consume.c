@@ -251,6 +251,8 @@ serve(Consumer *consumer, Served *served)
 	if (error == NULL && result.outcome == BATCH_WHOLE &&
 		result.events == 0 && result.partial)
 	{
+		/* keys that the first batch has parked */
+		ServedRetryAt(served, result.next_retry);
 		limits.partitions = PARTITIONS_MAX;
 		limits.choice.window = 0;
 		error = try_batch(consumer, served, &limits, &result);

@@ -315,6 +315,28 @@ BatchIsolate(Batch *batch, const ApplyScope *scope, FoldedKey *keys,
 	BatchLeaveLocked(batch, scope, isolation.locked);
 }
 
+/*
+ * Of the key's events behind the failed one, those that earlier batches have
+ * applied, as it was a gap then: a replay must not apply them again.
+ */
+static NumberSet
+applied_behind(const Batch *batch, const BatchFailure *failure)
+{
+	const Position *before = &claim_of_key(batch, failure->entry)->position;
+	ApplyScope	scope = {.projection = batch->projection,
+		.stream = batch->stream,.snapshot = batch->snapshot};
+	KeyTask		task = {.key = key_of(failure->entry),.passed = true,
+		.from_no = failure->failure.no + 1,.last_no = before->head,
+	.position = before};
+	NumberSet	numbers = {0};
+
+	if (task.from_no > task.last_no ||
+		KeyEventsCount(&scope, &task, task.from_no).count == 0)
+		return numbers;
+	NumberSetAppend(&numbers, task.from_no, task.last_no);
+	return NumberSetMinus(&numbers, &before->gaps);
+}
+
 /* Park the keys that have failed. */
 static void
 park_failures(Batch *batch)
@@ -327,13 +349,14 @@ park_failures(Batch *batch)
 	foreach(cell, batch->failures)
 	{
 		const BatchFailure *failure = lfirst(cell);
+		NumberSet	applied = applied_behind(batch, failure);
 		TimestampTz next;
 
 		next = ParkKey(batch->projection,
 					   claim_of_key(batch, failure->entry)->partition,
 					   key_of(failure->entry), &failure->failure,
 					   failure->counted ? failure->waiting :
-					   failure->entry->left_out);
+					   failure->entry->left_out, &applied);
 		if (next != 0 && (batch->next_retry == 0 || next < batch->next_retry))
 			batch->next_retry = next;
 	}
@@ -352,7 +375,8 @@ count_passed_over(Batch *batch)
 		if (entry->banned == FOLD_PARKED && entry->left_out > 0)
 			ParkPassOver(batch->stream, batch->snapshot,
 						 batch->projection->name, key_of(entry),
-						 entry->left_out, entry->second_creation);
+						 entry->left_out, entry->second_creation,
+						 &claim_of_key(batch, entry)->position);
 	}
 }
 

@@ -71,6 +71,18 @@ lock_projection(FunctionCallInfo fcinfo, const char *command)
 						  command);
 }
 
+/*
+ * Lock the read model before it is emptied or dropped by its name: whoever
+ * holds it locked may be giving that name to another table.
+ */
+static void
+lock_read_model(const Projection *projection)
+{
+	relation_close(ProjectionOpenReadModel(projection, AccessExclusiveLock),
+				   NoLock);
+	TroubleRaise(TroubleOfReadModel(projection));
+}
+
 /* Make the read model as the handler wants it; returns its OID. */
 static Oid
 create_read_model(const Projection *projection)
@@ -185,7 +197,7 @@ projection_delete(PG_FUNCTION_ARGS)
 
 	if (ProjectionHasReadModel(projection))
 	{
-		TroubleRaise(TroubleOfReadModel(projection));
+		lock_read_model(projection);
 		RunUtility(psprintf("DROP TABLE %s",
 							ProjectionReadModelName(projection)));
 	}
@@ -206,7 +218,7 @@ projection_reset(PG_FUNCTION_ARGS)
 	OwnerScope	owner;
 
 	ProjectionCheckInitialized(projection);
-	TroubleRaise(TroubleOfReadModel(projection));
+	lock_read_model(projection);
 	owner = OwnerEnter(projection);
 	RunUtility(psprintf("TRUNCATE TABLE ONLY %s",
 						ProjectionReadModelName(projection)));

@@ -44,7 +44,8 @@ count_event(void *state, const Event *event)
 
 	if (task_wants(count->task, event->no))
 	{
-		count->events.count++;
+		if (count->events.count++ == 0)
+			count->events.first_no = event->no;
 		count->events.last_no = event->no;
 	}
 	return true;

@@ -24,7 +24,8 @@ typedef struct KeyTask
 typedef struct KeyEvents
 {
 	int64		count;
-	int64		last_no;		/* if there are any */
+	int64		first_no;		/* if there are any */
+	int64		last_no;
 } KeyEvents;
 
 typedef struct KeyOutcome

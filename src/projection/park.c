@@ -31,6 +31,7 @@
 #include "keyhash.h"
 #include "notice.h"
 #include "projection/park.h"
+#include "projection/partition.h"
 #include "stream/find.h"
 
 /* how long a key that waits for a lock is left alone, in milliseconds */
@@ -82,6 +83,10 @@ read_row(Relation catalog, HeapTuple tuple)
 	failure->hint = text_or_null(values, nulls, PARKED_CATALOG_HINT);
 	failure->context = text_or_null(values, nulls, PARKED_CATALOG_CONTEXT);
 	parked->retry_error = text_or_null(values, nulls, PARKED_CATALOG_RETRY_ERROR);
+	if (!NumberSetFromDatum(values[PARKED_CATALOG_APPLIED - 1], PG_INT64_MAX - 1,
+							&parked->applied))
+		CatalogRaise(CatalogDamageOf(catalog, values, nulls,
+									 "column \"applied\" has numbers below 1 or without end"));
 	return parked;
 }
 
@@ -120,6 +125,7 @@ form_row(Relation catalog, const Parked *parked)
 	put_text(values, nulls, PARKED_CATALOG_HINT, failure->hint);
 	put_text(values, nulls, PARKED_CATALOG_CONTEXT, failure->context);
 	put_text(values, nulls, PARKED_CATALOG_RETRY_ERROR, parked->retry_error);
+	values[PARKED_CATALOG_APPLIED - 1] = NumberSetToDatum(&parked->applied);
 	return heap_form_tuple(RelationGetDescr(catalog), values, nulls);
 }
 
@@ -478,7 +484,7 @@ next_id(Relation catalog)
  */
 TimestampTz
 ParkKey(const Projection *projection, int partition, const char *key,
-		const KeyFailure *failure, int64 waiting)
+		const KeyFailure *failure, int64 waiting, const NumberSet *applied)
 {
 	Relation	catalog = CatalogOpen(PARKED_CATALOG, RowExclusiveLock);
 	Parked		parked = {0};
@@ -490,6 +496,7 @@ ParkKey(const Projection *projection, int partition, const char *key,
 	parked.failure = *failure;
 	parked.attempts = failure->locked ? 0 : 1;
 	parked.waiting = waiting;
+	parked.applied = *applied;
 	parked.first_failed_at = GetCurrentTimestamp();
 	schedule(projection, &parked);
 	CatalogTupleInsert(catalog, form_row(catalog, &parked));
@@ -557,7 +564,8 @@ ParkPostpone(const Projection *projection, Parked *parked, int sqlerrcode,
 	parked->retry_error = psprintf("%s: %s", unpack_sql_state(sqlerrcode),
 								   message);
 	if (parked->next_retry_at != 0)
-		parked->next_retry_at = sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ?
+		parked->next_retry_at = parked->attempts == 0 ||
+			sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ?
 			next_look(parked, now) : draw_next_retry(projection, parked, now);
 	update_row(parked);
 }
@@ -588,7 +596,8 @@ ParkDrop(const char *projection)
  */
 void
 ParkPassOver(const Stream *stream, Snapshot snapshot, const char *projection,
-			 const char *key, int64 events, int64 first_no)
+			 const char *key, int64 events, int64 first_no,
+			 const Position *before)
 {
 	Parked	   *parked = ParkedKey(projection, key);
 	FoundEvent	event;
@@ -600,7 +609,13 @@ ParkPassOver(const Stream *stream, Snapshot snapshot, const char *projection,
 		FindEvent(stream, snapshot, first_no, &event))
 	{
 		Relation	catalog = CatalogOpen(PARKED_CATALOG, RowExclusiveLock);
+		NumberSet	passed = {0};
 
+		/* what lies between is applied, but for what was a gap */
+		if (first_no + 1 <= parked->failure.no - 1)
+			NumberSetAppend(&passed, first_no + 1, parked->failure.no - 1);
+		passed = NumberSetMinus(&passed, &before->gaps);
+		parked->applied = NumberSetUnion(&parked->applied, &passed);
 		parked->id = next_id(catalog);
 		table_close(catalog, RowExclusiveLock);
 		parked->failure.no = first_no;

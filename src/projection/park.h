@@ -55,6 +55,7 @@ typedef struct Parked
 	TimestampTz last_failed_at;
 	TimestampTz next_retry_at;	/* 0: none, it is a dead letter */
 	char	   *retry_error;	/* why it could not be tried again; or NULL */
+	NumberSet	applied;		/* of those behind it, applied before it came */
 } Parked;
 
 extern List *ParkedKeys(const char *projection);
@@ -70,14 +71,15 @@ extern bool ParkedLocked(const char *projection);
 extern TimestampTz ParkedNextRetry(const char *projection);
 extern TimestampTz ParkKey(const Projection *projection, int partition,
 						   const char *key, const KeyFailure *failure,
-						   int64 waiting);
+						   int64 waiting, const NumberSet *applied);
 extern TimestampTz ParkAgain(const Projection *projection, Parked *parked,
 							 const KeyFailure *failure, int64 waiting);
 extern void ParkPostpone(const Projection *projection, Parked *parked,
 						 int sqlerrcode, const char *message);
 extern void ParkPassOver(const Stream *stream, Snapshot snapshot,
 						 const char *projection, const char *key,
-						 int64 events, int64 first_no);
+						 int64 events, int64 first_no,
+						 const Position *before);
 extern void ParkFree(const Parked *parked);
 extern void ParkDrop(const char *projection);
 

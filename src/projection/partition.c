@@ -30,31 +30,31 @@
 #include "projection/partition.h"
 
 /* A set of numbers as the catalog holds it. */
-static Datum
-gaps_to_datum(const NumberSet *gaps)
+Datum
+NumberSetToDatum(const NumberSet *set)
 {
 	TypeCacheEntry *type = lookup_type_cache(INT8RANGEOID,
 											 TYPECACHE_RANGE_INFO);
-	RangeType **ranges = palloc(Max(gaps->count, 1) * sizeof(RangeType *));
+	RangeType **ranges = palloc(Max(set->count, 1) * sizeof(RangeType *));
 
-	for (int i = 0; i < gaps->count; i++)
+	for (int i = 0; i < set->count; i++)
 	{
 		RangeBound	lower = {0};
 		RangeBound	upper = {0};
 
-		lower.val = Int64GetDatum(gaps->ranges[i].first);
+		lower.val = Int64GetDatum(set->ranges[i].first);
 		lower.inclusive = true;
 		lower.lower = true;
-		upper.val = Int64GetDatum(gaps->ranges[i].last + 1);
+		upper.val = Int64GetDatum(set->ranges[i].last + 1);
 		ranges[i] = compat_make_range(type, &lower, &upper);
 	}
 	return MultirangeTypePGetDatum(make_multirange(INT8MULTIRANGEOID, type,
-												   gaps->count, ranges));
+												   set->count, ranges));
 }
 
-/* The set; false if it is not one of numbers from 1 to head. */
-static bool
-gaps_from_datum(Datum datum, int64 head, NumberSet *gaps)
+/* The set, appended; false if it is not one of numbers from 1 to last. */
+bool
+NumberSetFromDatum(Datum datum, int64 last, NumberSet *set)
 {
 	TypeCacheEntry *type = lookup_type_cache(INT8RANGEOID,
 											 TYPECACHE_RANGE_INFO);
@@ -71,9 +71,9 @@ gaps_from_datum(Datum datum, int64 head, NumberSet *gaps)
 
 		range_deserialize(type, ranges[i], &lower, &upper, &empty);
 		if (lower.infinite || upper.infinite ||
-			DatumGetInt64(lower.val) < 1 || DatumGetInt64(upper.val) - 1 > head)
+			DatumGetInt64(lower.val) < 1 || DatumGetInt64(upper.val) - 1 > last)
 			return false;
-		NumberSetAppend(gaps, DatumGetInt64(lower.val),
+		NumberSetAppend(set, DatumGetInt64(lower.val),
 						DatumGetInt64(upper.val) - 1);
 	}
 	return true;
@@ -96,8 +96,8 @@ read_claim(Claim *claim, const Projection *projection, Relation catalog,
 	claim->tid = *tid;
 	claim->position.head = DatumGetInt64(values[PARTITION_CATALOG_HEAD - 1]);
 	memset(&claim->position.gaps, 0, sizeof(NumberSet));
-	if (!gaps_from_datum(values[PARTITION_CATALOG_GAPS - 1],
-						 claim->position.head, &claim->position.gaps))
+	if (!NumberSetFromDatum(values[PARTITION_CATALOG_GAPS - 1],
+							claim->position.head, &claim->position.gaps))
 		return CatalogDamageOf(catalog, values, nulls,
 							   "column \"gaps\" has numbers below 1 or above the head");
 	claim->written = DatumGetBool(values[PARTITION_CATALOG_WRITTEN - 1]);
@@ -114,7 +114,7 @@ form_claim(const Projection *projection, Relation catalog, int partition,
 	values[PARTITION_CATALOG_PROJECTION - 1] = CStringGetTextDatum(projection->name);
 	values[PARTITION_CATALOG_PARTITION - 1] = Int32GetDatum(partition);
 	values[PARTITION_CATALOG_HEAD - 1] = Int64GetDatum(position->head);
-	values[PARTITION_CATALOG_GAPS - 1] = gaps_to_datum(&position->gaps);
+	values[PARTITION_CATALOG_GAPS - 1] = NumberSetToDatum(&position->gaps);
 	values[PARTITION_CATALOG_WRITTEN - 1] = BoolGetDatum(written);
 	return heap_form_tuple(RelationGetDescr(catalog), values, nulls);
 }

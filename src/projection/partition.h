@@ -30,6 +30,8 @@ typedef struct Claims
 	Claim	   *claims;			/* in order of their heads */
 } Claims;
 
+extern Datum NumberSetToDatum(const NumberSet *set);
+extern bool NumberSetFromDatum(Datum datum, int64 last, NumberSet *set);
 extern void PartitionsCreate(const Projection *projection);
 extern void PartitionsDrop(const Projection *projection);
 extern CatalogDamage *PartitionsDamage(const Projection *projection);

@@ -58,7 +58,7 @@ refuse_locked(const Parked *parked)
 static void
 park_again(Work *work, Parked *parked, const KeyOutcome *outcome)
 {
-	if (outcome->failure.no == parked->failure.no &&
+	if (outcome->failure.no == parked->failure.no && parked->attempts > 0 &&
 		ErrorIsOfDefinition(outcome->failure.sqlerrcode) &&
 		!ErrorIsOfDefinition(parked->failure.sqlerrcode))
 		ParkPostpone(work->projection, parked, outcome->failure.sqlerrcode,
@@ -84,10 +84,28 @@ static ReplayResult
 skip_all(const ApplyScope *scope, const KeyTask *task, const Parked *parked)
 {
 	ReplayResult result = {.outcome = REPLAY_HEALED};
-	KeyEvents	events = KeyEventsCount(scope, task, task->from_no);
+	const NumberSet *gaps = &task->position->gaps;
+	int64		from_no = task->from_no;
 
-	SkipAll(scope->stream, scope->snapshot, parked,
-			Max(parked->failure.no, events.last_no), events.count);
+	/* a row for each range between gaps: what fills these does not wait yet */
+	for (int i = 0; i <= gaps->count; i++)
+	{
+		KeyTask		range = *task;
+		Parked		first = *parked;
+		KeyEvents	events;
+
+		if (i < gaps->count)
+			range.last_no = gaps->ranges[i].first - 1;
+		if (range.last_no < from_no)
+			continue;
+		events = KeyEventsCount(scope, &range, from_no);
+		from_no = i < gaps->count ? gaps->ranges[i].last + 1 : from_no;
+		if (events.count == 0)
+			continue;
+		first.failure.no = events.first_no;
+		SkipAll(scope->stream, scope->snapshot, &first, events.last_no,
+				events.count);
+	}
 	ParkFree(parked);
 	return result;
 }
@@ -140,6 +158,7 @@ replay(Work *work, const Claim *claim, Parked *parked, ReplaySkip skip,
 	if (skip == REPLAY_SKIPS_EVENT)
 		SkipEvent(work->stream, scope.snapshot, parked);
 	skipped = SkippedOfKey(work->projection->name, parked->key);
+	skipped = NumberSetUnion(&skipped, &parked->applied);
 	task = task_of(parked, claim, &skipped);
 	result = skip == REPLAY_SKIPS_ALL ? skip_all(&scope, &task, parked) :
 		apply_waiting(work, &scope, &task, parked);
