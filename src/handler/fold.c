@@ -316,30 +316,37 @@ read_guarded(Reading *at, FoldFault *fault)
 static bool
 fold_into(Fold *fold, FoldEntry *entry, const Event *event, FoldFault *fault)
 {
-	Reading		at = {.fold = fold,.entry = entry,.event = event};
+	EventEffect effect;
+	const char *reason = NULL;
 
 	if (unlikely(is_guarded(fold, event)))
 	{
+		Reading		at = {.fold = fold,.entry = entry,.event = event};
+
 		if (!read_guarded(&at, fault))
 			return false;
+		effect = at.effect;
+		reason = at.reason;
 	}
 	else
 	{
 		reading = true;
-		read_event(&at);
+		effect = fold->handler->fold(entry->state, entry->creates, event,
+									 &reason);
 		reading = false;
 	}
-	if (at.effect == EVENT_IGNORED)
+	if (effect == EVENT_IGNORED)
 		return true;
-	if (at.effect == EVENT_BAD)
+	if (unlikely(effect == EVENT_BAD))
 	{
+		memset(fault, 0, sizeof(FoldFault));
 		fault->sqlerrcode = ERRCODE_BAD_EVENT;
-		fault->reason = at.reason;
+		fault->reason = reason;
 		return false;
 	}
-	if (at.effect == EVENT_CREATES && entry->first_no == 0)
+	if (effect == EVENT_CREATES && entry->first_no == 0)
 		entry->creates = true;
-	else if (at.effect == EVENT_CREATES && entry->second_creation == 0)
+	else if (effect == EVENT_CREATES && entry->second_creation == 0)
 		entry->second_creation = event->no;
 	if (entry->first_no == 0)
 		entry->first_no = event->no;
@@ -355,7 +362,7 @@ static void
 fold_event(Fold *fold, const Event *event, uint32 hash)
 {
 	FoldEntry  *entry = find_entry(fold, event->key, event->key_length, hash);
-	FoldFault	fault = {0};
+	FoldFault	fault;
 
 	if (unlikely(entry->banned))
 	{

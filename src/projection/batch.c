@@ -50,7 +50,7 @@
 #define SEEN_PER_EVENT 20
 
 /* how often memory and time are looked at, in events of any kind */
-#define CHECK_INTERVAL 256
+#define CHECK_INTERVAL 128
 
 /* how long a successor may take until its first batch, in milliseconds */
 #define SUCCESSOR_TIME 5000
@@ -86,14 +86,18 @@ batch_full(Batch *batch)
 static bool
 batch_exhausted(Batch *batch)
 {
-	if (batch->past_gaps && ++batch->events_seen == batch->max_seen)
-	{
-		FoldFlush(batch->fold);
-		return true;
-	}
-	if (++batch->since_check < CHECK_INTERVAL)
+	if (likely(--batch->until_check > 0))
 		return false;
-	batch->since_check = 0;
+	batch->until_check = CHECK_INTERVAL;
+	if (batch->past_gaps && batch->may_see > 0)
+	{
+		batch->may_see -= CHECK_INTERVAL;
+		if (batch->may_see <= 0)
+		{
+			FoldFlush(batch->fold);
+			return true;
+		}
+	}
 	if (FoldMemory(batch->fold) <= batch->max_memory &&
 		(batch->deadline == 0 || !batch->past_gaps ||
 		 GetCurrentTimestamp() < batch->deadline))
@@ -360,6 +364,7 @@ BatchRun(const char *projection, const BatchLimits *limits)
 	old = MemoryContextSwitchTo(context);
 	batch = palloc0(sizeof(Batch));
 	batch->limits = limits;
+	batch->until_check = CHECK_INTERVAL;
 	if (limits->milliseconds > 0)
 		batch->deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 													  limits->milliseconds);
@@ -377,7 +382,8 @@ BatchRun(const char *projection, const BatchLimits *limits)
 		!limits->stop_on_failure;
 	batch->max_events = max_events(batch->projection, limits);
 	if (limits->sized)
-		batch->max_seen = SEEN_PER_EVENT * (int64) batch->projection->batch_size;
+		batch->may_see = Max(SEEN_PER_EVENT * (int64) batch->projection->batch_size,
+							 CHECK_INTERVAL);
 	result.outcome = batch_work(batch);
 	result.events = batch->events;
 	result.next_retry = batch->next_retry;

@@ -60,9 +60,9 @@ typedef struct Batch
 	Fold	   *fold;
 	int64		max_events;		/* 0: any number */
 	Size		max_memory;
-	int64		events_seen;	/* of any kind, above the lowest head */
-	int64		max_seen;		/* 0: any number */
-	int			since_check;	/* events since memory and time were looked at */
+	int64		may_see;		/* events of any kind above the lowest head,
+								 * until the next look; 0: any number */
+	int			until_check;	/* events until memory and time are looked at */
 	TimestampTz deadline;		/* of reading; 0: none */
 	bool		past_gaps;		/* reads above the lowest head */
 	int			type_length;	/* of the projection's aggregate type */

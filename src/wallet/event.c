@@ -3,17 +3,24 @@
  *		What a wallet's events look like: their payloads, and the snapshots in
  *		their metadata.
  *
- * A snapshot is the balance after its event:
- *		{"_balance": {"walletId": text, "version": number, "balance": number}}
- * It names the event that it belongs to, so that a copy of the event in
- * another place, to another wallet or version, is not believed.
+ * A snapshot is the balance after its event, with a mark:
+ *		{"_balance": [balance, mark]}
+ * The mark is made of the wallet's id and the event's version, so that a copy
+ * of the event in another place is not believed.  It is short, as each event
+ * has one: abs(hashtextextended(id, version) % 10^12).  Where a server would
+ * hash otherwise, snapshots are not believed, and balances are taken from the
+ * events before.
  */
 #include "postgres.h"
 
+#include "catalog/pg_collation.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 
 #include "stream/new_event.h"
 #include "wallet/event.h"
+
+#define MARKS INT64CONST(1000000000000)
 
 static void
 push_string(JsonbParseState **state, JsonbIteratorToken token,
@@ -28,21 +35,13 @@ push_string(JsonbParseState **state, JsonbIteratorToken token,
 }
 
 static void
-push_number(JsonbParseState **state, const char *key, Numeric number)
+push_number(JsonbParseState **state, JsonbIteratorToken token, Numeric number)
 {
 	JsonbValue	value;
 
-	push_string(state, WJB_KEY, key);
 	value.type = jbvNumeric;
 	value.val.numeric = number;
-	(void) pushJsonbValue(state, WJB_VALUE, &value);
-}
-
-static void
-push_wallet_id(JsonbParseState **state, const char *wallet_id)
-{
-	push_string(state, WJB_KEY, "walletId");
-	push_string(state, WJB_VALUE, wallet_id);
+	(void) pushJsonbValue(state, token, &value);
 }
 
 /* The payload of an event: the wallet's id, and an amount under this key. */
@@ -52,38 +51,48 @@ WalletPayload(const char *wallet_id, const char *amount_key, Numeric amount)
 	JsonbParseState *state = NULL;
 
 	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	push_wallet_id(&state, wallet_id);
-	push_number(&state, amount_key, amount);
+	push_string(&state, WJB_KEY, "walletId");
+	push_string(&state, WJB_VALUE, wallet_id);
+	push_string(&state, WJB_KEY, amount_key);
+	push_number(&state, WJB_VALUE, amount);
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
+/* The mark of the event that is the wallet's of this version. */
+static int64
+mark_of(Datum wallet_id, int64 version)
+{
+	int64		hash;
+
+	hash = DatumGetInt64(DirectFunctionCall2Coll(hashtextextended, C_COLLATION_OID,
+												 wallet_id,
+												 Int64GetDatum(version)));
+	hash %= MARKS;
+	return hash < 0 ? -hash : hash;
 }
 
 /* The metadata of the event that is the wallet's of this version. */
 Jsonb *
-WalletSnapshot(const char *wallet_id, int64 version, Amount balance)
+WalletSnapshot(Datum wallet_id, int64 version, Amount balance)
 {
 	JsonbParseState *state = NULL;
 
 	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	push_string(&state, WJB_KEY, RESERVED_METADATA_KEY);
-	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	push_wallet_id(&state, wallet_id);
-	push_number(&state, "version", int64_to_numeric(version));
-	push_number(&state, "balance", AmountToNumeric(balance));
-	(void) pushJsonbValue(&state, WJB_END_OBJECT, NULL);
+	(void) pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
+	push_number(&state, WJB_ELEM, AmountToNumeric(balance));
+	push_number(&state, WJB_ELEM, int64_to_numeric(mark_of(wallet_id, version)));
+	(void) pushJsonbValue(&state, WJB_END_ARRAY, NULL);
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 
-/* The value under a key of an object, if it is of this type; else NULL. */
-static JsonbValue *
-get_value(JsonbContainer *object, const char *key, enum jbvType type,
-		  JsonbValue *buffer)
+/* A number of an array; NULL if it is none. */
+static Numeric
+get_number(JsonbContainer *array, uint32 index)
 {
-	JsonbValue *value;
+	JsonbValue *value = getIthJsonbValueFromContainer(array, index);
 
-	if (!JsonContainerIsObject(object))
-		return NULL;
-	value = getKeyJsonValueFromContainer(object, key, strlen(key), buffer);
-	return value != NULL && value->type == type ? value : NULL;
+	return value != NULL && value->type == jbvNumeric ? value->val.numeric : NULL;
 }
 
 /*
@@ -94,24 +103,25 @@ bool
 WalletSnapshotBalance(Datum metadata, Datum wallet_id, int64 version,
 					  Amount *balance)
 {
-	struct varlena *id = PG_DETOAST_DATUM_PACKED(wallet_id);
+	JsonbContainer *object = &DatumGetJsonbP(metadata)->root;
 	JsonbValue	snapshot;
-	JsonbValue	value;
-	JsonbContainer *object;
+	JsonbContainer *array;
+	Numeric		number;
+	Numeric		mark;
 
-	if (get_value(&DatumGetJsonbP(metadata)->root, RESERVED_METADATA_KEY,
-				  jbvBinary, &snapshot) == NULL)
+	if (!JsonContainerIsObject(object) ||
+		getKeyJsonValueFromContainer(object, RESERVED_METADATA_KEY,
+									 strlen(RESERVED_METADATA_KEY),
+									 &snapshot) == NULL ||
+		snapshot.type != jbvBinary)
 		return false;
-	object = snapshot.val.binary.data;
-	if (get_value(object, "walletId", jbvString, &value) == NULL ||
-		value.val.string.len != VARSIZE_ANY_EXHDR(id) ||
-		memcmp(value.val.string.val, VARDATA_ANY(id), value.val.string.len) != 0)
+	array = snapshot.val.binary.data;
+	if (!JsonContainerIsArray(array) || JsonContainerSize(array) != 2)
 		return false;
-	if (get_value(object, "version", jbvNumeric, &value) == NULL ||
-		!DatumGetBool(DirectFunctionCall2(numeric_eq,
-										  NumericGetDatum(value.val.numeric),
-										  NumericGetDatum(int64_to_numeric(version)))))
-		return false;
-	return get_value(object, "balance", jbvNumeric, &value) != NULL &&
-		AmountFromNumeric(value.val.numeric, balance) == AMOUNT_OK;
+	number = get_number(array, 0);
+	mark = get_number(array, 1);
+	return number != NULL && mark != NULL &&
+		AmountFromNumeric(number, balance) == AMOUNT_OK &&
+		DatumGetBool(DirectFunctionCall2(numeric_eq, NumericGetDatum(mark),
+										 NumericGetDatum(int64_to_numeric(mark_of(wallet_id, version)))));
 }

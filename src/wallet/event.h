@@ -9,7 +9,7 @@
 
 extern Jsonb *WalletPayload(const char *wallet_id, const char *amount_key,
 							Numeric amount);
-extern Jsonb *WalletSnapshot(const char *wallet_id, int64 version,
+extern Jsonb *WalletSnapshot(Datum wallet_id, int64 version,
 							 Amount balance);
 extern bool WalletSnapshotBalance(Datum metadata, Datum wallet_id,
 								  int64 version, Amount *balance);

@@ -271,7 +271,7 @@ end_command(Command *command, Amount balance)
 	event.name = command->event_name;
 	event.payload = WalletPayload(command->wallet_id, command->amount_key,
 								  command->amount);
-	event.metadata = WalletSnapshot(command->wallet_id,
+	event.metadata = WalletSnapshot(command->key.id,
 									command->wallet.version + 1, balance);
 	version = AppendEvents(command->stream, &command->key,
 						   command->wallet.version, &event, 1);

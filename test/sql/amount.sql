@@ -43,7 +43,7 @@ SELECT expected_outcome(x), count(*) > 20 AS many, count(*) FILTER (WHERE create
 SELECT projection_run('wallet_balance') = (SELECT count(*) FROM number WHERE expected_outcome(x) = 'no error');
 SELECT count(*) FROM number n LEFT JOIN wallet_stream s ON s.aggregate_id = n.id LEFT JOIN wallet_balances b ON b.wallet_id = n.id
  WHERE CASE WHEN expected_outcome(x) <> 'no error' THEN s.no IS NOT NULL OR b.wallet_id IS NOT NULL
-            ELSE ((s.payload ->> 'initialBalance')::numeric = x AND (s.metadata -> '_balance' ->> 'balance')::numeric = x
+            ELSE ((s.payload ->> 'initialBalance')::numeric = x AND (s.metadata -> '_balance' ->> 0)::numeric = x
                   AND b.current_balance = x AND wallet_get_balance(n.id) = x
                   AND (wallet_get_statistics(n.id) ->> 'balance')::numeric = x) IS NOT TRUE END;
 SELECT bool_and(scale(current_balance) = 4) FROM wallet_balances;

@@ -60,13 +60,15 @@ BEGIN
 EXCEPTION WHEN SQLSTATE 'ZZZZZ' THEN
     RETURN result;
 END $$;
-SELECT snapshot, debit_after(snapshot) FROM (VALUES
-    ('{"_balance": {"walletId": "zero", "version": 2, "balance": 5}}'), ('{"_balance": {"walletId": "zero", "version": 2.0, "balance": 5.00, "a": 1}}'),
-    ('{"_balance": 5}'), ('{"_balance": [5]}'), ('{"_balance": {}}'), ('{"_balance": null}'), ('[{"_balance": {"walletId": "zero", "version": 2, "balance": 5}}]'), ('5'),
-    ('{"_balance": {"walletId": "zero", "version": 2}}'), ('{"_balance": {"walletId": "zero", "balance": 5}}'), ('{"_balance": {"version": 2, "balance": 5}}'),
-    ('{"_balance": {"walletId": "Zero", "version": 2, "balance": 5}}'), ('{"_balance": {"walletId": "zero ", "version": 2, "balance": 5}}'), ('{"_balance": {"walletId": 0, "version": 2, "balance": 5}}'),
-    ('{"_balance": {"walletId": "zero", "version": 2.4, "balance": 5}}'), ('{"_balance": {"walletId": "zero", "version": "2", "balance": 5}}'),
-    ('{"_balance": {"walletId": "zero", "version": 1, "balance": 5}}'), ('{"_balance": {"walletId": "zero", "version": 1e30, "balance": 5}}'),
-    ('{"_balance": {"walletId": "zero", "version": 2, "balance": "5"}}'), ('{"_balance": {"walletId": "zero", "version": 2, "balance": 5.00001}}'), ('{"_balance": {"walletId": "zero", "version": 2, "balance": 1e15}}')) v (snapshot);
+-- {MARK} is the mark of this wallet and version
+CREATE FUNCTION marked(snapshot text) RETURNS text LANGUAGE sql AS $$
+    SELECT replace(snapshot, 'MARK', abs(hashtextextended('zero' COLLATE "C", 2) % 1000000000000)::text)
+$$;
+SELECT snapshot, debit_after(marked(snapshot)) FROM (VALUES
+    ('{"_balance": [5, MARK]}'), ('{"_balance": [5.00, MARK.0], "a": 1}'),
+    ('{"_balance": 5}'), ('{"_balance": [5]}'), ('{"_balance": []}'), ('{"_balance": {}}'), ('{"_balance": null}'), ('[{"_balance": [5, MARK]}]'), ('5'),
+    ('{"_balance": [MARK, 5]}'), ('{"_balance": [5, MARK, 1]}'), ('{"_balance": {"5": MARK}}'), ('{"_balance": [[5, MARK]]}'), ('{"_balance": ["5", MARK]}'),
+    ('{"_balance": [5, "MARK"]}'), ('{"_balance": [5, MARK.4]}'), ('{"_balance": [5, -MARK]}'), ('{"_balance": [5, 0]}'), ('{"_balance": [5, 1e30]}'), ('{"_balance": [5, null]}'),
+    ('{"_balance": [null, MARK]}'), ('{"_balance": [5.00001, MARK]}'), ('{"_balance": [1e15, MARK]}')) v (snapshot);
 
 DROP SCHEMA regress_wp CASCADE;

@@ -56,7 +56,7 @@ SELECT wallet_debit(:'id1', 1.5);
 -- ids that are hard to quote
 CREATE TABLE hard AS SELECT * FROM (VALUES ('''; DROP TABLE wallet_stream; --'), ('"w"'), ('\'), (' '), (E'a\nb\tc'), ('%'), ('{"a": 1}'), (repeat('x', 255))) v (id);
 SELECT wallet_create(id, 1) = id, wallet_credit(id, 1) FROM hard;
-SELECT count(*), bool_and(r.payload ->> 'walletId' = id AND r.metadata -> '_balance' ->> 'balance' = '2.0000')
+SELECT count(*), bool_and(r.payload ->> 'walletId' = id AND r.metadata -> '_balance' ->> 0 = '2.0000')
   FROM hard, LATERAL stream_read('wallet_stream', 'Wallet', id, 2) r;
 
 -- how large and how fine an amount may be
@@ -129,7 +129,7 @@ SELECT count(*) FILTER (WHERE result = 'no error') > 300 AS many_done,
                              ELSE format('SELECT wallet_credit(%L, %s)', 'busy', (1 + h / 4 % 1000000) / 10000.0) END) AS result
           FROM (SELECT abs(hashint4(i)::bigint) AS h FROM generate_series(1, 1000) i) r) c;
 SELECT count(*) > 300 AS many, bool_and(snapshot = balance) AS right, min(balance) >= 0 AS never_negative
-  FROM (SELECT (metadata -> '_balance' ->> 'balance')::numeric AS snapshot,
+  FROM (SELECT (metadata -> '_balance' ->> 0)::numeric AS snapshot,
                sum(CASE event_name WHEN 'WalletWasCreated' THEN (payload ->> 'initialBalance')::numeric
                                    WHEN 'WalletWasCredited' THEN (payload ->> 'amount')::numeric
                                    ELSE -(payload ->> 'amount')::numeric END) OVER (ORDER BY aggregate_version) AS balance

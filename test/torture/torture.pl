@@ -289,7 +289,7 @@ sub describe
 
 my $wallet_event = q(
 	SELECT no, aggregate_id AS wallet_id, aggregate_version AS version,
-	       event_name AS name, (metadata->'_balance'->>'balance')::numeric AS snapshot,
+	       event_name AS name, (metadata->'_balance'->>0)::numeric AS snapshot,
 	       coalesce(payload->>'amount', payload->>'initialBalance')::numeric
 	       * CASE event_name WHEN 'WalletWasDebited' THEN -1
 	         WHEN 'WalletWasRenamed' THEN 0 ELSE 1 END AS change
