@@ -7,6 +7,8 @@
  */
 #include "postgres.h"
 
+#include "utils/builtins.h"
+
 #include "keylock.h"
 #include "projection/batch_state.h"
 #include "projection/gapwatch.h"
@@ -34,7 +36,8 @@ BatchCheckForwards(const Batch *batch, const Claim *claims, int count,
 				 errdetail("The last number drawn is %lld, but projection \"%s\" has applied number %lld.",
 						   (long long) last_number, batch->projection->name,
 						   (long long) claims[i].position.head),
-				 errhint("If the stream was truncated or restored, start the projection again with projection_reset. Otherwise set its sequence forward.")));
+				 errhint("Set the sequence forward if it is behind the last event. Then run: SELECT projection_reset(%s); Events that were appended meanwhile are below the positions and would be left out otherwise.",
+						 quote_literal_cstr(batch->projection->name))));
 	}
 }
 

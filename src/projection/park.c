@@ -317,17 +317,27 @@ ParkedNextRetry(const char *projection)
 	return next;
 }
 
-/* Keys that are due, the longest overdue first: a list of ParkedBrief. */
+/*
+ * Keys that are due, the longest overdue first: a list of ParkedBrief.
+ * locked_too: those that wait for a lock are due at any time.
+ */
 List *
-ParkedDue(const Projection *projection, int max)
+ParkedDue(const Projection *projection, bool locked_too, int max)
 {
+	TimestampTz soon = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+												   LOCK_DELAY_MAX);
 	RetryScan	retries = begin_retries(projection->name);
 	List	   *due = NIL;
 	ParkedBrief *parked;
 
-	while (list_length(due) < max && (parked = next_retry(&retries)) != NULL &&
-		   ParkedIsDue(projection, parked->next_retry_at))
-		due = lappend(due, parked);
+	while (list_length(due) < max && (parked = next_retry(&retries)) != NULL)
+	{
+		if (ParkedIsDue(projection, parked->next_retry_at) ||
+			(locked_too && parked->locked))
+			due = lappend(due, parked);
+		else if (!locked_too || parked->next_retry_at > soon)
+			break;
+	}
 	end_retries(&retries);
 	return due;
 }

@@ -63,7 +63,8 @@ extern void ParkedCheck(const Projection *projection,
 						const ParkedBrief *parked);
 extern bool ParkedFew(const char *projection, int few, List **keys);
 extern int	ParkedCount(const char *projection);
-extern List *ParkedDue(const Projection *projection, int max);
+extern List *ParkedDue(const Projection *projection, bool locked_too,
+					   int max);
 extern Parked *ParkedKey(const char *projection, const char *key);
 extern Parked *ParkedById(int64 id);
 extern bool ParkedIsDue(const Projection *projection, TimestampTz at);

@@ -232,7 +232,8 @@ replay_due(Work *work, const ParkedBrief *found, bool own)
 		Parked	   *parked = ParkedKey(work->projection->name, found->key);
 
 		if (parked != NULL && parked->next_retry_at != 0 &&
-			ParkedIsDue(work->projection, parked->next_retry_at))
+			((!own && parked->attempts == 0) ||
+			 ParkedIsDue(work->projection, parked->next_retry_at)))
 		{
 			tried_id = parked->id;
 			result = replay(work, &claims.claims[0], parked,
@@ -253,7 +254,7 @@ static ReplayResult
 replay_any_due(Work *work, bool own)
 {
 	ReplayResult result = {.outcome = REPLAY_NOTHING};
-	List	   *keys = ParkedDue(work->projection, DUE_AT_ONCE);
+	List	   *keys = ParkedDue(work->projection, !own, DUE_AT_ONCE);
 	int			count = list_length(keys);
 	int			first = pg_prng_uint64(&pg_global_prng_state) % Max(count, 1);
 
@@ -355,7 +356,10 @@ ReplayDue(const char *projection, const char *command, ReplayCaller caller)
 	if (WorkLockProjection(projection, caller == REPLAY_BY_WORKER) != WORK_LOCKED)
 		return result;
 	result.next_retry = ParkedNextRetry(projection);
-	if (result.next_retry == 0 || result.next_retry > GetCurrentTimestamp())
+	/* a session rather waits for a lock than go without */
+	if (result.next_retry == 0 ||
+		(result.next_retry > GetCurrentTimestamp() &&
+		 (caller != REPLAY_BY_SESSION || !ParkedLocked(projection))))
 		return result;
 	tried_id = 0;
 	error = InSavepoint(run_due, &due);

@@ -79,7 +79,8 @@ not_the_read_model(const Projection *projection, const char *why)
 						psprintf("table \"%s\" is not the read model of projection \"%s\"",
 								 name, projection->name),
 						why,
-						psprintf("If it is, add its columns again. If it is not, drop it or give it another name, and run: SELECT projection_init(%s);",
+						psprintf("If it is, add its columns again and run: SELECT projection_reset(%s); If it is not, drop it or give it another name, and run: SELECT projection_init(%s);",
+								 quote_literal_cstr(projection->name),
 								 quote_literal_cstr(projection->name)));
 }
 
@@ -184,12 +185,36 @@ TroubleOfReadModel(const Projection *projection)
 	return trouble;
 }
 
-/* Would a crash empty the read model? */
+/* Does the read model lack a column? */
+static Trouble *
+trouble_of_columns(const Projection *projection, Relation read_model)
+{
+	const RowHandler *handler = projection->handler;
+
+	for (int i = 0; handler != NULL && i < handler->ncolumns; i++)
+	{
+		const HandlerColumn *column = &handler->columns[i];
+
+		if (get_attnum(RelationGetRelid(read_model), column->name) != InvalidAttrNumber)
+			continue;
+		return make_trouble(ERRCODE_UNDEFINED_COLUMN,
+							psprintf("read model \"%s\" has no column \"%s\"",
+									 RelationGetRelationName(read_model),
+									 column->name),
+							NULL,
+							psprintf("Rename it back. Or add it again, \"%s %s\", and run: SELECT projection_reset(%s);",
+									 column->name, column->definition,
+									 quote_literal_cstr(projection->name)));
+	}
+	return NULL;
+}
+
+/* Would a crash empty the read model?  Does it lack a column? */
 Trouble *
-TroubleOfTable(Relation read_model)
+TroubleOfTable(const Projection *projection, Relation read_model)
 {
 	if (read_model->rd_rel->relpersistence == RELPERSISTENCE_PERMANENT)
-		return NULL;
+		return trouble_of_columns(projection, read_model);
 	return make_trouble(ERRCODE_FEATURE_NOT_SUPPORTED,
 						psprintf("read model \"%s\" is unlogged",
 								 RelationGetRelationName(read_model)),

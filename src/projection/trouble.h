@@ -19,7 +19,8 @@ typedef struct Trouble
 
 /* Each returns NULL where all is well. */
 extern Trouble *TroubleOfReadModel(const Projection *projection);
-extern Trouble *TroubleOfTable(Relation read_model);
+extern Trouble *TroubleOfTable(const Projection *projection,
+							   Relation read_model);
 extern Trouble *TroubleOfPositions(const Projection *projection,
 								   const Claim *claims, int count,
 								   Relation read_model);

@@ -91,7 +91,7 @@ WorkOpen(Work *work, const char *name)
 	ProjectionCheckInitialized(projection);
 	work->read_model = ProjectionOpenReadModel(projection, RowExclusiveLock);
 	TroubleRaise(TroubleOfReadModel(projection));
-	TroubleRaise(TroubleOfTable(work->read_model));
+	TroubleRaise(TroubleOfTable(projection, work->read_model));
 
 	work->owner = OwnerEnter(projection);
 	work->stream = StreamOpen(projection->stream, AccessShareLock, false);

@@ -233,6 +233,25 @@ open_registered(const char *name, LOCKMODE mode, StreamEntry *found)
 }
 
 /*
+ * An error where the stream is known and its table is gone: an empty one in its
+ * place would be a beginning that nobody has asked for.
+ */
+static void
+refuse_gone(const char *name)
+{
+	TableRef	ref;
+
+	if (!StreamReference(name, &ref))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the table of stream \"%s\" was dropped", name),
+			 errdetail("Its events are gone with it."),
+			 errhint("Restore it, then run: SELECT stream_create(%s); which takes it over, or else begins with no events at all.",
+					 quote_literal_cstr(name))));
+}
+
+/*
  * Open a stream, its table locked in this mode.  An unknown one is an error,
  * or NULL if missing_ok.
  */
@@ -247,6 +266,7 @@ StreamOpen(const char *name, LOCKMODE mode, bool missing_ok)
 	{
 		if (missing_ok)
 			return NULL;
+		refuse_gone(name);
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("stream \"%s\" does not exist", name),
@@ -334,6 +354,7 @@ StreamEnsure(const char *name, LOCKMODE mode)
 	}
 	if (stream == NULL)
 	{
+		refuse_gone(name);
 		create_stream(name);
 		stream = StreamOpen(name, mode, false);
 	}
@@ -349,6 +370,8 @@ StreamFind(const char *name, LOCKMODE mode)
 {
 	Stream	   *stream = StreamOpen(name, mode, true);
 
+	if (stream == NULL)
+		refuse_gone(name);
 	if (stream == NULL &&
 		OidIsValid(get_relname_relid(name, ExtensionSchema())))
 		stream = StreamEnsure(name, mode);

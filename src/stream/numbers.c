@@ -186,7 +186,7 @@ StreamDescribeNumber(const char *stream, Oid sequence, int64 number)
 							   (long long) number, stream);
 	trouble.detail = psprintf("The last number drawn is %lld.",
 							  (long long) SequenceLastNumber(sequence));
-	trouble.hint = psprintf("Events must not be inserted with OVERRIDING SYSTEM VALUE, replicated or copied with numbers of their own. If they belong there, set the sequence forward: SELECT setval(%s, %lld);",
+	trouble.hint = psprintf("Events must not be inserted with OVERRIDING SYSTEM VALUE, replicated or copied with numbers of their own. If they belong there, set the sequence forward: SELECT setval(%s, %lld); If the sequence was set back, run projection_reset as well: events that were appended meanwhile are below the positions.",
 							quote_literal_cstr(TableNameOf(sequence)),
 							(long long) number);
 	return trouble;

@@ -44,7 +44,7 @@ look_at_read_model(const Projection *projection, const Claim *claims,
 		*locked = true;
 		return NULL;
 	}
-	trouble = TroubleOfTable(look->relation);
+	trouble = TroubleOfTable(projection, look->relation);
 	if (trouble == NULL)
 		trouble = TroubleOfPositions(projection, claims, count,
 									 look->relation);

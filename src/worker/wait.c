@@ -180,15 +180,17 @@ set_goal(const char *name)
 	goal->snapshot->curcid = FirstCommandId;
 	goal->highest = highest_number(stream, goal->snapshot);
 	WorkCheckStream(projection, stream);
-	TroubleRaise(TroubleOfNumbers(stream->name, stream->relation,
-								  stream->parts.sequence,
-								  stream->parts.number_index));
 	claims = PartitionsPeek(projection, &count);
 	for (int i = 0; i < count; i++)
 	{
 		if (claims[i].position.head > StreamLastNumber(stream->parts.sequence))
 			goal->backwards = true;
 	}
+	/* where the sequence was set back, an event above it is not to blame */
+	if (!goal->backwards)
+		TroubleRaise(TroubleOfNumbers(stream->name, stream->relation,
+									  stream->parts.sequence,
+									  stream->parts.number_index));
 	close_stream(stream, &owner);
 	return goal;
 }
@@ -204,7 +206,7 @@ rows_are_there(const Look *look)
 
 	if (table == NULL)
 		return false;
-	TroubleRaise(TroubleOfTable(table->relation));
+	TroubleRaise(TroubleOfTable(look->projection, table->relation));
 	TroubleRaise(TroubleOfPositions(look->projection, look->claims,
 									look->count, table->relation));
 	TableLookEnd(table);
@@ -309,7 +311,7 @@ advice_for(const Goal *goal, const Projection *projection,
 	const char *name = quote_literal_cstr(projection->name);
 
 	if (goal->backwards)
-		return psprintf("Start again with: SELECT projection_reset(%s);", name);
+		return psprintf("Set the sequence forward if it is behind the last event. Then run: SELECT projection_reset(%s);", name);
 	if (projection->last_error != NULL)
 		return "Mend the cause; the projection is tried again by itself.";
 	if (!SlotsReady())

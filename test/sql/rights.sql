@@ -113,6 +113,7 @@ SELECT projection_delete('wallet_balance');
 SELECT projection_set('wallet_balance', 'max_parked', '0');
 DROP TABLE wallet_stream;
 SET ROLE regress_wp_owner;
+SELECT stream_create('wallet_stream');
 SELECT projection_init('wallet_balance');
 SELECT wallet_create('w1', 100);
 RESET ROLE;

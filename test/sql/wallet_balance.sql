@@ -238,6 +238,10 @@ SELECT * FROM check_read_model();
 -- stream, so that the numbers are known.
 --
 DROP TABLE wallet_stream;
+SELECT error_of($$ SELECT wallet_create('good', 1) $$);
+SELECT error_of($$ SELECT wallet_credit('good', 1) $$);
+SELECT error_of($$ SELECT projection_reset('wallet_balance') $$);
+SELECT stream_create('wallet_stream');
 SELECT projection_delete('wallet_balance'), projection_set('wallet_balance', 'max_parked', '0'), projection_init('wallet_balance');
 SELECT wallet_create('good', 1);
 SELECT projection_run('wallet_balance');
