@@ -105,15 +105,15 @@ prepare_defaults(RowWriter *writer, const bool *owned)
 	}
 }
 
-/* The caller's columns as a set: what an update of ours updates. */
+/* What an update of ours updates: the caller's columns but the key. */
 static Bitmapset *
-owned_columns(Relation relation, const bool *owned)
+updated_columns(Relation relation, const bool *owned, AttrNumber key)
 {
 	Bitmapset  *columns = NULL;
 
 	for (int i = 0; i < RelationGetNumberOfAttributes(relation); i++)
 	{
-		if (owned[i])
+		if (owned[i] && i + 1 != key)
 			columns = bms_add_member(columns,
 									 i + 1 - FirstLowInvalidHeapAttributeNumber);
 	}
@@ -123,11 +123,13 @@ owned_columns(Relation relation, const bool *owned)
 /*
  * Begin to write into a relation that is open with RowExclusiveLock.  owned
  * says for each column whether the caller sets it; the others get their
- * defaults.  The writer lives in the current memory context.  The snapshot is
- * what the caller reads old rows with.
+ * defaults.  key: a column that an update leaves as it is, or 0; so others may
+ * refer to the row meanwhile.  The writer lives in the current memory context.
+ * The snapshot is what the caller reads old rows with.
  */
 RowWriter *
-RowWriterBegin(Relation relation, const bool *owned, Snapshot snapshot)
+RowWriterBegin(Relation relation, const bool *owned, AttrNumber key,
+			   Snapshot snapshot)
 {
 	RowWriter  *writer = palloc0(sizeof(RowWriter));
 	EState	   *estate = CreateExecutorState();
@@ -138,7 +140,7 @@ RowWriterBegin(Relation relation, const bool *owned, Snapshot snapshot)
 	writer->estate = estate;
 	writer->target = target;
 	writer->snapshot = snapshot;
-	compat_init_range_table(estate, relation, owned_columns(relation, owned));
+	compat_init_range_table(estate, relation, updated_columns(relation, owned, key));
 	InitResultRelInfo(target, relation, 1, NULL, 0);
 	estate->es_snapshot = snapshot;
 	estate->es_output_cid = GetCurrentCommandId(true);

@@ -26,7 +26,7 @@ typedef enum RowUpdate
 typedef void (*RowPlaced) (void *arg, void *tag, ItemPointer place);
 
 extern RowWriter *RowWriterBegin(Relation relation, const bool *owned,
-								 Snapshot snapshot);
+								 AttrNumber key, Snapshot snapshot);
 extern void RowWriterOnPlace(RowWriter *writer, RowPlaced placed,
 							  void *arg);
 extern TupleTableSlot *RowWriterSlot(RowWriter *writer, void *tag,

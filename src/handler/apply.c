@@ -64,7 +64,8 @@ ApplyBegin(const RowHandler *handler, Relation read_model, Snapshot snapshot,
 	for (int i = 0; i < handler->ncolumns; i++)
 		owned[apply->model->columns[i] - 1] = true;
 	apply->key_constraint = pstrdup(RelationGetRelationName(apply->model->index));
-	apply->writer = RowWriterBegin(read_model, owned, snapshot);
+	apply->writer = RowWriterBegin(read_model, owned, apply->model->columns[0],
+								   snapshot);
 	RowWriterOnPlace(apply->writer, remember_row, apply->model);
 	apply->row_context = AllocSetContextCreate(CurrentMemoryContext,
 											   "wallet_projection row",

@@ -216,7 +216,7 @@ batch_apply(Batch *batch)
 		.read_model = batch->work.read_model,
 		.snapshot = batch->snapshot,
 		.own = !batch->limits->callers_transaction,
-	.skip_locked = batch->may_park && !batch->limits->callers_transaction};
+	.skip_locked = !batch->limits->stop_on_failure && !batch->limits->callers_transaction};
 	int64		count;
 	FoldedKey  *keys;
 

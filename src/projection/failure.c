@@ -54,6 +54,9 @@ raise_failure(const Batch *batch, const FoldEntry *entry,
 					batch->stream->name, batch->projection->aggregate_type,
 					key_of(entry), failure->message),
 			 errdetail_internal("%s", detail),
+			 batch->may_park && batch->limits->callers_transaction ?
+			 errhint("Nothing of this call is applied; projection_consume and background workers apply what comes before this event. Or raise the limit: SELECT projection_set(%s, 'max_parked', ...);",
+					 quote_literal_cstr(batch->projection->name)) :
 			 batch->may_park ?
 			 errhint("What comes before this event is applied. See projection_dead_letters for the cause; correct it and call dead_letter_replay_all(%s), or raise the limit by projection_set(%s, 'max_parked', ...).",
 					 quote_literal_cstr(batch->projection->name),
@@ -136,6 +139,7 @@ add_failure(Batch *batch, const FoldEntry *entry, const KeyFailure *cause)
 static void
 check_limit(Batch *batch)
 {
+	const BatchFailure *last = NULL;
 	ListCell   *cell;
 
 	if (batch->failing == 0)
@@ -150,8 +154,9 @@ check_limit(Batch *batch)
 		const BatchFailure *failure = lfirst(cell);
 
 		if (!failure->failure.locked)
-			raise_failure(batch, failure->entry, &failure->failure);
+			last = failure;
 	}
+	raise_failure(batch, last->entry, &last->failure);
 }
 
 /* FoldRefused: this event cannot be folded */
@@ -250,7 +255,7 @@ remember_outcome(Batch *batch, const FoldEntry *entry,
 	batch->events += outcome->applied - outcome->folded;
 	if (!outcome->failed)
 		return;
-	if (!batch->may_park)
+	if (!batch->may_park && !outcome->failure.locked)
 		raise_failure(batch, entry, &outcome->failure);
 	failure = add_failure(batch, entry, &outcome->failure);
 	failure->counted = true;
@@ -337,6 +342,14 @@ applied_behind(const Batch *batch, const BatchFailure *failure)
 	return NumberSetMinus(&numbers, &before->gaps);
 }
 
+/* A key is tried again then; 0: not by itself. */
+static void
+note_retry(Batch *batch, TimestampTz next)
+{
+	if (next != 0 && (batch->next_retry == 0 || next < batch->next_retry))
+		batch->next_retry = next;
+}
+
 /* Park the keys that have failed. */
 static void
 park_failures(Batch *batch)
@@ -357,8 +370,7 @@ park_failures(Batch *batch)
 					   key_of(failure->entry), &failure->failure,
 					   failure->counted ? failure->waiting :
 					   failure->entry->left_out, &applied);
-		if (next != 0 && (batch->next_retry == 0 || next < batch->next_retry))
-			batch->next_retry = next;
+		note_retry(batch, next);
 	}
 }
 
@@ -373,10 +385,11 @@ count_passed_over(Batch *batch)
 		const FoldEntry *entry = lfirst(cell);
 
 		if (entry->banned == FOLD_PARKED && entry->left_out > 0)
-			ParkPassOver(batch->stream, batch->snapshot,
-						 batch->projection->name, key_of(entry),
-						 entry->left_out, entry->second_creation,
-						 &claim_of_key(batch, entry)->position);
+			note_retry(batch,
+					   ParkPassOver(batch->stream, batch->snapshot,
+									batch->projection->name, key_of(entry),
+									entry->left_out, entry->second_creation,
+									&claim_of_key(batch, entry)->position));
 	}
 }
 

@@ -28,8 +28,11 @@
 /* culprits that may turn out to be none */
 #define SPARE 100
 
-/* keys in a row that wait for a lock in vain: then it is more than theirs */
-#define LOCKS_IN_VAIN 16
+/*
+ * Keys in a row that wait for a lock in vain: then the rest of their part is
+ * not tried, as each would have to wait.
+ */
+#define LOCKS_IN_VAIN 4
 
 static int64
 index_of(const FoldedKey *keys, int64 count, const FoldEntry *entry)
@@ -65,8 +68,15 @@ count_lock(Isolation *isolation, ErrorData *error)
 	}
 	isolation->lock_error = error;
 	isolation->locks++;
-	if (++isolation->locks_in_vain >= LOCKS_IN_VAIN)
-		ReThrowError(error);
+	isolation->locks_in_vain++;
+}
+
+/* These keys are not tried, as those before them have waited in vain. */
+static void
+leave_keys(Isolation *isolation, const FoldedKey *keys, int64 count)
+{
+	for (int64 i = 0; i < count; i++)
+		isolation->locked = lappend(isolation->locked, keys[i].entry);
 }
 
 static void isolate(Isolation *isolation, FoldedKey *keys, int64 count);
@@ -94,6 +104,11 @@ isolate(Isolation *isolation, FoldedKey *keys, int64 count)
 		int64		good;
 
 		CHECK_FOR_INTERRUPTS();
+		if (isolation->locks_in_vain >= LOCKS_IN_VAIN)
+		{
+			leave_keys(isolation, keys, count);
+			break;
+		}
 		result = TryKeys(isolation->scope, keys, count);
 		if (result.error == NULL)
 		{
@@ -129,7 +144,15 @@ void
 IsolateKeys(Isolation *isolation, FoldedKey *keys, int64 count,
 			bool first_try)
 {
-	isolate_parts(isolation, keys, count, first_try ? 1 : PARTS);
+	int64		size = first_try ? count : (count + PARTS - 1) / PARTS;
+
+	for (int64 done = 0;
+		 done < count && !IsolationGivesUp(isolation);
+		 done += size)
+	{
+		isolation->locks_in_vain = 0;
+		isolate(isolation, keys + done, Min(size, count - done));
+	}
 	/* a lock that everybody needs is nobody's fault */
 	if (isolation->written == 0 && isolation->locks > 1 &&
 		isolation->locks == list_length(isolation->culprits))

@@ -274,7 +274,8 @@ go_on(Progress *progress)
 static void
 halve(Progress *progress, int64 middle)
 {
-	Assert(progress->halves < HALVES);
+	if (progress->halves == HALVES)
+		elog(ERROR, "a range of numbers was halved too often");
 	progress->ends[progress->halves++] = progress->last;
 	progress->last = middle;
 }
@@ -301,7 +302,8 @@ apply_chunk(const ApplyScope *scope, const KeyTask *task, Progress *progress,
 		else
 			go_on(progress);
 	}
-	else if (chunk->events > 1 && !failure.locked)
+	else if (chunk->events > 1 && middle_of(chunk) < progress->last &&
+			 !failure.locked)
 		halve(progress, middle_of(chunk));
 	else
 	{

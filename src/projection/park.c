@@ -26,6 +26,7 @@
 #include "utils/uuid.h"
 
 #include "catalog.h"
+#include "errors.h"
 #include "catalog_row.h"
 #include "encoding.h"
 #include "keyhash.h"
@@ -600,11 +601,32 @@ ParkDrop(const char *projection)
 }
 
 /*
+ * The key stands at an event that nobody has tried yet: the error of the one on
+ * which it stood before is not its own.
+ */
+static void
+not_tried_yet(Parked *parked)
+{
+	KeyFailure *failure = &parked->failure;
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (parked->attempts == 0)
+		return;					/* waits for a lock, as before */
+	failure->sqlerrcode = ERRCODE_BAD_EVENT;
+	failure->message = "it was committed after events of the key with higher numbers, and was not tried yet";
+	failure->detail = failure->hint = failure->context = NULL;
+	parked->attempts = 1;
+	parked->retry_error = NULL;
+	parked->first_failed_at = parked->last_failed_at = parked->next_retry_at = now;
+}
+
+/*
  * More events of a parked key were passed over.  If one of them comes before
  * the failed one (its writer did not wait for the version before his), the key
  * stands before that, under an id of its own: nobody has looked at it yet.
+ * Returns when the key is tried again, 0: not by itself.
  */
-void
+TimestampTz
 ParkPassOver(const Stream *stream, Snapshot snapshot, const char *projection,
 			 const char *key, int64 events, int64 first_no,
 			 const Position *before)
@@ -631,6 +653,8 @@ ParkPassOver(const Stream *stream, Snapshot snapshot, const char *projection,
 		parked->failure.no = first_no;
 		parked->failure.version = event.version;
 		parked->failure.event_name = event.name;
+		not_tried_yet(parked);
 	}
 	update_row(parked);
+	return parked->next_retry_at;
 }

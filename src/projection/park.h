@@ -77,10 +77,10 @@ extern TimestampTz ParkAgain(const Projection *projection, Parked *parked,
 							 const KeyFailure *failure, int64 waiting);
 extern void ParkPostpone(const Projection *projection, Parked *parked,
 						 int sqlerrcode, const char *message);
-extern void ParkPassOver(const Stream *stream, Snapshot snapshot,
-						 const char *projection, const char *key,
-						 int64 events, int64 first_no,
-						 const Position *before);
+extern TimestampTz ParkPassOver(const Stream *stream, Snapshot snapshot,
+								const char *projection, const char *key,
+								int64 events, int64 first_no,
+								const Position *before);
 extern void ParkFree(const Parked *parked);
 extern void ParkDrop(const char *projection);
 

@@ -337,6 +337,8 @@ typedef struct EventDestination
 	void	   *state;
 	int64		last_number;
 	bool		more;
+	bool		begun;
+	int64		previous;		/* number, in any chunk */
 } EventDestination;
 
 static bool
@@ -347,6 +349,11 @@ destination_receive(TupleTableSlot *slot, DestReceiver *self)
 
 	event_from_slot(&event, slot);
 	destination->last_number = event.no;
+	/* an event that was copied into a child is one event */
+	if (destination->begun && event.no == destination->previous)
+		return true;
+	destination->begun = true;
+	destination->previous = event.no;
 	destination->more = destination->receive(destination->state, &event);
 	return destination->more;
 }
@@ -366,8 +373,8 @@ static bool
 read_plan(const Stream *stream, Snapshot snapshot, int64 first, int64 last,
 		  EventReceiver receive, void *state)
 {
-	EventDestination destination = {{destination_receive, destination_startup,
-	destination_ignore, destination_ignore, DestNone}, receive, state, 0, true};
+	EventDestination destination = {.pub = {destination_receive, destination_startup,
+	destination_ignore, destination_ignore, DestNone},.receive = receive,.state = state,.more = true};
 	Oid			types[2] = {INT8OID, INT8OID};
 	Relation	relation = stream->relation;
 	char	   *query;
@@ -440,8 +447,8 @@ ReadKeyEvents(const Stream *stream, Snapshot snapshot, const char *type,
 			  const char *key, int64 first, int64 last,
 			  EventReceiver receive, void *state)
 {
-	EventDestination destination = {{destination_receive, destination_startup,
-	destination_ignore, destination_ignore, DestNone}, receive, state, 0, true};
+	EventDestination destination = {.pub = {destination_receive, destination_startup,
+	destination_ignore, destination_ignore, DestNone},.receive = receive,.state = state,.more = true};
 	Oid			types[4] = {TEXTOID, TEXTOID, INT8OID, INT8OID};
 	Datum		values[4];
 	Relation	relation = stream->relation;

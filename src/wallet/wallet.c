@@ -44,6 +44,8 @@ typedef struct Wallet
 	int64		version;		/* 0: there are no events */
 	bool		created;
 	Amount		balance;
+	bool		late;			/* a creation that is not the first version */
+	Amount		late_initial;	/* its amount: counts if nothing is before it */
 } Wallet;
 
 /* A command at work on a wallet: the stream is open, the wallet locked. */
@@ -108,6 +110,14 @@ load_event(Wallet *wallet, TupleTableSlot *slot)
 	{
 		fault = AmountFromObject(values[STREAM_PAYLOAD - 1], "initialBalance",
 								 strlen("initialBalance"), &amount);
+		if (fault == AMOUNT_OK &&
+			DatumGetInt64(values[STREAM_AGGREGATE_VERSION - 1]) > 1)
+		{
+			/* it may be a copy: then an older event says what there was */
+			wallet->late = true;
+			wallet->late_initial = amount;
+			return false;
+		}
 		wallet->created = true;
 	}
 	else if (strcmp(name, "WalletWasDebited") == 0 ||
@@ -128,6 +138,16 @@ load_event(Wallet *wallet, TupleTableSlot *slot)
 				 errhint("The wallet can be used again when the event is corrected.")));
 	wallet->balance += strcmp(name, "WalletWasDebited") == 0 ? -amount : amount;
 	return wallet->created;
+}
+
+/* There is no older event: a late creation is the creation. */
+static void
+end_load(Wallet *wallet)
+{
+	if (wallet->created || !wallet->late)
+		return;
+	wallet->balance += wallet->late_initial;
+	wallet->created = true;
 }
 
 /*
@@ -158,6 +178,7 @@ load_wallet(Command *command)
 		MemoryContextReset(context);
 	}
 	writer = scan.writer;
+	end_load(&command->wallet);
 	AggregateScanEnd(&scan);
 	MemoryContextDelete(context);
 	return writer;

@@ -76,6 +76,31 @@ COMMIT;
 SELECT projection_run('wallet_balance');
 SELECT * FROM check_read_model();
 
+-- an event that was copied into a child, and not deleted yet, is one event
+CREATE TABLE copies (LIKE wallet_stream INCLUDING ALL EXCLUDING IDENTITY) INHERITS (wallet_stream);
+INSERT INTO copies SELECT * FROM ONLY wallet_stream WHERE aggregate_id = 'b';
+SELECT wallet_create('z', 5), wallet_credit('z', 2);
+INSERT INTO copies SELECT * FROM ONLY wallet_stream WHERE aggregate_id = 'z';
+SELECT projection_reset('wallet_balance');
+SELECT projection_run('wallet_balance') > 0;
+SELECT count(*) FROM projection_dead_letters;
+ALTER TABLE copies NO INHERIT wallet_stream;
+SELECT * FROM check_read_model();
+ALTER TABLE copies INHERIT wallet_stream;
+-- also where its key has failed
+UPDATE copies SET payload = '{"initialBalance": "bad"}' WHERE aggregate_id = 'z' AND event_name = 'WalletWasCreated';
+UPDATE ONLY wallet_stream SET payload = '{"initialBalance": "bad"}' WHERE aggregate_id = 'z' AND event_name = 'WalletWasCreated';
+SELECT projection_set('wallet_balance', 'max_parked', '10'), projection_reset('wallet_balance');
+SELECT projection_run('wallet_balance') > 0;
+SELECT dead_letter_replay(id) FROM projection_dead_letters;
+SELECT partition_key, attempts FROM projection_dead_letters;
+UPDATE copies SET payload = '{"initialBalance": 5}' WHERE aggregate_id = 'z' AND event_name = 'WalletWasCreated';
+UPDATE ONLY wallet_stream SET payload = '{"initialBalance": 5}' WHERE aggregate_id = 'z' AND event_name = 'WalletWasCreated';
+SELECT dead_letter_replay(id) FROM projection_dead_letters;
+DROP TABLE copies;
+SELECT * FROM check_read_model();
+SELECT projection_set('wallet_balance', 'max_parked', '0');
+
 -- what cannot have such an index is no child for events
 CREATE FOREIGN DATA WRAPPER regress_wp_fdw;
 CREATE SERVER regress_wp_server FOREIGN DATA WRAPPER regress_wp_fdw;

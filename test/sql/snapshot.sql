@@ -48,6 +48,21 @@ UPDATE wallet_stream SET aggregate_version = 7 WHERE aggregate_id = 'bob' AND ag
 SELECT error_of($$ SELECT wallet_debit('bob', 400.0001) $$);
 SELECT wallet_debit('bob', 400);
 
+-- a creation that is copied, or comes late, brings nothing either
+SELECT wallet_create('emil', 1000), wallet_debit('emil', 990);
+INSERT INTO wallet_stream (event_id, event_name, aggregate_type, aggregate_id, aggregate_version, payload, metadata)
+SELECT gen_random_uuid(), event_name, 'Wallet', 'emil', 3, payload, metadata FROM stream_read('wallet_stream', 'Wallet', 'emil', 1, 1);
+SELECT error_of($$ SELECT wallet_debit('emil', 10.0001) $$);
+SELECT append_event('emil', 'WalletWasCreated', '{"initialBalance": 1000000}');
+SELECT error_of($$ SELECT wallet_debit('emil', 10.0001) $$);
+SELECT wallet_debit('emil', 10);
+-- where nothing else has made the wallet, it is the creation, whatever its version
+INSERT INTO wallet_stream (event_id, event_name, aggregate_type, aggregate_id, aggregate_version, payload)
+VALUES (gen_random_uuid(), 'WalletWasCreated', 'Wallet', 'fritz', 5, '{"initialBalance": 100}'),
+       (gen_random_uuid(), 'WalletWasDebited', 'Wallet', 'fritz', 4, '{"amount": 70}');
+SELECT error_of($$ SELECT wallet_debit('fritz', 30.0001) $$), error_of($$ SELECT wallet_create('fritz', 1) $$);
+SELECT wallet_debit('fritz', 30);
+
 -- what looks like a snapshot and is none
 CREATE FUNCTION debit_after(snapshot text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
