@@ -195,6 +195,18 @@ TextForClient(const char *string)
 }
 
 /*
+ * The text for a column that any client may read: most of them use UTF-8, and
+ * what that has no characters for would fail the whole query.
+ */
+char *
+TextForEverybody(const char *string)
+{
+	char	   *utf8 = TextToUtf8(string, strlen(string));
+
+	return utf8 != NULL ? pstrdup(string) : replace_bytes(string);
+}
+
+/*
  * A text that was written in another database, whose encoding may be another:
  * what is not valid here must not come into a result.
  */

@@ -11,6 +11,7 @@ extern bool TextIsAscii(const char *string, int length);
 extern char *TextToUtf8(const char *string, int length);
 extern void AppendJsonInAscii(StringInfo buffer, const char *string);
 extern char *TextForClient(const char *string);
+extern char *TextForEverybody(const char *string);
 extern char *TextOfOtherDatabase(const char *string);
 
 #endif							/* WALLET_PROJECTION_ENCODING_H */

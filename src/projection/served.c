@@ -11,6 +11,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "encoding.h"
 #include "keylock.h"
 #include "projection/park.h"
 #include "projection/projection.h"
@@ -225,6 +226,20 @@ is_damage(const ErrorData *error)
 		error->context != NULL;
 }
 
+/* The error as the status shows it. */
+static char *
+text_of(const ErrorData *error)
+{
+	return psprintf("%s: %s%s%s%s%s%s%s",
+					unpack_sql_state(error->sqlerrcode), error->message,
+					error->detail ? " DETAIL: " : "",
+					error->detail ? error->detail : "",
+					error->hint ? " HINT: " : "",
+					error->hint ? error->hint : "",
+					is_damage(error) ? " CONTEXT: " : "",
+					is_damage(error) ? error->context : "");
+}
+
 /*
  * Write the error down, in a transaction of the caller's.  As long as we are
  * there and have not got over it, nobody else says that it is over.
@@ -239,16 +254,7 @@ ServedSaveError(Served *served)
 	if (!served->told)
 		KeyLockForSession(KEYLOCK_FAILURE, served->name, ShareLock);
 	served->told = true;
-	ProjectionSaveError(served->name,
-						psprintf("%s: %s%s%s%s%s%s%s",
-								 unpack_sql_state(error->sqlerrcode),
-								 error->message,
-								 error->detail ? " DETAIL: " : "",
-								 error->detail ? error->detail : "",
-								 error->hint ? " HINT: " : "",
-								 error->hint ? error->hint : "",
-								 is_damage(error) ? " CONTEXT: " : "",
-								 is_damage(error) ? error->context : ""),
+	ProjectionSaveError(served->name, TextForEverybody(text_of(error)),
 						served->failures, served->next_try);
 	PopActiveSnapshot();
 }

@@ -115,6 +115,8 @@ in_database($wide, q(SELECT dead_letter_delete(id) FROM projection_dead_letters;
 $node->poll_query_until(lc $wide, "SELECT state = 'failed' FROM projection_status") or die;
 like(in_database('UTF8', "SELECT last_error FROM projection_workers WHERE database = 'win1252'"),
 	qr/to Wallet "\?"/, 'an error of another database can be shown');
+like(as_client($wide, 'SELECT state, last_error FROM projection_status'),
+	qr/^failed\|.*to Wallet "\?"/m, 'the status can be read by a client that has no such character');
 in_database($wide, "SELECT projection_stop('wallet_balance')");
 my $told = as_client($wide, "CALL projection_consume('async_projection', time_limit => '0.1 s')");
 like($told, qr/WARNING: .*to Wallet "\?"/, 'projection_consume warns of it');
