@@ -330,7 +330,7 @@ CatalogDeform(Relation catalog, HeapTuple tuple, Datum *values, bool *nulls)
 	CatalogRaise(CatalogFindDamage(catalog, values, nulls));
 }
 
-#define DAMAGE_HINT "Only the extension writes its tables. As superuser correct the row, or delete it and let projection_init begin anew."
+#define DAMAGE_HINT "Only the extension writes its tables. As superuser correct the row, or delete it and run projection_reset, or projection_init where the projection is not initialized then."
 
 /* Raise it, if there is any. */
 void

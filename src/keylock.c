@@ -13,7 +13,7 @@
 #include "keylock.h"
 
 /* how long LocksSoon() lets us wait, in milliseconds */
-#define LOCK_MOMENT 50
+#define LOCK_MOMENT 20
 
 static LOCKTAG
 key_tag(KeyLockClass class, uint64 hash)

@@ -41,8 +41,8 @@ find(FunctionCallInfo fcinfo)
 }
 
 static bool
-replay(const char *projection, const char *key, int64 id, ReplaySkip skip,
-	   const char *command)
+replay(const char *projection, const char *key, int64 id, int64 no,
+	   ReplaySkip skip, const char *command)
 {
 	ReplayResult result = ReplayKey(projection, key, id, skip, command);
 
@@ -50,7 +50,9 @@ replay(const char *projection, const char *key, int64 id, ReplaySkip skip,
 		ereport(WARNING,
 				(errmsg("an event of \"%s\" fails: %s",
 						TextForClient(key), TextForClient(result.message)),
-				 errdetail("%lld events before it were applied.%s%s",
+				 errdetail("%s%lld events before it were applied.%s%s",
+						   skip == REPLAY_SKIPS_EVENT ?
+						   psprintf("Event %lld is skipped. ", (long long) no) : "",
 						   (long long) result.events,
 						   result.detail ? " " : "",
 						   result.detail ? TextForClient(result.detail) : ""),
@@ -69,7 +71,7 @@ dead_letter_replay(PG_FUNCTION_ARGS)
 	const Parked *parked = find(fcinfo);
 
 	PG_RETURN_BOOL(replay(parked->projection, parked->key, parked->id,
-						  REPLAY_SKIPS_NOTHING, "dead_letter_replay()"));
+						  parked->failure.no, REPLAY_SKIPS_NOTHING, "dead_letter_replay()"));
 }
 
 /* dead_letter_delete(id, whole) */
@@ -80,7 +82,7 @@ dead_letter_delete(PG_FUNCTION_ARGS)
 
 	ArgumentNotNull(fcinfo, 1, "whole");
 	PG_RETURN_BOOL(replay(parked->projection, parked->key, parked->id,
-						  PG_GETARG_BOOL(1) ? REPLAY_SKIPS_ALL :
+						  parked->failure.no, PG_GETARG_BOOL(1) ? REPLAY_SKIPS_ALL :
 						  REPLAY_SKIPS_EVENT, "dead_letter_delete()"));
 }
 
@@ -111,7 +113,7 @@ dead_letter_replay_all(PG_FUNCTION_ARGS)
 		const ParkedBrief *parked = lfirst(cell);
 
 		CHECK_FOR_INTERRUPTS();
-		if (replay(name, parked->key, parked->id, REPLAY_SKIPS_NOTHING,
+		if (replay(name, parked->key, parked->id, 0, REPLAY_SKIPS_NOTHING,
 				   "dead_letter_replay_all()"))
 			healed++;
 	}

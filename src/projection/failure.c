@@ -270,11 +270,8 @@ isolate_key(Batch *batch, const ApplyScope *scope, const FoldEntry *entry)
 	KeyTask		task = task_of(batch, entry);
 	KeyOutcome	outcome = KeyApply(scope, &task);
 
-	if (outcome.failed && batch->skipped.count > 0 &&
-		outcome.failure.sqlerrcode == ERRCODE_BAD_EVENT &&
-		outcome.failure.detail == NULL)
-		outcome.failure.detail = SkippedDetail(batch->projection->name,
-											   task.key);
+	if (outcome.failed)
+		FailureExplain(batch->projection, task.key, &outcome.failure);
 	remember_outcome(batch, entry, &outcome);
 }
 

@@ -29,10 +29,10 @@
 #define SPARE 100
 
 /*
- * Keys in a row that wait for a lock in vain: then the rest of their part is
- * not tried, as each would have to wait.
+ * Attempts that wait for a lock in vain in one of the PARTS: then the rest of
+ * it is not tried, as each would have to wait.
  */
-#define LOCKS_IN_VAIN 4
+#define LOCKS_IN_VAIN 8
 
 static int64
 index_of(const FoldedKey *keys, int64 count, const FoldEntry *entry)
@@ -56,19 +56,18 @@ IsolationGivesUp(const Isolation *isolation)
 		isolation->scope->projection->max_parked + SPARE;
 }
 
-/* A key has failed with this error.  Many in a row that cannot get a lock? */
-static void
+/* An attempt has failed; is it for a lock? */
+static bool
 count_lock(Isolation *isolation, ErrorData *error)
 {
 	if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
 	{
-		isolation->locks_in_vain = 0;
 		FreeErrorData(error);
-		return;
+		return false;
 	}
 	isolation->lock_error = error;
-	isolation->locks++;
 	isolation->locks_in_vain++;
+	return true;
 }
 
 /* These keys are not tried, as those before them have waited in vain. */
@@ -102,6 +101,7 @@ isolate(Isolation *isolation, FoldedKey *keys, int64 count)
 		WriteResult result;
 		FoldEntry  *entry;
 		int64		good;
+		bool		is_lock;
 
 		CHECK_FOR_INTERRUPTS();
 		if (isolation->locks_in_vain >= LOCKS_IN_VAIN)
@@ -114,21 +114,22 @@ isolate(Isolation *isolation, FoldedKey *keys, int64 count)
 		{
 			isolation->written += count - list_length(result.locked);
 			isolation->locked = list_concat(isolation->locked, result.locked);
-			isolation->locks_in_vain = 0;
 			break;
 		}
+		is_lock = count_lock(isolation, result.error);
 		good = count == 1 ? 0 : index_of(keys, count, result.culprit);
 		if (good < 0)
 		{
-			FreeErrorData(result.error);
 			isolate_parts(isolation, keys, count, PARTS);
 			break;
 		}
-		count_lock(isolation, result.error);
 		/* the keys before it may be put into another order */
 		entry = keys[good].entry;
 		isolate(isolation, keys, good);
-		isolation->culprits = lappend(isolation->culprits, entry);
+		if (is_lock)
+			isolation->locked = lappend(isolation->locked, entry);
+		else
+			isolation->culprits = lappend(isolation->culprits, entry);
 		good = index_of(keys, count, entry) + 1;
 		keys += good;
 		count -= good;
@@ -154,7 +155,7 @@ IsolateKeys(Isolation *isolation, FoldedKey *keys, int64 count,
 		isolate(isolation, keys + done, Min(size, count - done));
 	}
 	/* a lock that everybody needs is nobody's fault */
-	if (isolation->written == 0 && isolation->locks > 1 &&
-		isolation->locks == list_length(isolation->culprits))
+	if (isolation->written == 0 && isolation->lock_error != NULL &&
+		isolation->culprits == NIL && list_length(isolation->locked) > 1)
 		ReThrowError(isolation->lock_error);
 }

@@ -14,9 +14,8 @@ typedef struct Isolation
 	List	   *locked;			/* of FoldEntry: left alone, as others have
 								 * locked their rows */
 	int64		written;		/* keys */
-	int			locks;			/* culprits that could not get a lock */
-	int			locks_in_vain;	/* of these, in a row */
-	ErrorData  *lock_error;		/* of the last of them */
+	int			locks_in_vain;	/* attempts that waited for one, in this part */
+	ErrorData  *lock_error;		/* of the last of them; or NULL */
 } Isolation;
 
 extern void IsolateKeys(Isolation *isolation, FoldedKey *keys, int64 count,

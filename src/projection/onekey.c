@@ -206,7 +206,7 @@ KeyFailureOfLock(void)
 	failure.locked = true;
 	failure.sqlerrcode = ERRCODE_LOCK_NOT_AVAILABLE;
 	failure.message = "another transaction has locked its row";
-	failure.hint = "It is applied by itself once the lock is gone. See pg_locks for who holds it.";
+	failure.hint = "It is applied by itself once the lock is gone. Whoever holds it has a lock on the read model, too: see pg_locks.";
 	return failure;
 }
 

@@ -118,10 +118,8 @@ apply_waiting(Work *work, const ApplyScope *scope, const KeyTask *task,
 	ReplayResult result = {0};
 	KeyOutcome	outcome = KeyApply(scope, task);
 
-	if (outcome.failed && outcome.failure.sqlerrcode == ERRCODE_BAD_EVENT &&
-		outcome.failure.detail == NULL)
-		outcome.failure.detail = SkippedDetail(work->projection->name,
-											   parked->key);
+	if (outcome.failed)
+		FailureExplain(work->projection, parked->key, &outcome.failure);
 	result.events = outcome.applied;
 	result.outcome = outcome.failed ? REPLAY_FAILED : REPLAY_HEALED;
 	result.message = outcome.failure.message;

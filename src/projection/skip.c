@@ -17,6 +17,7 @@
 
 #include "catalog.h"
 #include "catalog_row.h"
+#include "errors.h"
 #include "projection/skip.h"
 #include "stream/find.h"
 
@@ -193,8 +194,8 @@ SkippedOfKey(const char *projection, const char *key)
 }
 
 /* What was skipped of a key first, as the detail of an error; or NULL. */
-char *
-SkippedDetail(const char *projection, const char *key)
+static char *
+skipped_detail(const char *projection, const char *key)
 {
 	Relation	catalog = CatalogOpen(SKIPPED_CATALOG, AccessShareLock);
 	SysScanDesc scan = CatalogScan(catalog, projection);
@@ -212,6 +213,27 @@ SkippedDetail(const char *projection, const char *key)
 	systable_endscan(scan);
 	table_close(catalog, AccessShareLock);
 	return detail;
+}
+
+/*
+ * What a person should know of an event that has failed: which event of the
+ * key was skipped before, or what to do about a row that is there already.
+ */
+void
+FailureExplain(const Projection *projection, const char *key,
+			   KeyFailure *failure)
+{
+	if (failure->sqlerrcode != ERRCODE_BAD_EVENT)
+		return;
+	if (failure->detail == NULL &&
+		strncmp(failure->message, "there is no row", 15) == 0)
+		failure->detail = skipped_detail(projection->name, key);
+	if (failure->hint == NULL &&
+		strcmp(failure->message, "it was created before") == 0)
+		failure->hint = psprintf("Its row is still there. If its events were deleted, delete the row and try again: DELETE FROM %s WHERE %s = %s; If it was created twice, skip this event with dead_letter_delete.",
+								 ProjectionReadModelName(projection),
+								 quote_identifier(projection->handler->columns[0].name),
+								 quote_literal_cstr(key));
 }
 
 /* Forget all of a projection. */

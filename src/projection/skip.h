@@ -20,7 +20,8 @@ extern void SkipCheck(const Stream *stream, const char *projection);
 extern void SkipForgetAll(const char *projection);
 extern NumberSet SkippedEvents(const char *projection);
 extern NumberSet SkippedOfKey(const char *projection, const char *key);
-extern char *SkippedDetail(const char *projection, const char *key);
+extern void FailureExplain(const Projection *projection, const char *key,
+						   KeyFailure *failure);
 extern void SkipDrop(const char *projection);
 
 #endif							/* WALLET_PROJECTION_SKIP_H */

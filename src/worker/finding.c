@@ -70,7 +70,8 @@ look_at_stream(const Projection *projection, const Claim *claims, int count,
 	for (int i = 0; i < count; i++)
 	{
 		if (claims[i].position.head > last_number)
-			return "the numbers of the stream went backwards";
+			return psprintf("the numbers of the stream went backwards HINT: Set the sequence forward if it is behind the last event. Then run: SELECT projection_reset(%s); Events that were appended meanwhile are below the positions.",
+							quote_literal_cstr(projection->name));
 	}
 	return text_or_null(TroubleOfNumbers(projection->stream, relation,
 										 sequence, InvalidOid));
@@ -100,16 +101,19 @@ find_problem(const Projection *projection, bool *locked)
 	TableLook  *look;
 
 	if (!ProjectionHasReadModel(projection))
-		return "the read model was dropped";
+		return psprintf("the read model was dropped HINT: Make it anew from the stream: SELECT projection_init(%s);",
+						quote_literal_cstr(projection->name));
 	problem = text_or_null(TroubleOfReadModel(projection));
 	if (problem != NULL)
 		return problem;
 	if (get_rel_relkind(projection->read_model) != RELKIND_RELATION)
 		return "the read model is not an ordinary table";
 	if (!OidIsValid(relid) || get_rel_name(relid) == NULL)
-		return "the stream was dropped";
+		return psprintf("the stream was dropped HINT: Restore its table, then run: SELECT stream_create(%s); which takes it over, or else begins with no events at all.",
+						quote_literal_cstr(projection->stream));
 	if (relid != projection->relation)
-		return "the stream was replaced";
+		return psprintf("the stream was replaced HINT: The positions are of another table. Start again with: SELECT projection_reset(%s);",
+						quote_literal_cstr(projection->name));
 	problem = text_or_null(TroubleOfStream(projection->stream, relid));
 	if (problem == NULL)
 		problem = look_at_read_model(projection, claims, count, locked);

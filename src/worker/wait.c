@@ -42,6 +42,7 @@
 #include "projection/trouble.h"
 #include "projection/work.h"
 #include "tablelook.h"
+#include "settings.h"
 #include "worker/slots.h"
 #include "worker/status.h"
 
@@ -300,6 +301,8 @@ reason_of(const Projection *projection, const WorkerNeeds *needs)
 		return "no background workers are loaded";
 	if (!needs->started && !RecoveryInProgress())
 		return "it is stopped";
+	if (needs->problem == NULL && ParkedLocked(projection->name))
+		return "a key waits for a lock on its row";
 	return needs->problem;
 }
 
@@ -319,6 +322,16 @@ advice_for(const Goal *goal, const Projection *projection,
 						quote_literal_cstr(projection->channel), name);
 	if (!needs->started && !RecoveryInProgress())
 		return psprintf("Start it with: SELECT projection_start(%s);", name);
+	if (needs->problem == NULL)
+		return ParkedLocked(projection->name) ?
+			"See projection_dead_letters." : "See projection_status.";
+	if (!WorkersEnabled)
+		return "Set wallet_projection.enabled = on, and reload.";
+	if (strstr(needs->problem, "scaled to 0") != NULL)
+		return psprintf("Run: SELECT channel_scale(%s, 2);",
+						quote_literal_cstr(projection->channel));
+	if (strstr(needs->problem, "default_transaction_read_only") != NULL)
+		return "Turn it off, and reload; the workers come back by themselves.";
 	return "See projection_status.";
 }
 
