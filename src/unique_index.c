@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/htup_details.h"
 #include "catalog/pg_am.h"
 #include "nodes/pg_list.h"
 #include "utils/lsyscache.h"
@@ -58,7 +59,7 @@ UniqueIndexOn(Relation relation, int nkeys, const AttrNumber *keys)
 
 		if (form->indisunique && form->indisvalid && form->indimmediate &&
 			form->indnkeyatts == nkeys &&
-			RelationGetIndexPredicate(index) == NIL &&
+			heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL) &&
 			memcmp(form->indkey.values, keys, nkeys * sizeof(AttrNumber)) == 0 &&
 			has_usual_order(relation, index, nkeys))
 			found = RelationGetRelid(index);

@@ -117,6 +117,22 @@ read_options(Projection *projection, const Datum *values, const bool *nulls)
 }
 
 /* Which tables it has, once it is initialized. */
+/*
+ * Was the stream another table than the positions are of already where both
+ * rows come from?  There their OIDs meant tables.
+ */
+static bool
+was_replaced(const Projection *projection)
+{
+	TableRef	stream;
+
+	return OidIsValid(projection->relation) &&
+		StreamReference(projection->stream, &stream) && !stream.here &&
+		stream.installation != NULL && projection->ref.installation != NULL &&
+		strcmp(stream.installation, projection->ref.installation) == 0 &&
+		stream.relid != projection->relation;
+}
+
 static void
 read_tables(Projection *projection, Relation catalog, const Datum *values,
 			const bool *nulls)
@@ -133,11 +149,11 @@ read_tables(Projection *projection, Relation catalog, const Datum *values,
 		TableRefIsStale(&projection->ref, projection->read_model) &&
 		ProjectionColumnsIn(projection, projection->read_model) == 0)
 		projection->read_model = InvalidOid;
-	/* the stream has a reference of its own, which is restored with this one */
-	if (!projection->ref.here)
-		projection->relation = StreamRelation(projection->stream);
-	else if (!nulls[STATE_CATALOG_RELATION - 1])
+	if (!nulls[STATE_CATALOG_RELATION - 1])
 		projection->relation = DatumGetObjectId(values[STATE_CATALOG_RELATION - 1]);
+	/* the stream has a reference of its own, which is restored with this one */
+	if (!projection->ref.here && !was_replaced(projection))
+		projection->relation = StreamRelation(projection->stream);
 }
 
 static void

@@ -13,6 +13,7 @@
 #include "utils/builtins.h"
 
 #include "argument.h"
+#include "catalog.h"
 #include "handler/read_model.h"
 #include "projection/projection.h"
 
@@ -28,7 +29,7 @@ SQL_FUNCTION(wallet_get_statistics);
 static char *
 checked_name(const Projection *projection)
 {
-	char	   *name = ProjectionReadModelName(projection);
+	char	   *name = NULL;
 	Relation	relation = try_relation_open(projection->read_model,
 											 AccessShareLock);
 
@@ -37,6 +38,8 @@ checked_name(const Projection *projection)
 	else
 	{
 		ReadModelCheckColumns(projection->handler, relation);
+		/* once it is locked: it cannot be renamed any more */
+		name = QualifiedName(relation);
 		relation_close(relation, NoLock);
 	}
 	return name;

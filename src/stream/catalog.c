@@ -309,11 +309,30 @@ create_statement(Oid schema, const char *name)
 }
 
 /*
- * Make the stream's table, or take over one that an earlier installation of
- * the extension has left behind.
+ * A table that somebody else has put where the stream is to be: nobody takes it
+ * over without saying so, as its triggers would run with the rights of those
+ * who append.
  */
 static void
-create_stream(const char *name)
+refuse_strangers_table(Relation relation)
+{
+	const char *name = RelationGetRelationName(relation);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_DUPLICATE_TABLE),
+			 errmsg("table \"%s\" is there already, and is not yours", name),
+			 errdetail("Its owner is role \"%s\".",
+					   GetUserNameFromId(relation->rd_rel->relowner, false)),
+			 errhint("If it is the stream of an earlier installation, run as its owner or as superuser: SELECT stream_create(%s);",
+					 quote_literal_cstr(name))));
+}
+
+/*
+ * Make the stream's table, or take over one that an earlier installation of
+ * the extension has left behind; asked: by whoever has named it.
+ */
+static void
+create_stream(const char *name, bool asked)
 {
 	Oid			schema = ExtensionSchema();
 	Oid			relid = get_relname_relid(name, schema);
@@ -330,6 +349,8 @@ create_stream(const char *name)
 
 		if (!compat_owns_relation(relid))
 			aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, name);
+		if (!asked && relation->rd_rel->relowner != GetUserId())
+			refuse_strangers_table(relation);
 		(void) StreamExamine(relation, ERRCODE_DUPLICATE_TABLE);
 		relation_close(relation, NoLock);
 	}
@@ -355,7 +376,7 @@ StreamEnsure(const char *name, LOCKMODE mode)
 	if (stream == NULL)
 	{
 		refuse_gone(name);
-		create_stream(name);
+		create_stream(name, false);
 		stream = StreamOpen(name, mode, false);
 	}
 	return stream;
@@ -389,7 +410,7 @@ stream_create(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("stream \"%s\" exists already", name)));
-	create_stream(name);
+	create_stream(name, true);
 	PG_RETURN_VOID();
 }
 

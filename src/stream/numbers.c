@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/stratnum.h"
 #include "access/table.h"
 #include "access/tableam.h"
@@ -92,7 +93,7 @@ index_on(Relation table, AttrNumber column)
 			index->rd_index->indisvalid &&
 			index->rd_index->indkey.values[0] == column &&
 			index->rd_indoption[0] == 0 &&
-			RelationGetIndexPredicate(index) == NIL)
+			heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL))
 			found = RelationGetRelid(index);
 		index_close(index, AccessShareLock);
 	}
@@ -186,7 +187,7 @@ StreamDescribeNumber(const char *stream, Oid sequence, int64 number)
 							   (long long) number, stream);
 	trouble.detail = psprintf("The last number drawn is %lld.",
 							  (long long) SequenceLastNumber(sequence));
-	trouble.hint = psprintf("Events must not be inserted with OVERRIDING SYSTEM VALUE, replicated or copied with numbers of their own. If they belong there, set the sequence forward: SELECT setval(%s, %lld); If the sequence was set back, run projection_reset as well: events that were appended meanwhile are below the positions.",
+	trouble.hint = psprintf("Events must not be inserted with OVERRIDING SYSTEM VALUE, replicated or copied with numbers of their own. If they belong there, set the sequence forward: SELECT setval(%s, %lld); Then run projection_reset, if the sequence was set back or events with lower numbers may still come, as by logical replication: they would be below the positions.",
 							quote_literal_cstr(TableNameOf(sequence)),
 							(long long) number);
 	return trouble;

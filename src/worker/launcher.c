@@ -52,6 +52,7 @@
 
 /* all in milliseconds */
 #define NAP				10000	/* between looks, where nothing happens */
+#define ROOM_TIME		30000	/* to make room for a channel without workers */
 #define NAP_SHORT		1000	/* where a worker could not be started */
 #define RETRY_MIN		1000
 #define RETRY_MAX		60000
@@ -352,10 +353,14 @@ count_workers(List *wanted)
 		channel = WantedFind(wanted, slot->database, slot->channel);
 		if (slot->leave)
 		{
-			/* its batch has had the time of a nap to end by itself */
-			if (channel != NULL && channel->rests &&
+			/*
+			 * Its batch has had the time of a nap to end by itself; or a
+			 * longer one, where it is to make room for others.
+			 */
+			if (channel != NULL &&
 				TimestampDifferenceExceeds(slot->leave_since,
-										   GetCurrentTimestamp(), NAP_SHORT))
+										   GetCurrentTimestamp(),
+										   channel->rests ? NAP_SHORT : ROOM_TIME))
 				SlotCancel(i, slot->generation);
 			leaving++;
 		}
