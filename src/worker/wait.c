@@ -335,19 +335,29 @@ advice_for(const Goal *goal, const Projection *projection,
 	return "See projection_status.";
 }
 
-/* The time is over: say why. */
+/* The time is over: say why.  What was found may tell what to do itself. */
 static void
 tell_why(const Goal *goal)
 {
+	static const char mark[] = " HINT: ";
 	Projection *projection = ProjectionFetch(goal->projection);
 	WorkerNeeds needs = WorkersFor(projection->name, projection->channel);
-	const char *reason = reason_of(projection, &needs);
+	const char *found = reason_of(projection, &needs);
+	const char *reason = found ? found : "it is still at work";
+	const char *advice = strstr(reason, mark);
+	int			length = strlen(reason);
 
+	if (advice != NULL)
+	{
+		length = advice - reason;
+		advice += strlen(mark);
+	}
+	else if (found != NULL)
+		advice = advice_for(goal, projection, &needs);
 	ereport(NOTICE,
-			(errmsg("projection \"%s\" has not applied all events in time: %s",
-					projection->name,
-					reason ? reason : "it is still at work"),
-			 reason ? errhint("%s", advice_for(goal, projection, &needs)) : 0));
+			(errmsg("projection \"%s\" has not applied all events in time: %.*s",
+					projection->name, length, reason),
+			 advice ? errhint("%s", advice) : 0));
 }
 
 /* projection_wait(name, timeout) */

@@ -642,7 +642,8 @@ query("SELECT projection_start('wallet_balance')");
 query('CREATE TABLE kept AS TABLE wallet_balances; DROP TABLE wallet_balances');
 append(credit('w1', 1));
 wait_until("SELECT state = 'failed' FROM projection_status");
-is(query('SELECT parked, last_error FROM projection_status'), '0|the read model was dropped', 'the read model is dropped: nobody is parked');
+like(query('SELECT parked, last_error FROM projection_status'),
+	qr/^0\|the read model was dropped HINT: .*projection_init\('wallet_balance'\);$/, 'the read model is dropped: nobody is parked');
 query("SELECT projection_delete('wallet_balance'); SELECT projection_init('wallet_balance')");
 wait_applied('made anew');
 is(query("SELECT parked > 0 FROM projection_status"), 't', 'made anew, without what was deleted: it is parked again');
