@@ -141,5 +141,38 @@ SELECT left(error_of($$ SELECT wallet_get_balance('w1') $$), 100);
 SELECT left(error_of($$ SELECT wallet_get_statistics('w1') $$), 100);
 SET client_min_messages = warning;
 
+--
+-- To look at the status runs nothing of the stream's owner
+--
+SET ROLE regress_wp_another;
+CREATE FUNCTION trap() RETURNS boolean LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RAISE NOTICE 'trapped as %', current_user; RETURN true; END $$;
+RESET ROLE;
+SELECT relname FROM pg_class WHERE oid = 'wallet_stream'::regclass;
+ALTER TABLE wallet_stream OWNER TO regress_wp_another;
+ALTER TABLE wallet_stream DROP CONSTRAINT wallet_stream_pkey;
+SET ROLE regress_wp_another;
+CREATE UNIQUE INDEX trapped ON wallet_stream (no) WHERE regress_wp.trap();
+RESET ROLE;
+SET client_min_messages = notice;
+SELECT count(*) FROM projection_status;
+SELECT left(error_of($$ SELECT projection_run('wallet_balance') $$), 100);
+SET client_min_messages = warning;
+
+--
+-- A table that somebody else has put in a stream's place is not appended to unasked
+--
+SELECT projection_delete('wallet_balance');
+DROP TABLE wallet_stream;
+DELETE FROM wallet_projection.stream;
+GRANT CREATE ON SCHEMA regress_wp TO regress_wp_stranger;
+SET ROLE regress_wp_stranger;
+SELECT stream_create('wallet_stream');
+RESET ROLE;
+DELETE FROM wallet_projection.stream;
+SELECT left(error_of($$ SELECT wallet_create('mine', 1) $$), 100);
+SELECT left(error_of($$ SELECT projection_init('wallet_balance') $$), 100);
+SELECT stream_create('wallet_stream');
+SELECT wallet_create('mine', 1);
+
 DROP SCHEMA regress_wp CASCADE;
 DROP ROLE regress_wp_owner, regress_wp_another, regress_wp_stranger;
