@@ -46,3 +46,12 @@ InSavepoint(SavepointStep step, void *arg)
 	CurrentResourceOwner = owner;
 	return error;
 }
+
+/* A cancelled query, or want of memory, is an error wherever it is met. */
+void
+SavepointRethrowInterrupt(ErrorData *error)
+{
+	if (ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_TO_CATEGORY(ERRCODE_QUERY_CANCELED) ||
+		ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_INSUFFICIENT_RESOURCES)
+		ReThrowError(error);
+}

@@ -157,6 +157,7 @@ read_claims(const Projection *projection, int *count, CatalogDamage **damage)
 	Relation	catalog = CatalogOpen(PARTITION_CATALOG, AccessShareLock);
 	Claim	   *claims = palloc_array(Claim, PARTITIONS_MAX);
 	SysScanDesc scan = CatalogScan(catalog, projection->name);
+	bool		there[PARTITIONS_MAX] = {0};
 	HeapTuple	tuple;
 
 	*count = 0;
@@ -170,13 +171,15 @@ read_claims(const Projection *projection, int *count, CatalogDamage **damage)
 		heap_deform_tuple(tuple, RelationGetDescr(catalog), values, nulls);
 		*damage = read_claim(&claim, projection, catalog, values, nulls,
 							 &tuple->t_self);
-		/* they come in order of their numbers */
-		if (*damage == NULL && *count > 0 &&
-			claim.partition <= claims[*count - 1].partition)
+		/* in no order where system indexes are ignored */
+		if (*damage == NULL && there[claim.partition])
 			*damage = CatalogDamageOf(catalog, values, nulls,
 									  "the partition is there twice");
 		if (*damage == NULL)
+		{
+			there[claim.partition] = true;
 			claims[(*count)++] = claim;
+		}
 	}
 	systable_endscan(scan);
 	table_close(catalog, NoLock);

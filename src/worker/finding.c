@@ -19,6 +19,7 @@
 #include "utils/syscache.h"
 
 #include "projection/trouble.h"
+#include "savepoint.h"
 #include "tablelook.h"
 #include "worker/status.h"
 
@@ -130,13 +131,45 @@ find_problem(const Projection *projection, bool *locked)
 	return problem;
 }
 
+/* A look at a projection's tables. */
+typedef struct Finding
+{
+	const Projection *projection;
+	const char *problem;
+	bool		locked;
+} Finding;
+
+/* SavepointStep */
+static void
+find_in_step(void *arg)
+{
+	Finding    *finding = arg;
+
+	finding->problem = find_problem(finding->projection, &finding->locked);
+}
+
+/* The same; where a table or an index cannot be read, that is the problem. */
+static const char *
+try_find_problem(const Projection *projection, bool *locked)
+{
+	Finding		finding = {.projection = projection};
+	ErrorData  *error = InSavepoint(find_in_step, &finding);
+
+	*locked = finding.locked;
+	if (error == NULL)
+		return finding.problem;
+	SavepointRethrowInterrupt(error);
+	return psprintf("%s: %s", unpack_sql_state(error->sqlerrcode),
+					error->message);
+}
+
 /* The same, as far as it can be seen now; NULL: nothing. */
 const char *
 ProblemFound(const Projection *projection)
 {
 	bool		locked = false;
 
-	return find_problem(projection, &locked);
+	return try_find_problem(projection, &locked);
 }
 
 static Oid
@@ -197,7 +230,7 @@ projection_finding(PG_FUNCTION_ARGS)
 	values[OWNER] = ObjectIdGetDatum(owner);
 	values[INITIALIZED] = BoolGetDatum(projection->initialized || problem != NULL);
 	if (problem == NULL && projection->initialized)
-		problem = find_problem(projection, &locked);
+		problem = try_find_problem(projection, &locked);
 	nulls[READ_MODEL] = name == NULL;
 	if (name != NULL)
 		values[READ_MODEL] = CStringGetTextDatum(name);

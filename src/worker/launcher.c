@@ -362,6 +362,10 @@ count_workers(List *wanted)
 										   GetCurrentTimestamp(),
 										   channel->rests ? NAP_SHORT : ROOM_TIME))
 				SlotCancel(i, slot->generation);
+			if (!slot->settled_in &&
+				TimestampDifferenceExceeds(slot->leave_since,
+										   GetCurrentTimestamp(), NAP_SHORT))
+				SlotTerminateUnsettled(i, slot->generation);
 			leaving++;
 		}
 		else if (channel != NULL && channel->running < channel->workers)
@@ -506,6 +510,7 @@ start_missing(List *wanted)
 {
 	bool		missing = false;
 	bool		is_short = false;
+	bool		put_off = false;	/* a channel that is not due is missing */
 	bool		again;
 	int			turn = 0;
 
@@ -524,7 +529,9 @@ start_missing(List *wanted)
 				again = again || channel->running < channel->workers;
 				continue;
 			}
-			if (is_short || !is_due(channel))
+			if (!is_due(channel))
+				put_off = missing = true;
+			else if (is_short)
 				missing = true;
 			else if (start_worker(channel))
 			{
@@ -539,7 +546,9 @@ start_missing(List *wanted)
 	/* if a process is about to end, there will be one; we hear of it */
 	if (ending == 0)
 	{
-		tell_of_shortage(is_short);
+		/* whether there is a process for who is put off, nobody knows */
+		if (is_short || !put_off)
+			tell_of_shortage(is_short);
 		if (is_short)
 			spare_some(wanted);
 	}

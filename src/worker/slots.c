@@ -320,6 +320,25 @@ SlotCancel(int number, uint32 generation)
 }
 
 /*
+ * A worker that has not settled in waits for a lock on its database or on the
+ * extension's tables, and may not hear that it is to leave.
+ */
+void
+SlotTerminateUnsettled(int number, uint32 generation)
+{
+	WorkerSlot *slot = &shared->slot[number];
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	if (slot->generation == generation && slot->process != NULL &&
+		!slot->settled_in && !slot->terminated)
+	{
+		slot->terminated = true;
+		(void) kill(slot->pid, SIGTERM);
+	}
+	LWLockRelease(shared->lock);
+}
+
+/*
  * A worker
  */
 

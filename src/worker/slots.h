@@ -119,6 +119,7 @@ extern int	SlotReserve(Oid database, const char *channel,
 extern void SlotGiveUp(int number, uint32 generation);
 extern void SlotAskToLeave(int number, uint32 generation);
 extern void SlotCancel(int number, uint32 generation);
+extern void SlotTerminateUnsettled(int number, uint32 generation);
 
 /* a worker's own */
 extern bool SlotAttach(int number, uint32 generation, Oid *database,

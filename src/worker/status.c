@@ -28,6 +28,7 @@
 #include "catalog.h"
 #include "encoding.h"
 #include "projection/wishes.h"
+#include "savepoint.h"
 #include "settings.h"
 #include "stream/stream.h"
 #include "tablelook.h"
@@ -270,33 +271,62 @@ event_time_query(Relation relation)
 					quote_identifier(no), quote_identifier(no));
 }
 
-/* The first event after a number: when it was made; false if there is none. */
-static bool
-find_event_time(Relation relation, int64 after, Datum *result)
+/* A look for the first event after a number. */
+typedef struct TimeQuery
 {
-	char	   *query = event_time_query(relation);
+	Relation	relation;
+	int64		after;
+	Datum		result;
+	bool		found;
+} TimeQuery;
+
+/* SavepointStep */
+static void
+query_event_time(void *arg)
+{
+	TimeQuery  *look = arg;
+	char	   *query = event_time_query(look->relation);
 	Oid			type = INT8OID;
-	Datum		argument = Int64GetDatum(after);
+	Datum		argument = Int64GetDatum(look->after);
 	bool		isnull = true;
 	Oid			user;
 	int			security;
 	int			path;
 
 	if (query == NULL)
-		return false;
+		return;
 	GetUserIdAndSecContext(&user, &security);
-	SetUserIdAndSecContext(relation->rd_rel->relowner,
+	SetUserIdAndSecContext(look->relation->rd_rel->relowner,
 						   security | SECURITY_RESTRICTED_OPERATION);
 	path = SafePathEnter();
 	SPI_connect();
 	if (SPI_execute_with_args(query, 1, &type, &argument, NULL, true, 1) == SPI_OK_SELECT &&
 		SPI_processed > 0)
-		*result = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
-								1, &isnull);
+		look->result = SPI_getbinval(SPI_tuptable->vals[0],
+									 SPI_tuptable->tupdesc, 1, &isnull);
 	SPI_finish();
 	SafePathLeave(path);
 	SetUserIdAndSecContext(user, security);
-	return !isnull;
+	look->found = !isnull;
+}
+
+/*
+ * The first event after a number: when it was made; false if there is none, or
+ * it cannot be read, as its page or the index is damaged.
+ */
+static bool
+find_event_time(Relation relation, int64 after, Datum *result)
+{
+	TimeQuery	look = {.relation = relation,.after = after};
+	ErrorData  *error = InSavepoint(query_event_time, &look);
+
+	if (error != NULL)
+	{
+		SavepointRethrowInterrupt(error);
+		return false;
+	}
+	*result = look.result;
+	return look.found;
 }
 
 /*

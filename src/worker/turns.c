@@ -106,7 +106,10 @@ had_turn(const WorkerSlot *slot, bool idle)
 		slot->state == WORKER_RETRYING;
 	TimestampTz now = GetCurrentTimestamp();
 
-	return is_idle == idle && slot->settled_in &&
+	/* who has not settled in waits for something: that is no less of a turn */
+	if (!slot->settled_in)
+		is_idle = false;
+	return is_idle == idle &&
 		(slot->attached > now || /* the clock was set back */
 		 TimestampDifferenceExceeds(slot->attached, now,
 									idle ? TURN_IDLE : TURN_BUSY));
