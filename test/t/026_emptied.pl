@@ -75,5 +75,22 @@ is( query('SELECT s.partition_key, s.payload IS NULL, s.metadata, s.event_id IS 
 	'all but the damaged payload is shown');
 is(query('SELECT dead_letters, lag_events FROM projection_status'), '1|0', 'and the status');
 
+# and a page of the stream, or of its index, that cannot be read is what the status tells
+query("SELECT projection_stop('wallet_balance')");
+query("SELECT count(wallet_create('late' || i, 1)) FROM generate_series(1, 500) i");
+query('CHECKPOINT');
+my $data = $node->data_dir;
+my @files = map { "$data/" . query("SELECT pg_relation_filepath('$_'::regclass)") } qw(wallet_stream_pkey wallet_stream);
+foreach my $file (@files)
+{
+	$node->stop;
+	my $size = -s $file;
+	open my $handle, '+<', $file or die "$file: $!";
+	print $handle "\x5a" x $size or die "$file: $!";
+	close $handle or die "$file: $!";
+	$node->start;
+	like(query('SELECT state, last_error FROM projection_status'), qr/^failed\|XX001: invalid page in block/, 'a damaged page is a finding');
+}
+
 $node->stop;
 done_testing();
