@@ -313,21 +313,23 @@ CatalogFindDamage(Relation catalog, const Datum *values, const bool *nulls)
 	return NULL;
 }
 
-/* Take a row apart; false if it is damaged: look at sound columns only. */
-bool
-CatalogDeformSound(Relation catalog, HeapTuple tuple, Datum *values,
-				   bool *nulls)
+/*
+ * Take a row apart; what is wrong with it, or NULL.  Of a damaged one look at
+ * sound columns only.
+ */
+CatalogDamage *
+CatalogDeformDamaged(Relation catalog, HeapTuple tuple, Datum *values,
+					 bool *nulls)
 {
 	heap_deform_tuple(tuple, RelationGetDescr(catalog), values, nulls);
-	return CatalogFindDamage(catalog, values, nulls) == NULL;
+	return CatalogFindDamage(catalog, values, nulls);
 }
 
 /* Take a row apart; an error if it is damaged. */
 void
 CatalogDeform(Relation catalog, HeapTuple tuple, Datum *values, bool *nulls)
 {
-	heap_deform_tuple(tuple, RelationGetDescr(catalog), values, nulls);
-	CatalogRaise(CatalogFindDamage(catalog, values, nulls));
+	CatalogRaise(CatalogDeformDamaged(catalog, tuple, values, nulls));
 }
 
 #define DAMAGE_HINT "Only the extension writes its tables. As superuser correct the row, or delete it and run projection_reset, or projection_init where the projection is not initialized then."
@@ -350,7 +352,34 @@ CatalogRaise(const CatalogDamage *damage)
 char *
 CatalogDamageText(const CatalogDamage *damage)
 {
-	return psprintf("%s: table \"%s.%s\" has a damaged row DETAIL: %s HINT: %s",
-					unpack_sql_state(ERRCODE_DATA_CORRUPTED), CATALOG_SCHEMA,
-					damage->table, damage->detail, DAMAGE_HINT);
+	return LastErrorText(ERRCODE_DATA_CORRUPTED,
+						 psprintf("table \"%s.%s\" has a damaged row",
+								  CATALOG_SCHEMA, damage->table),
+						 damage->detail, DAMAGE_HINT);
+}
+
+/* A column of a row that was taken apart, of type text; or NULL. */
+char *
+CatalogGetText(const Datum *values, const bool *nulls, int column)
+{
+	return nulls[column - 1] ? NULL : TextDatumGetCString(values[column - 1]);
+}
+
+/* The other way round, for a row that is going to be formed. */
+void
+CatalogPutText(Datum *values, bool *nulls, int column, const char *string)
+{
+	nulls[column - 1] = string == NULL;
+	if (string != NULL)
+		values[column - 1] = CStringGetTextDatum(string);
+}
+
+/* An error in the form of last_error; detail and hint may be NULL. */
+char *
+LastErrorText(int sqlerrcode, const char *message, const char *detail,
+			  const char *hint)
+{
+	return psprintf("%s: %s%s%s%s%s", unpack_sql_state(sqlerrcode), message,
+					detail ? " DETAIL: " : "", detail ? detail : "",
+					hint ? " HINT: " : "", hint ? hint : "");
 }

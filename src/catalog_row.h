@@ -29,11 +29,17 @@ extern CatalogDamage *CatalogFindDamage(Relation catalog, const Datum *values,
 										const bool *nulls);
 extern CatalogDamage *CatalogDamageOf(Relation catalog, const Datum *values,
 									  const bool *nulls, const char *problem);
-extern bool CatalogDeformSound(Relation catalog, HeapTuple tuple,
-							   Datum *values, bool *nulls);
+extern CatalogDamage *CatalogDeformDamaged(Relation catalog, HeapTuple tuple,
+										   Datum *values, bool *nulls);
 extern void CatalogDeform(Relation catalog, HeapTuple tuple, Datum *values,
 						  bool *nulls);
 extern void CatalogRaise(const CatalogDamage *damage);
 extern char *CatalogDamageText(const CatalogDamage *damage);
+extern char *CatalogGetText(const Datum *values, const bool *nulls,
+							int column);
+extern void CatalogPutText(Datum *values, bool *nulls, int column,
+						   const char *string);
+extern char *LastErrorText(int sqlerrcode, const char *message,
+						   const char *detail, const char *hint);
 
 #endif							/* WALLET_PROJECTION_CATALOG_ROW_H */

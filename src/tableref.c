@@ -12,6 +12,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
+#include "catalog_row.h"
 #include "tableref.h"
 
 /*
@@ -25,12 +26,6 @@ this_installation(Relation catalog)
 					MyDatabaseId, RelationGetNamespace(catalog));
 }
 
-static char *
-text_or_null(const Datum *values, const bool *nulls, int column)
-{
-	return nulls[column - 1] ? NULL : TextDatumGetCString(values[column - 1]);
-}
-
 /* The reference in a row of this catalog. */
 TableRef
 TableRefRead(Relation catalog, TableRefColumns columns, const Datum *values,
@@ -40,22 +35,14 @@ TableRefRead(Relation catalog, TableRefColumns columns, const Datum *values,
 
 	if (!nulls[columns.relid - 1])
 		ref.relid = DatumGetObjectId(values[columns.relid - 1]);
-	ref.schema = text_or_null(values, nulls, columns.schema);
-	ref.name = text_or_null(values, nulls, columns.schema + 1);
-	ref.new_schema = text_or_null(values, nulls, columns.schema + 2);
-	ref.new_name = text_or_null(values, nulls, columns.schema + 3);
-	ref.installation = text_or_null(values, nulls, columns.schema + 4);
+	ref.schema = CatalogGetText(values, nulls, columns.schema);
+	ref.name = CatalogGetText(values, nulls, columns.schema + 1);
+	ref.new_schema = CatalogGetText(values, nulls, columns.schema + 2);
+	ref.new_name = CatalogGetText(values, nulls, columns.schema + 3);
+	ref.installation = CatalogGetText(values, nulls, columns.schema + 4);
 	ref.here = ref.installation != NULL &&
 		strcmp(ref.installation, this_installation(catalog)) == 0;
 	return ref;
-}
-
-static void
-put_text(Datum *values, bool *nulls, int column, const char *string)
-{
-	nulls[column - 1] = string == NULL;
-	if (string != NULL)
-		values[column - 1] = CStringGetTextDatum(string);
 }
 
 /* Put the reference into a row. */
@@ -65,11 +52,11 @@ TableRefWrite(const TableRef *ref, TableRefColumns columns, Datum *values,
 {
 	values[columns.relid - 1] = ObjectIdGetDatum(ref->relid);
 	nulls[columns.relid - 1] = !OidIsValid(ref->relid);
-	put_text(values, nulls, columns.schema, ref->schema);
-	put_text(values, nulls, columns.schema + 1, ref->name);
-	put_text(values, nulls, columns.schema + 2, ref->new_schema);
-	put_text(values, nulls, columns.schema + 3, ref->new_name);
-	put_text(values, nulls, columns.schema + 4, ref->installation);
+	CatalogPutText(values, nulls, columns.schema, ref->schema);
+	CatalogPutText(values, nulls, columns.schema + 1, ref->name);
+	CatalogPutText(values, nulls, columns.schema + 2, ref->new_schema);
+	CatalogPutText(values, nulls, columns.schema + 3, ref->new_name);
+	CatalogPutText(values, nulls, columns.schema + 4, ref->installation);
 }
 
 /* A new reference to this table, to be written into this catalog. */

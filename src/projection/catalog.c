@@ -72,8 +72,7 @@ read_definition(Projection *projection, Relation catalog, HeapTuple tuple)
 	bool		nulls[PROJECTION_CATALOG_NATTS];
 	char	   *handler;
 
-	heap_deform_tuple(tuple, RelationGetDescr(catalog), values, nulls);
-	projection->damage = CatalogFindDamage(catalog, values, nulls);
+	projection->damage = CatalogDeformDamaged(catalog, tuple, values, nulls);
 	projection->name = sound_text(catalog, PROJECTION_CATALOG_NAME, values, nulls);
 	projection->channel = sound_text(catalog, PROJECTION_CATALOG_CHANNEL, values, nulls);
 	if (projection->damage != NULL)
@@ -116,7 +115,6 @@ read_options(Projection *projection, const Datum *values, const bool *nulls)
 		projection->max_parked = DatumGetInt32(values[STATE_CATALOG_MAX_PARKED - 1]);
 }
 
-/* Which tables it has, once it is initialized. */
 /*
  * Was the stream another table than the positions are of already where both
  * rows come from?  There their OIDs meant tables.
@@ -133,6 +131,7 @@ was_replaced(const Projection *projection)
 		stream.relid != projection->relation;
 }
 
+/* Which tables it has, once it is initialized. */
 static void
 read_tables(Projection *projection, Relation catalog, const Datum *values,
 			const bool *nulls)
@@ -142,8 +141,7 @@ read_tables(Projection *projection, Relation catalog, const Datum *values,
 	projection->read_model = TableRefFind(&projection->ref);
 	if (!nulls[STATE_CATALOG_OWNER - 1])
 		projection->owner = DatumGetObjectId(values[STATE_CATALOG_OWNER - 1]);
-	if (!nulls[STATE_CATALOG_OWNER_NAME - 1])
-		projection->owner_name = TextDatumGetCString(values[STATE_CATALOG_OWNER_NAME - 1]);
+	projection->owner_name = CatalogGetText(values, nulls, STATE_CATALOG_OWNER_NAME);
 	/* the table was dropped, and another one has got its OID */
 	if (projection->ref.here &&
 		TableRefIsStale(&projection->ref, projection->read_model) &&
@@ -166,21 +164,21 @@ read_state(Projection *projection)
 
 	if (HeapTupleIsValid(tuple))
 	{
-		bool		sound = CatalogDeformSound(catalog, tuple, values, nulls);
+		CatalogDamage *damage = CatalogDeformDamaged(catalog, tuple, values,
+													 nulls);
 		char	   *channel = sound_text(catalog, STATE_CATALOG_CHANNEL, values, nulls);
 
 		if (channel != NULL)
 			projection->channel = channel;
-		if (projection->damage == NULL && !sound)
-			projection->damage = CatalogFindDamage(catalog, values, nulls);
+		if (projection->damage == NULL)
+			projection->damage = damage;
 	}
 	if (HeapTupleIsValid(tuple) && projection->damage == NULL)
 	{
 		read_options(projection, values, nulls);
 		if (!nulls[STATE_CATALOG_READ_MODEL - 1])
 			read_tables(projection, catalog, values, nulls);
-		if (!nulls[STATE_CATALOG_LAST_ERROR - 1])
-			projection->last_error = TextDatumGetCString(values[STATE_CATALOG_LAST_ERROR - 1]);
+		projection->last_error = CatalogGetText(values, nulls, STATE_CATALOG_LAST_ERROR);
 		if (!nulls[STATE_CATALOG_NEXT_TRY - 1])
 			projection->next_try = DatumGetTimestampTz(values[STATE_CATALOG_NEXT_TRY - 1]);
 	}
@@ -411,13 +409,11 @@ ProjectionSaveError(const char *name, const char *error, int failures,
 	old = CatalogFetch(catalog, name);
 	/* where the row is damaged, that is what the status shows */
 	if (HeapTupleIsValid(old) &&
-		CatalogDeformSound(catalog, old, values, nulls) &&
+		CatalogDeformDamaged(catalog, old, values, nulls) == NULL &&
 		!nulls[STATE_CATALOG_READ_MODEL - 1])
 	{
 		forget_dropped(catalog, values, nulls);
-		nulls[STATE_CATALOG_LAST_ERROR - 1] = error == NULL;
-		if (error != NULL)
-			values[STATE_CATALOG_LAST_ERROR - 1] = CStringGetTextDatum(error);
+		CatalogPutText(values, nulls, STATE_CATALOG_LAST_ERROR, error);
 		nulls[STATE_CATALOG_FAILURES - 1] = error == NULL;
 		values[STATE_CATALOG_FAILURES - 1] = Int32GetDatum(failures);
 		nulls[STATE_CATALOG_NEXT_TRY - 1] = error == NULL;

@@ -42,12 +42,6 @@
 /* a payload of NOTIFY is shorter than this */
 #define PAYLOAD_MAX 8000
 
-static char *
-text_or_null(const Datum *values, const bool *nulls, int column)
-{
-	return nulls[column - 1] ? NULL : TextDatumGetCString(values[column - 1]);
-}
-
 static int
 pack_sql_state(const char *state)
 {
@@ -65,8 +59,8 @@ read_row(Relation catalog, HeapTuple tuple)
 
 	CatalogDeform(catalog, tuple, values, nulls);
 	parked->place = tuple->t_self;
-	parked->projection = text_or_null(values, nulls, PARKED_CATALOG_PROJECTION);
-	parked->key = text_or_null(values, nulls, PARKED_CATALOG_KEY);
+	parked->projection = CatalogGetText(values, nulls, PARKED_CATALOG_PROJECTION);
+	parked->key = CatalogGetText(values, nulls, PARKED_CATALOG_KEY);
 	parked->id = DatumGetInt64(values[PARKED_CATALOG_ID - 1]);
 	parked->partition = DatumGetInt32(values[PARKED_CATALOG_PARTITION - 1]);
 	parked->attempts = DatumGetInt32(values[PARKED_CATALOG_ATTEMPTS - 1]);
@@ -77,26 +71,18 @@ read_row(Relation catalog, HeapTuple tuple)
 		parked->next_retry_at = DatumGetTimestampTz(values[PARKED_CATALOG_NEXT_RETRY_AT - 1]);
 	failure->no = DatumGetInt64(values[PARKED_CATALOG_NO - 1]);
 	failure->version = DatumGetInt64(values[PARKED_CATALOG_VERSION - 1]);
-	failure->event_name = text_or_null(values, nulls, PARKED_CATALOG_EVENT_NAME);
+	failure->event_name = CatalogGetText(values, nulls, PARKED_CATALOG_EVENT_NAME);
 	failure->sqlerrcode = pack_sql_state(TextDatumGetCString(values[PARKED_CATALOG_SQLSTATE - 1]));
-	failure->message = text_or_null(values, nulls, PARKED_CATALOG_MESSAGE);
-	failure->detail = text_or_null(values, nulls, PARKED_CATALOG_DETAIL);
-	failure->hint = text_or_null(values, nulls, PARKED_CATALOG_HINT);
-	failure->context = text_or_null(values, nulls, PARKED_CATALOG_CONTEXT);
-	parked->retry_error = text_or_null(values, nulls, PARKED_CATALOG_RETRY_ERROR);
+	failure->message = CatalogGetText(values, nulls, PARKED_CATALOG_MESSAGE);
+	failure->detail = CatalogGetText(values, nulls, PARKED_CATALOG_DETAIL);
+	failure->hint = CatalogGetText(values, nulls, PARKED_CATALOG_HINT);
+	failure->context = CatalogGetText(values, nulls, PARKED_CATALOG_CONTEXT);
+	parked->retry_error = CatalogGetText(values, nulls, PARKED_CATALOG_RETRY_ERROR);
 	if (!NumberSetFromDatum(values[PARKED_CATALOG_APPLIED - 1], PG_INT64_MAX - 1,
 							&parked->applied))
 		CatalogRaise(CatalogDamageOf(catalog, values, nulls,
 									 "column \"applied\" has numbers below 1 or without end"));
 	return parked;
-}
-
-static void
-put_text(Datum *values, bool *nulls, int column, const char *string)
-{
-	nulls[column - 1] = string == NULL;
-	if (string != NULL)
-		values[column - 1] = CStringGetTextDatum(string);
 }
 
 static HeapTuple
@@ -106,26 +92,26 @@ form_row(Relation catalog, const Parked *parked)
 	bool		nulls[PARKED_CATALOG_NATTS] = {0};
 	const KeyFailure *failure = &parked->failure;
 
-	put_text(values, nulls, PARKED_CATALOG_PROJECTION, parked->projection);
-	put_text(values, nulls, PARKED_CATALOG_KEY, parked->key);
+	CatalogPutText(values, nulls, PARKED_CATALOG_PROJECTION, parked->projection);
+	CatalogPutText(values, nulls, PARKED_CATALOG_KEY, parked->key);
 	values[PARKED_CATALOG_ID - 1] = Int64GetDatum(parked->id);
 	values[PARKED_CATALOG_PARTITION - 1] = Int32GetDatum(parked->partition);
 	values[PARKED_CATALOG_NO - 1] = Int64GetDatum(failure->no);
 	values[PARKED_CATALOG_VERSION - 1] = Int64GetDatum(failure->version);
-	put_text(values, nulls, PARKED_CATALOG_EVENT_NAME, failure->event_name);
+	CatalogPutText(values, nulls, PARKED_CATALOG_EVENT_NAME, failure->event_name);
 	values[PARKED_CATALOG_ATTEMPTS - 1] = Int32GetDatum(parked->attempts);
 	values[PARKED_CATALOG_WAITING - 1] = Int64GetDatum(parked->waiting);
 	values[PARKED_CATALOG_FIRST_FAILED_AT - 1] = TimestampTzGetDatum(parked->first_failed_at);
 	values[PARKED_CATALOG_LAST_FAILED_AT - 1] = TimestampTzGetDatum(parked->last_failed_at);
 	values[PARKED_CATALOG_NEXT_RETRY_AT - 1] = TimestampTzGetDatum(parked->next_retry_at);
 	nulls[PARKED_CATALOG_NEXT_RETRY_AT - 1] = parked->next_retry_at == 0;
-	put_text(values, nulls, PARKED_CATALOG_SQLSTATE,
+	CatalogPutText(values, nulls, PARKED_CATALOG_SQLSTATE,
 			 unpack_sql_state(failure->sqlerrcode));
-	put_text(values, nulls, PARKED_CATALOG_MESSAGE, failure->message);
-	put_text(values, nulls, PARKED_CATALOG_DETAIL, failure->detail);
-	put_text(values, nulls, PARKED_CATALOG_HINT, failure->hint);
-	put_text(values, nulls, PARKED_CATALOG_CONTEXT, failure->context);
-	put_text(values, nulls, PARKED_CATALOG_RETRY_ERROR, parked->retry_error);
+	CatalogPutText(values, nulls, PARKED_CATALOG_MESSAGE, failure->message);
+	CatalogPutText(values, nulls, PARKED_CATALOG_DETAIL, failure->detail);
+	CatalogPutText(values, nulls, PARKED_CATALOG_HINT, failure->hint);
+	CatalogPutText(values, nulls, PARKED_CATALOG_CONTEXT, failure->context);
+	CatalogPutText(values, nulls, PARKED_CATALOG_RETRY_ERROR, parked->retry_error);
 	values[PARKED_CATALOG_APPLIED - 1] = NumberSetToDatum(&parked->applied);
 	return heap_form_tuple(RelationGetDescr(catalog), values, nulls);
 }
@@ -171,27 +157,8 @@ ParkedCheck(const Projection *projection, const ParkedBrief *parked)
 }
 
 /*
- * The parked keys of a projection: a list of ParkedBrief, in order of the
- * keys.  Each batch reads them.
- */
-List *
-ParkedKeys(const char *projection)
-{
-	Relation	catalog = CatalogOpen(PARKED_CATALOG, AccessShareLock);
-	SysScanDesc scan = CatalogScan(catalog, projection);
-	List	   *result = NIL;
-	HeapTuple	tuple;
-
-	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-		result = lappend(result, read_brief(catalog, tuple));
-	systable_endscan(scan);
-	table_close(catalog, AccessShareLock);
-	return result;
-}
-
-/*
  * Are there at most so many parked keys?  Then they are listed: *keys, of
- * ParkedBrief.
+ * ParkedBrief, in order of the keys.
  */
 bool
 ParkedFew(const char *projection, int few, List **keys)
@@ -207,6 +174,16 @@ ParkedFew(const char *projection, int few, List **keys)
 	systable_endscan(scan);
 	table_close(catalog, AccessShareLock);
 	return list_length(*keys) <= few;
+}
+
+/* All parked keys of a projection, as ParkedFew() lists them. */
+List *
+ParkedKeys(const char *projection)
+{
+	List	   *keys;
+
+	(void) ParkedFew(projection, INT_MAX, &keys);
+	return keys;
 }
 
 /* How many parked keys have failed, and do not only wait for a lock? */
@@ -273,7 +250,7 @@ next_retry(RetryScan *retries)
 		bool		nulls[PARKED_CATALOG_NATTS];
 		ParkedBrief *brief;
 
-		if (!CatalogDeformSound(retries->catalog, tuple, values, nulls))
+		if (CatalogDeformDamaged(retries->catalog, tuple, values, nulls) != NULL)
 			continue;
 		brief = make_brief(values, nulls);
 		return brief->next_retry_at == 0 ? NULL : brief;

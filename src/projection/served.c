@@ -230,14 +230,11 @@ is_damage(const ErrorData *error)
 static char *
 text_of(const ErrorData *error)
 {
-	return psprintf("%s: %s%s%s%s%s%s%s",
-					unpack_sql_state(error->sqlerrcode), error->message,
-					error->detail ? " DETAIL: " : "",
-					error->detail ? error->detail : "",
-					error->hint ? " HINT: " : "",
-					error->hint ? error->hint : "",
-					is_damage(error) ? " CONTEXT: " : "",
-					is_damage(error) ? error->context : "");
+	char	   *said = LastErrorText(error->sqlerrcode, error->message,
+									 error->detail, error->hint);
+
+	return is_damage(error) ? psprintf("%s CONTEXT: %s", said, error->context) :
+		said;
 }
 
 /*

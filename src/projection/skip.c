@@ -21,12 +21,6 @@
 #include "projection/skip.h"
 #include "stream/find.h"
 
-static void
-put_text(Datum *values, int column, const char *string)
-{
-	values[column - 1] = CStringGetTextDatum(string);
-}
-
 /* Write down the event on which a parked key stands; last_no 0: it alone. */
 static void
 insert_row(const Stream *stream, Snapshot snapshot, const Parked *parked,
@@ -37,16 +31,16 @@ insert_row(const Stream *stream, Snapshot snapshot, const Parked *parked,
 	Datum		values[SKIPPED_CATALOG_NATTS];
 	bool		nulls[SKIPPED_CATALOG_NATTS] = {0};
 
-	put_text(values, SKIPPED_CATALOG_PROJECTION, parked->projection);
+	CatalogPutText(values, nulls, SKIPPED_CATALOG_PROJECTION, parked->projection);
 	values[SKIPPED_CATALOG_NO - 1] = Int64GetDatum(parked->failure.no);
-	put_text(values, SKIPPED_CATALOG_KEY, parked->key);
-	put_text(values, SKIPPED_CATALOG_EVENT_NAME, parked->failure.event_name);
+	CatalogPutText(values, nulls, SKIPPED_CATALOG_KEY, parked->key);
+	CatalogPutText(values, nulls, SKIPPED_CATALOG_EVENT_NAME, parked->failure.event_name);
 	values[SKIPPED_CATALOG_SKIPPED_AT - 1] = TimestampTzGetDatum(GetCurrentTimestamp());
-	put_text(values, SKIPPED_CATALOG_SKIPPED_BY,
+	CatalogPutText(values, nulls, SKIPPED_CATALOG_SKIPPED_BY,
 			 GetUserNameFromId(GetSessionUserId(), false));
-	put_text(values, SKIPPED_CATALOG_SQLSTATE,
+	CatalogPutText(values, nulls, SKIPPED_CATALOG_SQLSTATE,
 			 unpack_sql_state(parked->failure.sqlerrcode));
-	put_text(values, SKIPPED_CATALOG_MESSAGE, parked->failure.message);
+	CatalogPutText(values, nulls, SKIPPED_CATALOG_MESSAGE, parked->failure.message);
 	nulls[SKIPPED_CATALOG_EVENT_ID - 1] =
 		!FindEvent(stream, snapshot, parked->failure.no, &event);
 	values[SKIPPED_CATALOG_EVENT_ID - 1] = UUIDPGetDatum(&event.id);

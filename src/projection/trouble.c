@@ -62,12 +62,8 @@ TroubleRaise(const Trouble *trouble)
 char *
 TroubleText(const Trouble *trouble)
 {
-	return psprintf("%s: %s%s%s%s%s", unpack_sql_state(trouble->sqlerrcode),
-					trouble->message,
-					trouble->detail ? " DETAIL: " : "",
-					trouble->detail ? trouble->detail : "",
-					trouble->hint ? " HINT: " : "",
-					trouble->hint ? trouble->hint : "");
+	return LastErrorText(trouble->sqlerrcode, trouble->message,
+						 trouble->detail, trouble->hint);
 }
 
 static Trouble *

@@ -59,7 +59,7 @@ is_of_here(Relation catalog, HeapTuple tuple)
 	Datum		values[STARTED_CATALOG_NATTS];
 	bool		nulls[STARTED_CATALOG_NATTS];
 
-	return CatalogDeformSound(catalog, tuple, values, nulls) &&
+	return CatalogDeformDamaged(catalog, tuple, values, nulls) == NULL &&
 		DatumGetObjectId(values[STARTED_CATALOG_DATABASE - 1]) == MyDatabaseId;
 }
 
@@ -127,12 +127,15 @@ WishWorkers(const char *channel)
 
 	if (HeapTupleIsValid(tuple))
 	{
-		if (CatalogDeformSound(catalog, tuple, values, nulls))
+		CatalogDamage *damage = CatalogDeformDamaged(catalog, tuple, values,
+													 nulls);
+
+		if (damage == NULL)
 			workers = DatumGetInt32(values[CHANNEL_CATALOG_WORKERS - 1]);
 		else
 			ereport(WARNING,
 					(errcode(ERRCODE_DATA_CORRUPTED),
-					 errmsg_internal("%s", CatalogDamageText(CatalogFindDamage(catalog, values, nulls)))));
+					 errmsg_internal("%s", CatalogDamageText(damage))));
 	}
 	table_close(catalog, AccessShareLock);
 	return workers;

@@ -116,8 +116,7 @@ StreamDamage(const char *name)
 		Datum		values[STREAM_CATALOG_NATTS];
 		bool		nulls[STREAM_CATALOG_NATTS];
 
-		heap_deform_tuple(tuple, RelationGetDescr(catalog), values, nulls);
-		damage = CatalogFindDamage(catalog, values, nulls);
+		damage = CatalogDeformDamaged(catalog, tuple, values, nulls);
 	}
 	table_close(catalog, AccessShareLock);
 	return damage;
