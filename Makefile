@@ -70,6 +70,7 @@ OBJS = \
 	src/projection/wishes.o \
 	src/projection/work.o \
 	src/projection/writekeys.o \
+	src/worker/behind.o \
 	src/worker/control.o \
 	src/worker/finding.o \
 	src/worker/launcher.o \

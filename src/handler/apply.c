@@ -262,6 +262,13 @@ ApplyKeys(Apply *apply, FoldedKey *keys, int64 count)
 	return NULL;
 }
 
+/* What to do about the reason that ApplyKeys() has given; or NULL. */
+const char *
+ApplyAdvice(const Apply *apply)
+{
+	return apply->model->advice;
+}
+
 /* Give back what ApplyBegin() took; the table's lock stays. */
 void
 ApplyEnd(Apply *apply)

@@ -14,6 +14,7 @@ extern Apply *ApplyBegin(const RowHandler *handler, Relation read_model,
 extern const char *ApplyKeys(Apply *apply, FoldedKey *keys, int64 count);
 extern void ApplyEnd(Apply *apply);
 extern List *ApplyLocked(const Apply *apply);
+extern const char *ApplyAdvice(const Apply *apply);
 extern const FoldEntry *ApplyCurrent(Apply *apply);
 extern bool ApplyIsKeyConstraint(const Apply *apply, const char *name);
 

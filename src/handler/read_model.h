@@ -30,6 +30,7 @@ typedef struct ReadModel
 	TupleTableSlot *row;		/* the row that was found last */
 	text	   *key;			/* the key that was made last */
 	Size		key_capacity;
+	const char *advice;			/* if a value did not fit: what to do; or NULL */
 } ReadModel;
 
 extern void ReadModelCheckColumns(const RowHandler *handler,

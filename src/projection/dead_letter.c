@@ -40,6 +40,21 @@ find(FunctionCallInfo fcinfo)
 	return parked;
 }
 
+/* What has become of the events; no: of the one that was to be skipped. */
+static char *
+tell_events(const ReplayResult *result, int64 no, ReplaySkip skip)
+{
+	const char *more = result->detail ? TextForClient(result->detail) : "";
+	const char *space = result->detail ? " " : "";
+
+	if (skip == REPLAY_SKIPS_EVENT)
+		return psprintf("Event %lld is skipped. Event %lld fails now; %lld events between them were applied.%s%s",
+						(long long) no, (long long) result->no,
+						(long long) result->events, space, more);
+	return psprintf("%lld events before it were applied.%s%s",
+					(long long) result->events, space, more);
+}
+
 static bool
 replay(const char *projection, const char *key, int64 id, int64 no,
 	   ReplaySkip skip, const char *command)
@@ -50,12 +65,7 @@ replay(const char *projection, const char *key, int64 id, int64 no,
 		ereport(WARNING,
 				(errmsg("an event of \"%s\" fails: %s",
 						TextForClient(key), TextForClient(result.message)),
-				 errdetail("%s%lld events before it were applied.%s%s",
-						   skip == REPLAY_SKIPS_EVENT ?
-						   psprintf("Event %lld is skipped. ", (long long) no) : "",
-						   (long long) result.events,
-						   result.detail ? " " : "",
-						   result.detail ? TextForClient(result.detail) : ""),
+				 errdetail_internal("%s", tell_events(&result, no, skip)),
 				 skip == REPLAY_SKIPS_NOTHING ?
 				 errhint("See: SELECT * FROM dead_letter_show(%lld);",
 						 (long long) result.id) :

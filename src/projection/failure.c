@@ -175,6 +175,8 @@ BatchRefuse(void *arg, FoldEntry *entry, const Event *event,
 	failure.message = pstrdup(fault->reason);
 	failure.detail = fault->detail ? pstrdup(fault->detail) : NULL;
 	failure.hint = fault->hint ? pstrdup(fault->hint) : NULL;
+	if (batch->may_park)
+		FailureExplain(batch->projection, key_of(entry), &failure);
 	MemoryContextSwitchTo(old);
 	if (!batch->may_park)
 		raise_failure(batch, entry, &failure);

@@ -14,6 +14,7 @@
 #include "postgres.h"
 
 #include "miscadmin.h"
+#include "utils/builtins.h"
 #include "utils/memutils.h"
 
 #include "errors.h"
@@ -198,15 +199,17 @@ is_lock(const ErrorData *error)
 }
 
 /* Somebody else has locked what the key needs; the event is to be set. */
-KeyFailure
-KeyFailureOfLock(void)
+static KeyFailure
+failure_of_lock(const ApplyScope *scope)
 {
 	KeyFailure	failure = {0};
+	const char *table = ProjectionReadModelName(scope->projection);
 
 	failure.locked = true;
 	failure.sqlerrcode = ERRCODE_LOCK_NOT_AVAILABLE;
 	failure.message = "another transaction has locked its row";
-	failure.hint = "It is applied by itself once the lock is gone. Whoever holds it has a lock on the read model, too: see pg_locks.";
+	failure.hint = psprintf("It is applied by itself once the lock is gone. Who may hold it: SELECT pid, mode FROM pg_locks WHERE relation = %s::regclass;",
+							quote_literal_cstr(table));
 	return failure;
 }
 
@@ -224,7 +227,8 @@ write_chunk(const ApplyScope *scope, Chunk *chunk, KeyFailure *failure)
 		return true;
 	if (result.error == NULL || is_lock(result.error))
 	{
-		*failure = KeyFailureOfLock();
+		*failure = failure_of_lock(scope);
+		failure->hint = copy_string(failure->hint, chunk->memory);
 		if (result.error != NULL)
 			failure->detail = copy_string(result.error->message, chunk->memory);
 		return false;
@@ -347,7 +351,7 @@ KeyApply(const ApplyScope *scope, const KeyTask *task)
 KeyOutcome
 KeyLeave(const ApplyScope *scope, const KeyTask *task)
 {
-	KeyOutcome	outcome = {.failed = true,.failure = KeyFailureOfLock()};
+	KeyOutcome	outcome = {.failed = true,.failure = failure_of_lock(scope)};
 	Chunk	   *chunk = fold_chunk(scope, task, task->from_no, task->last_no,
 								   CurrentMemoryContext);
 

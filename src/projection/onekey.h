@@ -42,6 +42,5 @@ extern KeyEvents KeyEventsCount(const ApplyScope *scope, const KeyTask *task,
 								int64 from_no);
 extern KeyOutcome KeyApply(const ApplyScope *scope, const KeyTask *task);
 extern KeyOutcome KeyLeave(const ApplyScope *scope, const KeyTask *task);
-extern KeyFailure KeyFailureOfLock(void);
 
 #endif							/* WALLET_PROJECTION_ONEKEY_H */

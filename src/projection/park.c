@@ -320,21 +320,34 @@ ParkedDue(const Projection *projection, bool locked_too, int max)
 	return due;
 }
 
-/* Does a key of the projection wait for a lock?  Such are tried again soon. */
-bool
-ParkedLocked(const char *projection)
+/*
+ * The keys that wait for a lock, and so are tried again soon; a list of
+ * ParkedBrief.
+ */
+List *
+ParkedLockedKeys(const char *projection, int max)
 {
 	RetryScan	retries = begin_retries(projection);
 	TimestampTz soon = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 												   LOCK_DELAY_MAX);
-	bool		found = false;
+	List	   *keys = NIL;
 	ParkedBrief *parked;
 
-	while (!found && (parked = next_retry(&retries)) != NULL &&
+	while (list_length(keys) < max && (parked = next_retry(&retries)) != NULL &&
 		   parked->next_retry_at <= soon)
-		found = parked->locked;
+	{
+		if (parked->locked)
+			keys = lappend(keys, parked);
+	}
 	end_retries(&retries);
-	return found;
+	return keys;
+}
+
+/* Does a key of the projection wait for a lock? */
+bool
+ParkedLocked(const char *projection)
+{
+	return ParkedLockedKeys(projection, 1) != NIL;
 }
 
 /* The one row that an index finds by these keys, or NULL. */

@@ -68,6 +68,7 @@ extern List *ParkedDue(const Projection *projection, bool locked_too,
 extern Parked *ParkedKey(const char *projection, const char *key);
 extern Parked *ParkedById(int64 id);
 extern bool ParkedIsDue(const Projection *projection, TimestampTz at);
+extern List *ParkedLockedKeys(const char *projection, int max);
 extern bool ParkedLocked(const char *projection);
 extern TimestampTz ParkedNextRetry(const char *projection);
 extern TimestampTz ParkKey(const Projection *projection, int partition,

@@ -124,6 +124,7 @@ apply_waiting(Work *work, const ApplyScope *scope, const KeyTask *task,
 	result.outcome = outcome.failed ? REPLAY_FAILED : REPLAY_HEALED;
 	result.message = outcome.failure.message;
 	result.detail = outcome.failure.detail;
+	result.no = outcome.failure.no;
 	if (outcome.failed)
 		park_again(work, parked, &outcome);
 	else
@@ -185,6 +186,7 @@ too_late(const Parked *now, int64 id, ReplaySkip skip)
 		result.outcome = REPLAY_FAILED;
 		result.message = "somebody has replayed it meanwhile, and another event fails now";
 		result.id = now->id;
+		result.no = now->failure.no;
 	}
 	return result;
 }

@@ -37,6 +37,7 @@ typedef struct ReplayResult
 	int64		events;			/* applied */
 	TimestampTz next_retry;		/* of any parked key; 0: none */
 	int64		id;				/* that the key is parked under now */
+	int64		no;				/* of the event that fails now */
 	int			sqlerrcode;		/* of the error, if it was put off */
 	const char *message;		/* of the failure, or of the error */
 	const char *detail;			/* of the failure; or NULL */

@@ -75,7 +75,9 @@ write_keys(Attempt *attempt, Snapshot snapshot)
 	if (reason != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_BAD_EVENT),
-				 errmsg("%s", reason)));
+				 errmsg("%s", reason),
+				 ApplyAdvice(attempt->apply) ?
+				 errhint("%s", ApplyAdvice(attempt->apply)) : 0));
 	ApplyEnd(attempt->apply);
 	check_deferred(scope);
 	writing = false;

@@ -26,6 +26,7 @@
 #include "errors.h"
 #include "stream/append.h"
 #include "stream/event_id.h"
+#include "tableref.h"
 #include "wallet/event.h"
 
 #define WALLET_STREAM "wallet_stream"
@@ -81,6 +82,27 @@ argument_amount(FunctionCallInfo fcinfo, int number, const char *name)
 			 errmsg("argument \"%s\" %s", name, AmountFaultReason(fault))));
 }
 
+/* The amount of an event cannot be read, and so the wallet not be loaded. */
+static void
+refuse_event(TupleTableSlot *slot, const char *name, AmountFault fault)
+{
+	Datum	   *values = slot->tts_values;
+	bool		creation = strcmp(name, "WalletWasCreated") == 0;
+	const char *table = TableNameOf(slot->tts_tableOid);
+	long long	no = DatumGetInt64(values[STREAM_NO - 1]);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_BAD_EVENT),
+			 errmsg("event %lld of stream \"%s\" cannot be read", no,
+					WALLET_STREAM),
+			 errdetail("The amount of %s of wallet \"%s\" %s.", name,
+					   TextDatumGetCString(values[STREAM_AGGREGATE_ID - 1]),
+					   AmountFaultReason(fault)),
+			 errhint("Correct it, with the right amount: UPDATE %s SET payload = jsonb_set(payload, '{%s}', '10') WHERE no = %lld; If it never happened, delete it from the stream.",
+					 table ? table : WALLET_STREAM,
+					 creation ? "initialBalance" : "amount", no)));
+}
+
 /*
  * Take one event into account, newest first.  Returns true when the balance
  * is known; until then it holds the sum of the changes seen.
@@ -127,15 +149,7 @@ load_event(Wallet *wallet, TupleTableSlot *slot)
 	else
 		return false;
 	if (fault != AMOUNT_OK)
-		ereport(ERROR,
-				(errcode(ERRCODE_BAD_EVENT),
-				 errmsg("event %lld of stream \"%s\" cannot be read",
-						(long long) DatumGetInt64(values[STREAM_NO - 1]),
-						WALLET_STREAM),
-				 errdetail("The amount of %s of wallet \"%s\" %s.", name,
-						   TextDatumGetCString(values[STREAM_AGGREGATE_ID - 1]),
-						   AmountFaultReason(fault)),
-				 errhint("The wallet can be used again when the event is corrected.")));
+		refuse_event(slot, name, fault);
 	wallet->balance += strcmp(name, "WalletWasDebited") == 0 ? -amount : amount;
 	return wallet->created;
 }

@@ -12,6 +12,7 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/latch.h"
+#include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -24,8 +25,10 @@
 #include "notice.h"
 #include "projection/projection.h"
 #include "projection/wishes.h"
+#include "savepoint.h"
 #include "stream/stream.h"
 #include "worker/slots.h"
+#include "worker/status.h"
 
 /* how long cancelled batches are waited for before the lock is; ms */
 #define CANCEL_WAIT		10000
@@ -75,6 +78,40 @@ cancel_batches(const char *name)
 	}
 }
 
+/* SavepointStep: wait for running batches, not for long */
+static void
+lock_soon(void *name)
+{
+	int			level = SafePathEnter();
+
+	LocksWithin(BATCH_IS_LONG);
+	KeyLock(KEYLOCK_PROJECTION, name, ExclusiveLock);
+	SafePathLeave(level);
+}
+
+/* Wait for running batches; where that takes long, say so before going on. */
+static void
+await_batches(char *name)
+{
+	ErrorData  *error;
+	TimestampTz since;
+
+	if (LockTimeout > 0 && LockTimeout <= BATCH_IS_LONG)
+		return;					/* the caller has no time for more */
+	error = InSavepoint(lock_soon, name);
+	if (error == NULL)
+		return;
+	if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
+		ReThrowError(error);
+	since = SlotsRunningSince(name);
+	if (since != 0)				/* else it is a session's */
+		ereport(NOTICE,
+				(errmsg("waiting for a batch that has been running since %s",
+						timestamptz_to_str(since)),
+				 errhint("To end it instead, cancel this call and run: SELECT projection_stop(%s, cancel => true);",
+						 quote_literal_cstr(name))));
+}
+
 /*
  * projection_stop(name, cancel): the exclusive lock waits for running batches,
  * and those that come after it find the projection stopped.
@@ -86,12 +123,12 @@ projection_stop(PG_FUNCTION_ARGS)
 
 	ArgumentNotNull(fcinfo, 1, "cancel");
 	SlotsCheckReady("projection_stop()");
+	PreventCommandIfReadOnly("projection_stop()");
+	ProjectionCheckOwner(ProjectionFetch(name));
 	if (PG_GETARG_BOOL(1))
-	{
-		PreventCommandIfReadOnly("projection_stop()");
-		ProjectionCheckOwner(ProjectionFetch(name));
 		cancel_batches(name);
-	}
+	else
+		await_batches(name);
 	WishStop(ProjectionLock(name, ExclusiveLock, "projection_stop()"));
 	PG_RETURN_VOID();
 }

@@ -165,26 +165,37 @@ workers_there(const char *channel)
 	return there;
 }
 
-/* Why there are fewer workers than wanted; NULL if there is no reason. */
-static const char *
-problem_of_workers(int there, int wanted)
+/* Why there are fewer workers than wanted, if there is a reason. */
+static void
+find_problem(WorkerNeeds *needs, const char *channel)
 {
 	if (RecoveryInProgress())
-		return "this server is a standby: workers start when it is promoted";
-	if (!WorkersEnabled)
-		return "wallet_projection.enabled is off";
-	if (LauncherIsReadOnly())
-		return "default_transaction_read_only is on for the whole server: workers rest until it is off";
-	if (wanted == 0)
-		return "the channel is scaled to 0 workers";
-	if (there >= wanted)
-		return NULL;
-	if (LauncherIsShort())
-		return psprintf("no worker process is left: raise max_worker_processes (now %d)",
-						max_worker_processes);
-	if (!LauncherRuns())
-		return "the launcher is not running";
-	return there == 0 ? "workers are starting; if they do not come, see the server's log" : NULL;
+		needs->problem = "this server is a standby: workers start when it is promoted";
+	else if (!WorkersEnabled)
+	{
+		needs->problem = "wallet_projection.enabled is off";
+		needs->advice = "Set wallet_projection.enabled = on, and reload.";
+	}
+	else if (LauncherIsReadOnly())
+	{
+		needs->problem = "default_transaction_read_only is on for the whole server: workers rest until it is off";
+		needs->advice = "Turn it off, and reload; the workers come back by themselves.";
+	}
+	else if (needs->wanted == 0)
+	{
+		needs->problem = "the channel is scaled to 0 workers";
+		needs->advice = psprintf("Run: SELECT channel_scale(%s, 2);",
+								 quote_literal_cstr(channel));
+	}
+	else if (needs->there >= needs->wanted)
+		return;
+	else if (LauncherIsShort())
+		needs->problem = psprintf("no worker process is left: raise max_worker_processes (now %d)",
+								  max_worker_processes);
+	else if (!LauncherRuns())
+		needs->problem = "the launcher is not running";
+	else if (needs->there == 0)
+		needs->problem = "workers are starting; if they do not come, see the server's log";
 }
 
 /* How a projection stands with background workers. */
@@ -204,7 +215,7 @@ WorkersFor(const char *projection, const char *channel)
 	if (!SlotsReady())
 		needs.problem = "shared_preload_libraries does not list wallet_projection";
 	else if (needs.started)
-		needs.problem = problem_of_workers(needs.there, needs.wanted);
+		find_problem(&needs, channel);
 	return needs;
 }
 

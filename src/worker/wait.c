@@ -42,7 +42,6 @@
 #include "projection/trouble.h"
 #include "projection/work.h"
 #include "tablelook.h"
-#include "settings.h"
 #include "worker/slots.h"
 #include "worker/status.h"
 
@@ -285,81 +284,6 @@ wait_for(const Goal *goal, TimestampTz deadline)
 	return reached;
 }
 
-/* Why the goal is not reached; NULL: workers are still at it. */
-static const char *
-reason_of(const Projection *projection, const WorkerNeeds *needs)
-{
-	const char *problem = ProblemFound(projection);
-
-	if (problem != NULL)
-		return problem;
-	if (projection->last_error != NULL)
-		return ProjectionOwnedByCaller(projection) ?
-			psprintf("its last batch failed: %s", projection->last_error) :
-			"its last batch failed, as projection_status tells its owner";
-	if (!SlotsReady())
-		return "no background workers are loaded";
-	if (!needs->started && !RecoveryInProgress())
-		return "it is stopped";
-	if (needs->problem == NULL && ParkedLocked(projection->name))
-		return "a key waits for a lock on its row";
-	return needs->problem;
-}
-
-/* What to do about it, by the way of those who apply events. */
-static const char *
-advice_for(const Goal *goal, const Projection *projection,
-		   const WorkerNeeds *needs)
-{
-	const char *name = quote_literal_cstr(projection->name);
-
-	if (goal->backwards)
-		return psprintf("Set the sequence forward if it is behind the last event. Then run: SELECT projection_reset(%s);", name);
-	if (projection->last_error != NULL)
-		return "Mend the cause; the projection is tried again by itself.";
-	if (!SlotsReady())
-		return psprintf("Apply events with: CALL projection_consume(%s, finish_when_no_messages => true); or SELECT projection_run(%s);",
-						quote_literal_cstr(projection->channel), name);
-	if (!needs->started && !RecoveryInProgress())
-		return psprintf("Start it with: SELECT projection_start(%s);", name);
-	if (needs->problem == NULL)
-		return ParkedLocked(projection->name) ?
-			"See projection_dead_letters." : "See projection_status.";
-	if (!WorkersEnabled)
-		return "Set wallet_projection.enabled = on, and reload.";
-	if (strstr(needs->problem, "scaled to 0") != NULL)
-		return psprintf("Run: SELECT channel_scale(%s, 2);",
-						quote_literal_cstr(projection->channel));
-	if (strstr(needs->problem, "default_transaction_read_only") != NULL)
-		return "Turn it off, and reload; the workers come back by themselves.";
-	return "See projection_status.";
-}
-
-/* The time is over: say why.  What was found may tell what to do itself. */
-static void
-tell_why(const Goal *goal)
-{
-	static const char mark[] = " HINT: ";
-	Projection *projection = ProjectionFetch(goal->projection);
-	WorkerNeeds needs = WorkersFor(projection->name, projection->channel);
-	const char *found = reason_of(projection, &needs);
-	const char *reason = found ? found : "it is still at work";
-	const char *advice = strstr(reason, mark);
-	int			length = strlen(reason);
-
-	if (advice != NULL)
-	{
-		length = advice - reason;
-		advice += strlen(mark);
-	}
-	else if (found != NULL)
-		advice = advice_for(goal, projection, &needs);
-	ereport(NOTICE,
-			(errmsg("projection \"%s\" has not applied all events in time: %.*s",
-					projection->name, length, reason),
-			 advice ? errhint("%s", advice) : 0));
-}
-
 /* projection_wait(name, timeout) */
 Datum
 projection_wait(PG_FUNCTION_ARGS)
@@ -371,6 +295,6 @@ projection_wait(PG_FUNCTION_ARGS)
 
 	UnregisterSnapshot(goal->snapshot);
 	if (!reached)
-		tell_why(goal);
+		TellWhyBehind(goal->projection);
 	PG_RETURN_BOOL(reached);
 }

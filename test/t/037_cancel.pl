@@ -89,6 +89,18 @@ foreach my $loop ($sleep, $tight, $stubborn, $raising)
 	mend($loop);
 }
 
+# who waits for it is told what to do, also who stops it without cancel
+endless($sleep);
+wait_until("SELECT running_since < clock_timestamp() - interval '1.1 s' FROM projection_status");
+my ($waited, $reached, $why) = $node->psql('mine', "SELECT projection_wait('wallet_balance', '100 ms')", extra_params => [ '-U', 'app' ]);
+like($why, qr/in time: a batch has been running since \d.*\nHINT:  To end it: SELECT projection_stop\('wallet_balance', cancel => true\);/,
+	'projection_wait tells of the batch');
+my ($stopped, $nothing, $notice) = $node->psql('mine', "SET statement_timeout = '2 s'; SELECT projection_stop('wallet_balance')", extra_params => [ '-U', 'app' ]);
+like($notice, qr/NOTICE:  waiting for a batch that has been running since \d.*\nHINT:  .*projection_stop\('wallet_balance', cancel => true\);/,
+	'so does projection_stop');
+query("SELECT projection_stop('wallet_balance', cancel => true)");
+mend('told');
+
 # by scaling the channel to 0
 endless($tight);
 query("SELECT channel_scale('async_projection', 0)");
