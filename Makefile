@@ -31,6 +31,7 @@ OBJS = \
 	src/stream/numbers.o \
 	src/stream/read.o \
 	src/stream/reader.o \
+	src/stream/generations.o \
 	src/stream/settle.o \
 	src/stream/shape.o \
 	src/stream/tables.o \
@@ -54,15 +55,18 @@ OBJS = \
 	src/projection/gapwatch.o \
 	src/projection/isolate.o \
 	src/projection/lifecycle.o \
+	src/projection/oldgaps.o \
 	src/projection/onekey.o \
 	src/projection/owner.o \
 	src/projection/park.o \
-	src/projection/partition.o \
+	src/projection/claims.o \
+	src/projection/lanes.o \
 	src/projection/position.o \
 	src/projection/replay.o \
 	src/projection/retry.o \
 	src/projection/run.o \
 	src/projection/served.o \
+	src/projection/sets.o \
 	src/projection/skip.o \
 	src/projection/time_limit.o \
 	src/projection/trouble.o \
@@ -76,6 +80,7 @@ OBJS = \
 	src/worker/launcher.o \
 	src/worker/meter.o \
 	src/worker/override.o \
+	src/worker/positions.o \
 	src/worker/slots.o \
 	src/worker/status.o \
 	src/worker/turns.o \

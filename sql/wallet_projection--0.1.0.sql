@@ -69,16 +69,34 @@ CREATE TABLE wallet_projection.projection_state (
 COMMENT ON TABLE wallet_projection.projection_state IS
     'options set since (null: as declared; delays in milliseconds); the read model and the stream''s table, once initialized, by their OIDs, which are true in this installation, and the read model''s name: the first one, and that of now, if it was renamed; whose the projection is; the last error of a whole batch';
 
-CREATE TABLE wallet_projection.partition (
+CREATE TABLE wallet_projection.position (
     projection text COLLATE "C" NOT NULL,
-    partition  integer NOT NULL CHECK (partition OPERATOR(pg_catalog.>=) 0 AND partition OPERATOR(pg_catalog.<=) 1023),
+    lane       integer NOT NULL CHECK (lane OPERATOR(pg_catalog.>=) 0 AND lane OPERATOR(pg_catalog.<=) 63),
+    version    bigint NOT NULL CHECK (version OPERATOR(pg_catalog.>) 0),
+    part       integer NOT NULL CHECK (part OPERATOR(pg_catalog.>=) 0 AND part OPERATOR(pg_catalog.<=) 63),
+    turn       bigint NOT NULL CHECK (turn OPERATOR(pg_catalog.>) 0),
+    groups     bigint NOT NULL CHECK (groups OPERATOR(pg_catalog.<>) 0),
     head       bigint NOT NULL CHECK (head OPERATOR(pg_catalog.>=) 0),
     gaps       int8multirange NOT NULL CHECK (NOT pg_catalog.lower_inf(gaps) AND NOT pg_catalog.upper_inf(gaps)),
     written    boolean NOT NULL DEFAULT false,
-    PRIMARY KEY (projection, partition)
-) WITH (fillfactor = 50);
-COMMENT ON TABLE wallet_projection.partition IS
-    'positions: an event is applied if and only if its number is not above head and not in gaps; written: rows were written to the read model since the beginning';
+    old_blocks int8multirange,
+    old_first  bigint,
+    old_last   bigint,
+    old_size   bigint,
+    old_owners xid8[],
+    PRIMARY KEY (projection, lane, version, part)
+);
+COMMENT ON TABLE wallet_projection.position IS
+    'positions: an event is applied if and only if its number is not above head, not in gaps and not in a block of old gaps; of a lane the highest version counts, of a group (a bit of groups: partitions p with p mod 64 equal) the row with the highest turn; written: rows were written to the read model since the beginning; see projection_partitions';
+
+CREATE TABLE wallet_projection.old_gaps (
+    projection text COLLATE "C" NOT NULL,
+    block      bigint NOT NULL CHECK (block OPERATOR(pg_catalog.>) 0),
+    gaps       int8multirange NOT NULL CHECK (NOT pg_catalog.lower_inf(gaps) AND NOT pg_catalog.upper_inf(gaps)),
+    PRIMARY KEY (projection, block)
+);
+COMMENT ON TABLE wallet_projection.old_gaps IS
+    'gaps that only transactions can fill which have been open for long, in blocks that rows of wallet_projection.position name; a block is never changed';
 
 CREATE TABLE wallet_projection.parked (
     projection      text COLLATE "C" NOT NULL,
@@ -145,7 +163,8 @@ COMMENT ON TABLE wallet_projection.started IS
 SELECT pg_catalog.pg_extension_config_dump('wallet_projection.stream', '');
 SELECT pg_catalog.pg_extension_config_dump('wallet_projection.projection', 'WHERE NOT builtin');
 SELECT pg_catalog.pg_extension_config_dump('wallet_projection.projection_state', '');
-SELECT pg_catalog.pg_extension_config_dump('wallet_projection.partition', '');
+SELECT pg_catalog.pg_extension_config_dump('wallet_projection.position', '');
+SELECT pg_catalog.pg_extension_config_dump('wallet_projection.old_gaps', '');
 SELECT pg_catalog.pg_extension_config_dump('wallet_projection.channel', '');
 SELECT pg_catalog.pg_extension_config_dump('wallet_projection.parked', '');
 SELECT pg_catalog.pg_extension_config_dump('wallet_projection.parked_id_seq', '');
@@ -565,6 +584,21 @@ CREATE FUNCTION wallet_projection.last_position(stream text) RETURNS bigint
 COMMENT ON FUNCTION wallet_projection.last_position(text) IS
     'the last number that was drawn for a stream';
 
+/* The positions of a projection; none where they cannot be read. */
+CREATE FUNCTION wallet_projection.positions(projection text, OUT partition integer, OUT head bigint, OUT missing bigint)
+    RETURNS SETOF record
+    LANGUAGE C STABLE STRICT PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'projection_positions';
+COMMENT ON FUNCTION wallet_projection.positions(text) IS
+    'the positions of a projection: of each partition its head, and how many numbers up to there are gaps';
+
+/* The gaps of a partition, which may be many. */
+CREATE FUNCTION wallet_projection.gaps(projection text, partition integer) RETURNS int8multirange
+    LANGUAGE C STABLE STRICT PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'projection_gaps';
+COMMENT ON FUNCTION wallet_projection.gaps(text, integer) IS
+    'the numbers up to the head of a partition whose events it has not applied';
+
 /* When the first event was made that a partition has not passed yet. */
 CREATE FUNCTION wallet_projection.pending_since(projection text) RETURNS timestamptz
     LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
@@ -614,14 +648,6 @@ CREATE FUNCTION wallet_projection.worker_slots(OUT pid integer, OUT database tex
 COMMENT ON FUNCTION wallet_projection.worker_slots() IS
     'the background workers of all databases';
 
-/* How many numbers are in a set. */
-CREATE FUNCTION wallet_projection.size(numbers int8multirange) RETURNS bigint
-    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-    RETURN least((SELECT coalesce(pg_catalog.sum(pg_catalog.upper(r)::numeric OPERATOR(pg_catalog.-) pg_catalog.lower(r)::numeric), 0::numeric)
-                    FROM pg_catalog.unnest(numbers) r), 9223372036854775807::numeric)::bigint;
-COMMENT ON FUNCTION wallet_projection.size(int8multirange) IS
-    'how many numbers a multirange holds';
-
 /* A share of 1 as a bar of 20 characters. */
 CREATE FUNCTION wallet_projection.progress_bar(done numeric) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
@@ -632,13 +658,13 @@ COMMENT ON FUNCTION wallet_projection.progress_bar(numeric) IS
     'a number from 0 to 1 as a bar';
 
 CREATE VIEW @extschema@.projection_partitions AS
-SELECT p.projection, p.partition, p.head, p.gaps,
+SELECT l.name AS projection, p.partition, p.head, wallet_projection.gaps(l.name, p.partition) AS gaps,
        CASE WHEN l.last_position IS NOT NULL
             THEN least(greatest(l.last_position::numeric OPERATOR(pg_catalog.-) p.head::numeric, 0::numeric)
-                       OPERATOR(pg_catalog.+) wallet_projection.size(p.gaps)::numeric, 9223372036854775807::numeric)::bigint END AS lag_events
+                       OPERATOR(pg_catalog.+) p.missing::numeric, 9223372036854775807::numeric)::bigint END AS lag_events
   FROM (SELECT d.name, wallet_projection.last_position(d.stream) AS last_position
           FROM wallet_projection.projection d) l
-  JOIN wallet_projection.partition p ON p.projection OPERATOR(pg_catalog.=) l.name;
+  CROSS JOIN LATERAL wallet_projection.positions(l.name) p;
 COMMENT ON VIEW @extschema@.projection_partitions IS
     'a row per partition: its position; lag_events counts the stream''s numbers that it has not passed yet';
 
@@ -673,9 +699,13 @@ SELECT q.name AS projection, q.stream, q.channel,
           CROSS JOIN LATERAL (SELECT wallet_projection.last_position(d.stream) AS last_position) l
           LEFT JOIN wallet_projection.projection_state s ON s.projection OPERATOR(pg_catalog.=) d.name
           CROSS JOIN LATERAL wallet_projection.finding(d.name) f
-          LEFT JOIN (SELECT projection, pg_catalog.min(head) AS head, pg_catalog.max(lag_events) AS lag_events,
-                            pg_catalog.max(wallet_projection.size(gaps)) AS gaps, pg_catalog.sum(lag_events) AS lag_sum, pg_catalog.avg(head) AS head_average
-                       FROM @extschema@.projection_partitions GROUP BY projection) p ON p.projection OPERATOR(pg_catalog.=) d.name) q
+          CROSS JOIN LATERAL (SELECT pg_catalog.min(r.head) AS head, pg_catalog.max(r.lag)::bigint AS lag_events,
+                                     pg_catalog.max(r.missing) AS gaps, pg_catalog.sum(r.lag) AS lag_sum, pg_catalog.avg(r.head) AS head_average
+                                FROM (SELECT r.head, r.missing,
+                                             CASE WHEN l.last_position IS NOT NULL
+                                                  THEN least(greatest(l.last_position::numeric OPERATOR(pg_catalog.-) r.head::numeric, 0::numeric)
+                                                             OPERATOR(pg_catalog.+) r.missing::numeric, 9223372036854775807::numeric) END AS lag
+                                        FROM wallet_projection.positions(d.name) r) r) p) q
   CROSS JOIN LATERAL wallet_projection.activity(q.name, q.channel) a
   CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS parked, pg_catalog.count(*) FILTER (WHERE p.next_retry_at IS NULL) AS dead_letters
                         FROM wallet_projection.parked p WHERE p.projection OPERATOR(pg_catalog.=) q.name) k;

@@ -22,14 +22,14 @@
 
 typedef enum ColumnKind
 {
-	BOOLEAN, INTEGER, BIGINT, DOUBLE, OIDS, TIME, UUID, GAPS, TEXT,
+	BOOLEAN, INTEGER, BIGINT, DOUBLE, OIDS, TIME, UUID, GAPS, XIDS, TEXT,
 	NAME						/* a text that fits into NAMEDATALEN */
 } ColumnKind;
 
 static const Oid types[] = {
 	[BOOLEAN] = BOOLOID,[INTEGER] = INT4OID,[BIGINT] = INT8OID,
 	[DOUBLE] = FLOAT8OID,[OIDS] = OIDOID,[TIME] = TIMESTAMPTZOID,
-	[UUID] = UUIDOID,[GAPS] = INT8MULTIRANGEOID,[TEXT] = TEXTOID,
+	[UUID] = UUIDOID,[GAPS] = INT8MULTIRANGEOID,[XIDS] = XID8ARRAYOID,[TEXT] = TEXTOID,
 	[NAME] = TEXTOID
 };
 
@@ -82,10 +82,21 @@ static const Column state_columns[] = {
 	MAY("owner", OIDS), MAY("owner_name", NAME)
 };
 
-static const Column partition_columns[] = {
-	MUST("projection", NAME), MUST_LIE("partition", INTEGER, 0, 1023),
+static const Column position_columns[] = {
+	MUST("projection", NAME), MUST_LIE("lane", INTEGER, 0, 63),
+	MUST_LIE("version", BIGINT, 1, BIGINT_MAX),
+	MUST_LIE("part", INTEGER, 0, 63), MUST_LIE("turn", BIGINT, 1, BIGINT_MAX),
+	MUST_LIE("groups", BIGINT, PG_INT64_MIN, PG_INT64_MAX),
 	MUST_LIE("head", BIGINT, 0, PG_INT64_MAX), MUST("gaps", GAPS),
-	MUST("written", BOOLEAN)
+	MUST("written", BOOLEAN), MAY("old_blocks", GAPS),
+	MAY_LIE("old_first", BIGINT, 1, PG_INT64_MAX),
+	MAY_LIE("old_last", BIGINT, 1, PG_INT64_MAX),
+	MAY_LIE("old_size", BIGINT, 1, PG_INT64_MAX), MAY("old_owners", XIDS)
+};
+
+static const Column old_gaps_columns[] = {
+	MUST("projection", NAME), MUST_LIE("block", BIGINT, 1, PG_INT64_MAX - 1),
+	MUST("gaps", GAPS)
 };
 
 static const Column started_columns[] = {
@@ -123,7 +134,8 @@ static const Column skipped_columns[] = {
 StaticAssertDecl(lengthof(stream_columns) == STREAM_CATALOG_NATTS, "stream");
 StaticAssertDecl(lengthof(projection_columns) == PROJECTION_CATALOG_NATTS, "projection");
 StaticAssertDecl(lengthof(state_columns) == STATE_CATALOG_NATTS, "projection_state");
-StaticAssertDecl(lengthof(partition_columns) == PARTITION_CATALOG_NATTS, "partition");
+StaticAssertDecl(lengthof(position_columns) == POSITION_CATALOG_NATTS, "position");
+StaticAssertDecl(lengthof(old_gaps_columns) == OLD_GAPS_CATALOG_NATTS, "old_gaps");
 StaticAssertDecl(lengthof(started_columns) == STARTED_CATALOG_NATTS, "started");
 StaticAssertDecl(lengthof(channel_columns) == CHANNEL_CATALOG_NATTS, "channel");
 StaticAssertDecl(lengthof(parked_columns) == PARKED_CATALOG_NATTS, "parked");
@@ -140,7 +152,8 @@ static const struct Shape
 	{STREAM_CATALOG, 1, lengthof(stream_columns), stream_columns},
 	{PROJECTION_CATALOG, 1, lengthof(projection_columns), projection_columns},
 	{STATE_CATALOG, 1, lengthof(state_columns), state_columns},
-	{PARTITION_CATALOG, 2, lengthof(partition_columns), partition_columns},
+	{POSITION_CATALOG, 4, lengthof(position_columns), position_columns},
+	{OLD_GAPS_CATALOG, 2, lengthof(old_gaps_columns), old_gaps_columns},
 	{STARTED_CATALOG, 1, lengthof(started_columns), started_columns},
 	{CHANNEL_CATALOG, 1, lengthof(channel_columns), channel_columns},
 	{PARKED_CATALOG, 2, lengthof(parked_columns), parked_columns},

@@ -50,6 +50,33 @@ KeyLockIfFree(KeyLockClass class, const char *name, LOCKMODE mode)
 	return LockAcquire(&tag, mode, false, true) != LOCKACQUIRE_NOT_AVAIL;
 }
 
+/* Each part of what has the name has a lock of its own. */
+static LOCKTAG
+part_tag(KeyLockClass class, const char *name, int part)
+{
+	return key_tag(class, hash_bytes_extended((const unsigned char *) name,
+											  strlen(name), part + 1));
+}
+
+/* Take a part's lock, waiting for it, until the transaction ends. */
+void
+KeyLockPart(KeyLockClass class, const char *name, int part)
+{
+	LOCKTAG		tag = part_tag(class, name, part);
+
+	(void) LockAcquire(&tag, ExclusiveLock, false, false);
+}
+
+/* The same; false if that means waiting. */
+bool
+KeyLockPartIfFree(KeyLockClass class, const char *name, int part)
+{
+	LOCKTAG		tag = part_tag(class, name, part);
+
+	return LockAcquire(&tag, ExclusiveLock, false, true) !=
+		LOCKACQUIRE_NOT_AVAIL;
+}
+
 void
 KeyLockHash(KeyLockClass class, uint64 hash, LOCKMODE mode)
 {

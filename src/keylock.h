@@ -7,8 +7,8 @@
  * lock dies with its holder.
  *
  * Lock order: the extension (a worker's batch), KEYLOCK_STOP, KEYLOCK_PROJECTION (which a
- * worker's batch does not wait for), KEYLOCK_WISHES, KEYLOCK_STREAM, relations, KEYLOCK_PRESENCE, rows of
- * wallet_projection.partition, KEYLOCK_FAILURE, KEYLOCK_ERROR; for appends: the stream's
+ * worker's batch does not wait for), KEYLOCK_WISHES, KEYLOCK_STREAM, relations, KEYLOCK_PRESENCE, KEYLOCK_CLAIM,
+ * KEYLOCK_FAILURE, KEYLOCK_ERROR; for appends: the stream's
  * relation, KEYLOCK_EVENT_ID, KEYLOCK_AGGREGATE.
  */
 #ifndef WALLET_PROJECTION_KEYLOCK_H
@@ -33,14 +33,18 @@ typedef enum KeyLockClass
 								 * waited for */
 	KEYLOCK_EVENT_ID,			/* exclusive: appending an event of this id,
 								 * until it is in the table */
-	KEYLOCK_STOP				/* exclusive: cancelling workers' batches, none
+	KEYLOCK_STOP,				/* exclusive: cancelling workers' batches, none
 								 * of which begins meanwhile; never waited for
 								 * by them, only counted */
+	KEYLOCK_CLAIM				/* exclusive, a lock per group of partitions:
+								 * working on it */
 } KeyLockClass;
 
 extern void KeyLock(KeyLockClass class, const char *name, LOCKMODE mode);
 extern bool KeyLockIfFree(KeyLockClass class, const char *name,
 						  LOCKMODE mode);
+extern void KeyLockPart(KeyLockClass class, const char *name, int part);
+extern bool KeyLockPartIfFree(KeyLockClass class, const char *name, int part);
 extern void KeyLockHash(KeyLockClass class, uint64 hash, LOCKMODE mode);
 extern void KeyUnlockHash(KeyLockClass class, uint64 hash, LOCKMODE mode);
 extern void KeyLockForSession(KeyLockClass class, const char *name,

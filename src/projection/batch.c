@@ -31,6 +31,7 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -40,6 +41,7 @@
 #include "notice.h"
 #include "projection/batch_state.h"
 #include "projection/gapwatch.h"
+#include "projection/oldgaps.h"
 #include "projection/trouble.h"
 #include "settings.h"
 
@@ -48,6 +50,9 @@
 
 /* events of any kind that a batch reads at most, for each that it may apply */
 #define SEEN_PER_EVENT 20
+
+/* gaps so near each other are read at once, in numbers */
+#define GAPS_NEAR 16
 
 /* how often memory and time are looked at, in events of any kind */
 #define CHECK_INTERVAL 128
@@ -106,20 +111,28 @@ batch_exhausted(Batch *batch)
 	return true;
 }
 
+/* The position of the keys of this hash before the batch; NULL: not ours. */
+const Position *
+BatchPositionOf(const Batch *batch, uint64 hash)
+{
+	int			partition = hash % batch->projection->partitions;
+
+	return batch->position_of[GroupOf(partition, batch->groups)];
+}
+
 /* Is the event one that this batch has to apply?  If so, its key's hash. */
 static inline bool
 batch_wants(const Batch *batch, const Event *event, uint64 *hash)
 {
-	const Claim *claim;
+	const Position *position;
 
 	if (!EventIsOfType(event, batch->projection->aggregate_type,
 					   batch->type_length))
 		return false;
 	*hash = KeyHash(event->key, event->key_length);
-	claim = batch->claim_of[*hash % batch->projection->partitions];
-	if (claim == NULL ||
-		(event->no <= claim->position.head &&
-		 PositionApplied(&claim->position, event->no)))
+	position = BatchPositionOf(batch, *hash);
+	if (position == NULL ||
+		(event->no <= position->head && PositionApplied(position, event->no)))
 		return false;
 	return batch->skipped.count == 0 ||
 		!NumberSetContains(&batch->skipped, event->no);
@@ -144,20 +157,37 @@ batch_receive(void *state, const Event *event)
 	return !batch_exhausted(batch);
 }
 
-/* Read the gaps of all claims that lie at or below the lowest head. */
+/*
+ * Read the gaps of all claimed sets from this number on that lie at or below
+ * the lowest head.  Those that lie near each other are read with what is
+ * between them, which is applied.
+ */
 static bool
-read_gaps(Batch *batch)
+read_gaps(Batch *batch, int64 from)
 {
 	NumberSet	gaps = {0};
 	bool		more = true;
 
-	for (int i = 0; i < batch->claims.count; i++)
-		gaps = NumberSetUnion(&gaps, &batch->claims.claims[i].position.gaps);
-	gaps = NumberSetBetween(&gaps, PG_INT64_MIN, batch->low);
+	for (int i = 0; i < batch->claims.sets.count; i++)
+	{
+		PositionSet *set = &batch->claims.sets.sets[i];
+
+		if (set->old.last >= from)
+			OldGapsLoad(batch->projection, set);
+		gaps = NumberSetUnion(&gaps, &set->position.gaps);
+	}
+	gaps = NumberSetBetween(&gaps, from, batch->low);
 	for (int i = 0; i < gaps.count && more; i++)
-		more = ReadEvents(batch->stream, batch->snapshot,
-						  gaps.ranges[i].first, gaps.ranges[i].last,
-						  batch_receive, batch);
+	{
+		int64		first = gaps.ranges[i].first;
+
+		while (i + 1 < gaps.count &&
+			   gaps.ranges[i + 1].first - gaps.ranges[i].last <= GAPS_NEAR)
+			i++;
+		CHECK_FOR_INTERRUPTS();
+		more = ReadEvents(batch->stream, batch->snapshot, first,
+						  gaps.ranges[i].last, batch_receive, batch);
+	}
 	return more;
 }
 
@@ -177,6 +207,7 @@ static void
 batch_read(Batch *batch)
 {
 	bool		more = true;
+	int64		gaps_from;
 
 	batch->snapshot = RegisterSnapshot(GetLatestSnapshot());
 	batch->fold = FoldBegin(batch->projection->handler, BatchRefuse, batch);
@@ -190,14 +221,11 @@ batch_read(Batch *batch)
 	batch->report.seen = &batch->seen;
 	batch->report.settled = batch->settlement.settled;
 
-	if (GapsUnchanged(batch->projection->name, batch->claims.claims,
-					  batch->claims.count))
-		batch->report.from = batch->low + 1;
-	else
-	{
-		batch->report.from = PG_INT64_MIN;
-		more = read_gaps(batch);
-	}
+	gaps_from = GapsFrom(batch->projection->name, batch->stream,
+						 &batch->claims.sets);
+	batch->report.from = Min(gaps_from, batch->low + 1);
+	if (gaps_from != GAPS_NONE)
+		more = read_gaps(batch, gaps_from);
 	batch->past_gaps = true;
 	if (more)
 		more = ReadEvents(batch->stream, batch->snapshot, batch->low + 1,
@@ -235,23 +263,37 @@ batch_apply(Batch *batch)
 static void
 batch_save(Batch *batch)
 {
+	const char *name = batch->projection->name;
+	const PositionSets *before = &batch->claims.sets;
+	PositionSets after = SetsClaimed(before, ~UINT64CONST(0));
 	int64		numbers = 0;
+	bool		looked = true;
+	bool		moved = false;
 
 	BatchPark(batch);
-	for (int i = 0; i < batch->claims.count; i++)
+	for (int i = 0; i < after.count; i++)
 	{
-		Claim	   *claim = &batch->claims.claims[i];
-		Position	position = PositionAdvance(&claim->position,
-											   &batch->report);
+		PositionSet *set = &after.sets[i];
 
-		numbers += position.head - claim->position.head;
-		claim->written = claim->written || batch->events > 0;
-		PartitionSave(batch->projection, &batch->claims, claim, &position);
+		set->position = PositionAdvance(&set->position, &batch->report);
+		numbers += set->position.head - before->sets[i].position.head;
+		moved = moved || !SameSet(set, &before->sets[i]);
+		looked = looked && PositionLooked(&before->sets[i].position,
+										  &batch->report);
 	}
-	if (numbers > 0 || batch->events > 0)
-		NoticeProgress(batch->projection->name, batch->events, numbers);
-	GapsWatch(batch->projection->name, &batch->claims, &batch->settlement,
-			  batch->report.whole && !batch->settlement.own);
+	if (moved)
+	{
+		after = SetsJoin(before, &after, &batch->report);
+		OldGapsStore(batch->projection, &batch->claims, &after,
+					 StreamOldest(batch->stream));
+		ClaimsSave(batch->projection, &batch->claims, &after,
+				   batch->events > 0);
+		OldGapsDeleteUnused(batch->projection, &batch->claims, &after);
+	}
+	if (moved)
+		NoticeProgress(name, batch->events, numbers);
+	if (looked)
+		GapsLooked(name, before, &after, batch->settlement.look);
 }
 
 /* Give back all but the locks, which last as long as the transaction. */
@@ -261,7 +303,7 @@ batch_close(Batch *batch)
 	if (batch->snapshot != NULL)
 		UnregisterSnapshot(batch->snapshot);
 	if (batch->claims.catalog != NULL)
-		PartitionsRelease(&batch->claims);
+		ClaimsRelease(&batch->claims);
 	WorkClose(&batch->work);
 }
 
@@ -274,7 +316,7 @@ batch_steps(Batch *batch)
 		return BATCH_BUSY;
 	batch_tell(batch, BATCH_READS);
 	batch->settlement = Settle(batch->stream);
-	BatchCheckForwards(batch, batch->claims.claims, batch->claims.count,
+	BatchCheckForwards(batch, &batch->claims.all,
 					   batch->settlement.last_number);
 	batch_read(batch);
 	batch_apply(batch);
@@ -296,7 +338,7 @@ is_failure_over(const Batch *batch)
 
 	if (projection->last_error == NULL)
 		return false;
-	if (batch->nothing_left || batch->claims.count == projection->partitions)
+	if (batch->nothing_left || batch->claims.groups == AllGroups(batch->groups))
 		return true;
 	return batch->events > 0 &&
 		TimestampDifferenceExceeds(projection->next_try, GetCurrentTimestamp(),
@@ -377,6 +419,7 @@ BatchRun(const char *projection, const BatchLimits *limits)
 		LocksWithin(KEY_LOCK_WAIT);
 	batch->projection = batch->work.projection;
 	batch->stream = batch->work.stream;
+	batch->groups = GroupsOf(batch->projection->partitions);
 	batch->type_length = strlen(batch->projection->aggregate_type);
 	batch->may_park = batch->projection->max_parked > 0 &&
 		!limits->stop_on_failure;
@@ -387,10 +430,10 @@ BatchRun(const char *projection, const BatchLimits *limits)
 	result.outcome = batch_work(batch);
 	result.events = batch->events;
 	result.next_retry = batch->next_retry;
-	result.partial = batch->claims.count < batch->projection->partitions;
+	result.partial = batch->claims.groups != AllGroups(batch->groups);
 	result.help_wanted = batch->help_wanted;
 	result.rest = result.outcome != BATCH_IDLE &&
-		batch->claims.count < batch->candidate_count;
+		(SetsGroups(&batch->candidates) & ~batch->claims.groups) != 0;
 	batch_close(batch);
 	PopActiveSnapshot();
 	MemoryContextSwitchTo(old);

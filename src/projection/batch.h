@@ -8,6 +8,7 @@
 #include "datatype/timestamp.h"
 
 #include "projection/choice.h"
+#include "projection/claims.h"
 
 /* Where a batch is; what a worker shows of itself. */
 typedef enum BatchStep
@@ -19,7 +20,8 @@ typedef enum BatchStep
 /* How much one batch may take on. */
 typedef struct BatchLimits
 {
-	int			partitions;		/* claimed at most; 0: a fair share of them */
+	int			partitions;		/* claimed at most, or a group of them; 0: a
+								 * fair share */
 	ChoiceRule	choice;			/* which of them */
 	int64		events;			/* applied at most; 0: as memory allows */
 	bool		sized;			/* and at most the projection's batch_size */

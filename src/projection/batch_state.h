@@ -32,12 +32,11 @@ typedef struct Batch
 	const BatchLimits *limits;
 	ChoiceRule	rule;			/* which partitions to claim */
 	int64		last_number;	/* before the claim */
-	bool		with_gaps;		/* gaps have to be looked at again */
-	int			candidate_count;
-	Claim	   *candidates;		/* partitions that the rule wants */
-	Claim	   *chosen;			/* of these, to be claimed */
+	int64		gaps_from;		/* gaps from there on have to be looked at
+								 * again */
+	PositionSets candidates;	/* partitions that the rule wants */
 	bool		nothing_left;	/* in any; looked for if it has failed */
-	int			far_behind;		/* partitions that all workers should share */
+	int			far_behind;		/* groups that all workers should share */
 	bool		help_wanted;	/* some of them are other workers' */
 	MemoryContext context;
 	NumberSet	skipped;		/* events that are never to be applied */
@@ -51,7 +50,8 @@ typedef struct Batch
 	int64		events;			/* applied */
 	TimestampTz next_retry;		/* of the keys that were parked; 0: none */
 	Claims		claims;
-	Claim	  **claim_of;		/* by partition; NULL: not ours */
+	int			groups;			/* of the projection */
+	const Position *position_of[GROUPS_MAX];	/* by group; NULL: not ours */
 	Settlement	settlement;
 	Snapshot	snapshot;
 	int64		low;			/* the lowest head */
@@ -69,8 +69,9 @@ typedef struct Batch
 } Batch;
 
 /* claim.c */
-extern void BatchCheckForwards(const Batch *batch, const Claim *claims,
-							   int count, int64 last_number);
+extern void BatchCheckForwards(const Batch *batch, const Positions *positions,
+							   int64 last_number);
+extern const Position *BatchPositionOf(const Batch *batch, uint64 hash);
 extern bool BatchLook(Batch *batch);
 extern bool BatchClaim(Batch *batch);
 

@@ -4,8 +4,8 @@
  *
  * Two rules see to it that nothing starves.
  *
- *	- Workers share partitions out among them: partition p is of the worker
- *	  whose rank is p modulo their number.  A worker that has nothing to do
+ *	- Workers share groups of partitions out among them: group g is of the
+ *	  worker whose rank is g modulo their number.  A worker that has nothing to do
  *	  helps with partitions that are far behind, of which nobody claims more
  *	  than his share at a time.
  *	- A batch reads from the lowest head of its partitions on.  One that is a
@@ -17,108 +17,115 @@
 
 #include "projection/choice.h"
 
-/* Is it so far behind that any worker should help? */
-static bool
-is_far_behind(const ChoiceRule *rule, int64 last_number, const Claim *claim)
+/* The groups that are of this worker. */
+static uint64
+own_groups(const ChoiceRule *rule)
 {
-	return last_number - claim->position.head > rule->window;
+	uint64		groups = 0;
+
+	if (rule->of == 0)
+		return ~UINT64CONST(0);
+	for (int group = rule->rank; group < GROUPS_MAX; group += rule->of)
+		groups |= GroupBit(group);
+	return groups;
 }
 
-/* Does it belong to those among which the rule chooses? */
+/* Is it so far behind that any worker should help? */
 static bool
-is_candidate(const ChoiceRule *rule, int64 last_number, const Claim *claim)
+is_far_behind(const ChoiceRule *rule, int64 last_number,
+			  const PositionSet *set)
 {
-	if (rule->help)
-		return is_far_behind(rule, last_number, claim);
-	return rule->of == 0 || claim->partition % rule->of == rule->rank;
+	return last_number - set->position.head > rule->window;
 }
 
 /* Has it something to look at? */
 static bool
-is_behind(int64 last_number, bool with_gaps, const Claim *claim)
+is_behind(int64 last_number, int64 gaps_from, const PositionSet *set)
 {
-	return claim->position.head < last_number ||
-		(with_gaps && claim->position.gaps.count > 0);
+	return set->position.head < last_number || SetHasGapsFrom(set, gaps_from);
 }
 
 /*
- * How many partitions are so far behind that all workers should share them?
+ * How many groups are so far behind that all workers should share them?
  * others: some of them are another worker's.
  */
 int
-PartitionsFarBehind(const ChoiceRule *rule, int64 last_number,
-					const Claim *claims, int count, bool *others)
+GroupsFarBehind(const ChoiceRule *rule, int64 last_number,
+				const PositionSets *sets, bool *others)
 {
-	int			far = 0;
+	uint64		far = 0;
 
 	*others = false;
-	for (int i = 0; i < count && rule->of > 1; i++)
+	for (int i = 0; i < sets->count && rule->of > 1; i++)
 	{
-		if (!is_far_behind(rule, last_number, &claims[i]))
-			continue;
-		far++;
-		if (claims[i].partition % rule->of != rule->rank)
-			*others = true;
+		if (is_far_behind(rule, last_number, &sets->sets[i]))
+			far |= sets->sets[i].groups;
 	}
-	return far;
+	if (far == 0)
+		return 0;
+	*others = (far & ~own_groups(rule)) != 0;
+	return CountGroups(far);
 }
 
-/*
- * Leave out the partitions that the rule does not want: keeps the others at
- * the front of the array and returns how many they are.
- */
-int
-PartitionsFilter(const ChoiceRule *rule, int64 last_number, Claim *claims,
-				 int count)
+/* The groups that the rule wants. */
+PositionSets
+GroupsFilter(const ChoiceRule *rule, int64 last_number,
+			 const PositionSets *sets)
 {
+	PositionSets result;
 	int			kept = 0;
 
-	for (int i = 0; i < count; i++)
+	if (!rule->help)
+		return SetsClaimed(sets, own_groups(rule));
+	result = SetsClaimed(sets, ~UINT64CONST(0));
+	for (int i = 0; i < result.count; i++)
 	{
-		if (is_candidate(rule, last_number, &claims[i]))
-			claims[kept++] = claims[i];
+		if (is_far_behind(rule, last_number, &result.sets[i]))
+			result.sets[kept++] = result.sets[i];
 	}
-	return kept;
+	result.count = kept;
+	return result;
 }
 
 /*
- * Choose among those that PartitionsFilter() has kept: copies them and returns
- * how many they are; 0 if there is nothing to look at.  with_gaps: gaps have
- * to be looked at again.
+ * Choose among those that GroupsFilter() has kept; nothing if there is nothing
+ * to look at.  gaps_from: gaps from this number on have to be looked at again.
  */
-int
-PartitionsChoose(const ChoiceRule *rule, int64 last_number, bool with_gaps,
-				 const Claim *claims, int count, Claim *chosen)
+PositionSets
+GroupsChoose(const ChoiceRule *rule, int64 last_number, int64 gaps_from,
+			 const PositionSets *sets)
 {
+	PositionSets result = {0};
 	int			behind = 0;
 	int			turn;
-	int			result = 0;
 	int64		head = 0;
 
-	for (int i = 0; i < count; i++)
+	for (int i = 0; i < sets->count; i++)
 	{
-		if (is_behind(last_number, with_gaps, &claims[i]))
+		if (is_behind(last_number, gaps_from, &sets->sets[i]))
 			behind++;
 	}
 	if (behind == 0)
-		return 0;
+		return result;
 
 	turn = rule->turn % behind;
-	for (int i = 0; i < count; i++)
+	for (int i = 0; i < sets->count; i++)
 	{
-		if (!is_behind(last_number, with_gaps, &claims[i]))
+		if (!is_behind(last_number, gaps_from, &sets->sets[i]))
 			continue;
-		head = claims[i].position.head;
+		head = sets->sets[i].position.head;
 		if (turn-- == 0)
 			break;
 	}
-	for (int i = 0; i < count; i++)
+	result = SetsClaimed(sets, ~UINT64CONST(0));
+	result.count = 0;
+	for (int i = 0; i < sets->count; i++)
 	{
-		int64		apart = claims[i].position.head - head;
+		int64		apart = sets->sets[i].position.head - head;
 
 		if (rule->window == 0 ||
 			(apart <= rule->window && apart >= -rule->window))
-			chosen[result++] = claims[i];
+			result.sets[result.count++] = sets->sets[i];
 	}
 	return result;
 }

@@ -5,7 +5,7 @@
 #ifndef WALLET_PROJECTION_CHOICE_H
 #define WALLET_PROJECTION_CHOICE_H
 
-#include "projection/partition.h"
+#include "projection/sets.h"
 
 #define CHOICE_WINDOW (-1)
 
@@ -22,12 +22,11 @@ typedef struct ChoiceRule
 	uint32		turn;			/* whose turn it is, where they are far apart */
 } ChoiceRule;
 
-extern int	PartitionsFarBehind(const ChoiceRule *rule, int64 last_number,
-								const Claim *claims, int count, bool *others);
-extern int	PartitionsFilter(const ChoiceRule *rule, int64 last_number,
-							 Claim *claims, int count);
-extern int	PartitionsChoose(const ChoiceRule *rule, int64 last_number,
-							 bool with_gaps, const Claim *claims, int count,
-							 Claim *chosen);
+extern int	GroupsFarBehind(const ChoiceRule *rule, int64 last_number,
+							const PositionSets *sets, bool *others);
+extern PositionSets GroupsFilter(const ChoiceRule *rule, int64 last_number,
+								 const PositionSets *sets);
+extern PositionSets GroupsChoose(const ChoiceRule *rule, int64 last_number,
+								 int64 gaps_from, const PositionSets *sets);
 
 #endif							/* WALLET_PROJECTION_CHOICE_H */

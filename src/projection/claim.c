@@ -22,32 +22,41 @@ static const ChoiceRule no_rule = {0};
 
 /* An error if the stream's numbers have begun again below the positions. */
 void
-BatchCheckForwards(const Batch *batch, const Claim *claims, int count,
+BatchCheckForwards(const Batch *batch, const Positions *positions,
 				   int64 last_number)
 {
-	for (int i = 0; i < count; i++)
-	{
-		if (claims[i].position.head <= last_number)
-			continue;
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the numbers of stream \"%s\" went backwards",
-						batch->stream->name),
-				 errdetail("The last number drawn is %lld, but projection \"%s\" has applied number %lld.",
-						   (long long) last_number, batch->projection->name,
-						   (long long) claims[i].position.head),
-				 errhint("Set the sequence forward if it is behind the last event. Then run: SELECT projection_reset(%s); Events that were appended meanwhile are below the positions and would be left out otherwise.",
-						 quote_literal_cstr(batch->projection->name))));
-	}
+	int64		highest = PositionsHighest(positions);
+
+	if (highest <= last_number)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the numbers of stream \"%s\" went backwards",
+					batch->stream->name),
+			 errdetail("The last number drawn is %lld, but projection \"%s\" has applied number %lld.",
+					   (long long) last_number, batch->projection->name,
+					   (long long) highest),
+			 errhint("Set the sequence forward if it is behind the last event. Then run: SELECT projection_reset(%s); Events that were appended meanwhile are below the positions and would be left out otherwise.",
+					 quote_literal_cstr(batch->projection->name))));
 }
 
-/* Which of the candidates are to be claimed; returns how many. */
-static int
-batch_choose(Batch *batch)
+/* Which of the candidates are to be claimed. */
+static PositionSets
+batch_choose(const Batch *batch)
 {
-	return PartitionsChoose(&batch->rule, batch->last_number,
-							batch->with_gaps, batch->candidates,
-							batch->candidate_count, batch->chosen);
+	return GroupsChoose(&batch->rule, batch->last_number, batch->gaps_from,
+						&batch->candidates);
+}
+
+/* Is nothing left to do in any partition? */
+static bool
+is_nothing_left(const Batch *batch, const PositionSets *sets)
+{
+	int64		gaps_from = GapsFrom(batch->projection->name, batch->stream,
+									 sets);
+
+	return GroupsChoose(&no_rule, batch->last_number, gaps_from,
+						sets).count == 0;
 }
 
 /*
@@ -57,61 +66,56 @@ batch_choose(Batch *batch)
 bool
 BatchLook(Batch *batch)
 {
-	const char *name = batch->projection->name;
-	int			count;
-	Claim	   *claims = PartitionsPeek(batch->projection, &count);
+	Positions	positions = PositionsRead(batch->projection);
 	ChoiceRule *rule = &batch->rule;
 
 	batch->last_number = StreamLastNumber(batch->stream->parts.sequence);
-	TroubleRaise(TroubleOfPositions(batch->projection, claims, count,
+	TroubleRaise(TroubleOfPositions(batch->projection, &positions,
 									batch->work.read_model));
-	BatchCheckForwards(batch, claims, count, batch->last_number);
+	BatchCheckForwards(batch, &positions, batch->last_number);
 	TroubleRaise(TroubleOfNumbers(batch->stream->name, batch->stream->relation,
 								  batch->stream->parts.sequence,
 								  batch->stream->parts.number_index));
-	batch->chosen = palloc_array(Claim, count);
 	/* what others cannot apply, we cannot either */
 	if (batch->limits->choice.help && batch->projection->last_error != NULL)
 		return false;
 	if (batch->projection->last_error != NULL)
-		batch->nothing_left =
-			PartitionsChoose(&no_rule, batch->last_number,
-							 !GapsUnchanged(name, claims, count), claims,
-							 count, batch->chosen) == 0;
+		batch->nothing_left = is_nothing_left(batch, &positions.sets);
 	*rule = batch->limits->choice;
 	if (rule->window == CHOICE_WINDOW)
 		rule->window = batch->projection->batch_size;
-	batch->far_behind = PartitionsFarBehind(rule, batch->last_number, claims,
-											count, &batch->help_wanted);
-	batch->candidates = claims;
-	batch->candidate_count = PartitionsFilter(rule, batch->last_number,
-											  claims, count);
-	batch->with_gaps = !GapsUnchanged(name, claims, batch->candidate_count);
-	return batch_choose(batch) > 0;
+	batch->far_behind = GroupsFarBehind(rule, batch->last_number,
+										&positions.sets, &batch->help_wanted);
+	batch->candidates = GroupsFilter(rule, batch->last_number, &positions.sets);
+	batch->gaps_from = GapsFrom(batch->projection->name, batch->stream,
+								&batch->candidates);
+	return batch_choose(batch).count > 0;
 }
 
-/* How many partitions to claim. */
+/* How many groups to claim. */
 static int
-batch_share(Batch *batch)
+batch_share(Batch *batch, const PositionSets *chosen)
 {
 	const char *name = batch->projection->name;
+	int			groups = GroupsOf(batch->projection->partitions);
 	int			workers = batch->rule.of;
-	int64		behind = batch->last_number - batch->chosen[0].position.head;
+	int64		behind = batch->last_number - chosen->sets[0].position.head;
 	int			consumers;
 
 	if (batch->limits->partitions > 0)
-		return batch->limits->partitions;
+		return GroupsAtMost(batch->projection->partitions,
+							batch->limits->partitions);
 	if (workers > 0 && behind <= batch->rule.window)
-		return batch->candidate_count;
+		return groups;
 	if (workers > 0)
 		return (Max(batch->far_behind, 1) + workers - 1) / workers;
 	consumers = KeyLockOthers(KEYLOCK_PRESENCE, name) + 1;
-	return (batch->projection->partitions + consumers - 1) / consumers;
+	return (groups + consumers - 1) / consumers;
 }
 
 /*
- * claim: lock partitions; false if others hold them.  Where all that stand
- * near each other are taken, those whose turn comes next are tried.
+ * claim: lock groups of partitions; false if others hold them.  Where all that
+ * stand near each other are taken, those whose turn comes next are tried.
  */
 bool
 BatchClaim(Batch *batch)
@@ -119,25 +123,30 @@ BatchClaim(Batch *batch)
 	KeyLock(KEYLOCK_PRESENCE, batch->projection->name, ShareLock);
 	for (int tries = 0; tries < CLAIM_TRIES; tries++)
 	{
-		int			chosen = batch_choose(batch);
+		PositionSets chosen = batch_choose(batch);
 
-		batch->claims = PartitionsClaim(batch->projection, batch->chosen,
-										chosen, batch_share(batch));
-		if (batch->claims.count > 0 || chosen == batch->candidate_count)
+		batch->claims = GroupsClaim(batch->projection, &chosen,
+									batch_share(batch, &chosen));
+		if (batch->claims.groups != 0 ||
+			chosen.count == batch->candidates.count)
 			break;
-		PartitionsRelease(&batch->claims);
-		batch->claims.catalog = NULL;
+		ClaimsRelease(&batch->claims);
 		batch->rule.turn++;
 	}
-	if (batch->claims.count == 0)
+	if (batch->claims.groups == 0)
 		return false;
-	batch->claim_of = palloc0_array(Claim *, batch->projection->partitions);
-	batch->low = batch->claims.claims[0].position.head;
-	for (int i = 0; i < batch->claims.count; i++)
+	TroubleRaise(TroubleOfPositions(batch->projection, &batch->claims.all,
+									batch->work.read_model));
+	for (int i = 0; i < batch->claims.sets.count; i++)
 	{
-		Claim	   *claim = &batch->claims.claims[i];
+		const PositionSet *set = &batch->claims.sets.sets[i];
 
-		batch->claim_of[claim->partition] = claim;
+		for (int group = 0; group < GROUPS_MAX; group++)
+		{
+			if ((set->groups & GroupBit(group)) != 0)
+				batch->position_of[group] = &set->position;
+		}
 	}
+	batch->low = batch->claims.sets.sets[0].position.head;
 	return true;
 }

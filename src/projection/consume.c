@@ -30,7 +30,7 @@
 #include "fault.h"
 #include "keylock.h"
 #include "projection/batch.h"
-#include "projection/partition.h"
+#include "projection/lanes.h"
 #include "projection/projection.h"
 #include "projection/replay.h"
 #include "projection/served.h"

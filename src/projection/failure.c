@@ -217,25 +217,29 @@ BatchPassOverParked(Batch *batch)
 		uint64		hash = KeyHash(parked->key, length);
 
 		ParkedCheck(batch->projection, parked);
-		if (batch->claim_of[parked->partition] != NULL)
+		if (BatchPositionOf(batch, hash) != NULL)
 			FoldBan(batch->fold, parked->key, length, hash);
 	}
 }
 
-/* The position of a key's partition before this batch. */
-static const Claim *
-claim_of_key(const Batch *batch, const FoldEntry *entry)
+static uint64
+hash_of(const FoldEntry *entry)
 {
-	uint64		hash = KeyHash(FoldEntryKey(entry), entry->key_length);
+	return KeyHash(FoldEntryKey(entry), entry->key_length);
+}
 
-	return batch->claim_of[hash % batch->projection->partitions];
+/* The position of a key's partition before this batch. */
+static const Position *
+position_of(const Batch *batch, const FoldEntry *entry)
+{
+	return BatchPositionOf(batch, hash_of(entry));
 }
 
 /* The events of a key that this batch is about. */
 static KeyTask
 task_of(const Batch *batch, const FoldEntry *entry)
 {
-	const Position *position = &claim_of_key(batch, entry)->position;
+	const Position *position = position_of(batch, entry);
 	KeyTask		task = {.key = key_of(entry)};
 
 	task.from_no = position->gaps.count > 0 ? position->gaps.ranges[0].first :
@@ -326,7 +330,7 @@ BatchIsolate(Batch *batch, const ApplyScope *scope, FoldedKey *keys,
 static NumberSet
 applied_behind(const Batch *batch, const BatchFailure *failure)
 {
-	const Position *before = &claim_of_key(batch, failure->entry)->position;
+	const Position *before = position_of(batch, failure->entry);
 	ApplyScope	scope = {.projection = batch->projection,
 		.stream = batch->stream,.snapshot = batch->snapshot};
 	KeyTask		task = {.key = key_of(failure->entry),.passed = true,
@@ -365,7 +369,7 @@ park_failures(Batch *batch)
 		TimestampTz next;
 
 		next = ParkKey(batch->projection,
-					   claim_of_key(batch, failure->entry)->partition,
+					   hash_of(failure->entry) % batch->projection->partitions,
 					   key_of(failure->entry), &failure->failure,
 					   failure->counted ? failure->waiting :
 					   failure->entry->left_out, &applied);
@@ -388,7 +392,7 @@ count_passed_over(Batch *batch)
 					   ParkPassOver(batch->stream, batch->snapshot,
 									batch->projection->name, key_of(entry),
 									entry->left_out, entry->second_creation,
-									&claim_of_key(batch, entry)->position));
+									position_of(batch, entry)));
 	}
 }
 

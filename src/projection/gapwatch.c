@@ -1,25 +1,24 @@
 /*
  * gapwatch.c
- *		Whether gaps have to be looked up again.
+ *		Which gaps have to be looked up again.
  *
  * A gap can be filled only by a transaction that was writing when the gap was
- * found.  After a batch this process remembers the positions that it saved
- * and the writers that it saw.  As long as the positions are still the same
- * and none of the writers has ended, every gap is still a gap.
+ * found.  After a batch this process remembers, of each row of positions that
+ * it has saved or found as it was, when it looked.  As long as that row is there,
+ * only gaps have to be looked at that may have been filled since
+ * (stream/generations.h).
  *
- * Four conditions make that exact; test/model shows what goes wrong without:
+ * Three conditions make that exact; test/model shows what goes wrong without:
  *
  *	- It is asked after the snapshot is taken.  Asked before, a writer could
  *	  commit in between, and an event that follows its own be seen without it.
- *	- The gaps were drawn before the writers were listed.  Whoever drew a
- *	  later number need not be among them.
- *	- It is known of each partition by itself: another consumer may have
- *	  moved some of them.
+ *	  What is remembered is the look before the snapshot.
+ *	- It is known of each row by itself, and the row is known by its place and
+ *	  who wrote it.  Positions of the same value may come from a reset.
  *	- A writer has ended when a snapshot sees it so, which is before it gives
  *	  back its locks.
  *
- * What is remembered are facts about the stream: they stay true if our own
- * transaction is rolled back, as then the positions differ, or nothing does.
+ * If our own transaction is rolled back, the rows that it wrote are gone.
  */
 #include "postgres.h"
 
@@ -27,16 +26,20 @@
 #include "utils/memutils.h"
 
 #include "projection/gapwatch.h"
+#include "stream/settle.h"
 
-/* What a process remembers of a projection's gaps after a batch. */
+typedef struct Looked
+{
+	RowMark		row;
+	uint64		look;
+} Looked;
+
+/* What a process remembers of a projection, the latest looks first. */
 typedef struct GapWatch
 {
 	char		projection[NAMEDATALEN];	/* hash key */
-	MemoryContext context;		/* of what follows */
-	int64		last_number;	/* of the settlement before the look */
-	Writers		writers;
 	int			count;
-	Claim	   *claims;			/* positions as they were saved */
+	Looked		looked[GROUPS_MAX];
 } GapWatch;
 
 static HTAB *gap_watches = NULL;
@@ -60,106 +63,99 @@ find_watch(const char *projection, bool create)
 	watch = hash_search(gap_watches, projection,
 						create ? HASH_ENTER : HASH_FIND, &found);
 	if (create && !found)
-	{
-		watch->context = NULL;
 		watch->count = 0;
-	}
 	return watch;
 }
 
-static void
-forget_watch(GapWatch *watch)
+static bool
+same_row(const RowMark *a, const RowMark *b)
 {
-	if (watch->context != NULL)
-		MemoryContextDelete(watch->context);
-	watch->context = NULL;
-	watch->count = 0;
+	return a->place == b->place && a->writer == b->writer &&
+		a->version == b->version;
 }
 
-/* The position of this partition as this process saved it, or NULL. */
-static const Position *
-watched_position(const GapWatch *watch, int partition)
+/* When this process looked at the gaps of this row; 0: never. */
+static uint64
+looked_at(const GapWatch *watch, const RowMark *row)
 {
-	for (int i = 0; i < watch->count; i++)
+	for (int i = 0; watch != NULL && i < watch->count; i++)
 	{
-		if (watch->claims[i].partition == partition)
-			return &watch->claims[i].position;
+		if (same_row(&watch->looked[i].row, row))
+			return watch->looked[i].look;
 	}
-	return NULL;
+	return 0;
+}
+
+static int64
+lowest_gap(const PositionSet *set)
+{
+	if (set->old.size > 0)
+		return set->old.first;
+	return set->position.gaps.count > 0 ? set->position.gaps.ranges[0].first :
+		GAPS_NONE;
 }
 
 /*
- * Is it certain that no gap of these positions has been filled since this
- * process looked at them?  To leave the gaps out of a read, ask after its
- * snapshot is taken.
+ * The first number of which a gap of these sets may have been filled since
+ * this process looked, or is settled; GAPS_NONE: there is no such gap.  Ask
+ * after the snapshot is taken under which the others are left out.
  */
-bool
-GapsUnchanged(const char *projection, const Claim *claims, int count)
+int64
+GapsFrom(const char *projection, const Stream *stream,
+		 const PositionSets *sets)
 {
-	GapWatch   *watch = find_watch(projection, false);
+	const GapWatch *watch = find_watch(projection, false);
+	int64		settled;
+	int64		from = GAPS_NONE;
 
-	if (watch == NULL || watch->context == NULL)
-		return false;
-	/* nobody is left to fill them: one look, and they are gone */
-	if (watch->writers.count == 0)
-		return false;
-	for (int i = 0; i < count; i++)
+	StreamLook(stream, &settled);
+	for (int i = 0; i < sets->count; i++)
 	{
-		const Position *now = &claims[i].position;
-		const Position *then;
+		const PositionSet *set = &sets->sets[i];
+		int64		lowest = lowest_gap(set);
+		uint64		look;
+		int64		since;
 
-		if (now->gaps.count == 0)
+		if (lowest == GAPS_NONE)
 			continue;
-		then = watched_position(watch, claims[i].partition);
-		if (then == NULL || then->head != now->head ||
-			!NumberSetEquals(&then->gaps, &now->gaps))
-			return false;
-		/* whoever drew a later number may not be among the writers */
-		if (now->gaps.ranges[now->gaps.count - 1].last > watch->last_number)
-			return false;
+		look = looked_at(watch, &set->mark);
+		since = look == 0 || lowest <= settled ? lowest :
+			StreamFilledSince(stream, look);
+		if (SetHasGapsFrom(set, since))
+			from = Min(from, since);
 	}
-	return WritersUnfinished(&watch->writers);
-}
-
-static NumberSet
-copy_set(const NumberSet *set)
-{
-	NumberSet	nothing = {0};
-
-	return NumberSetUnion(set, &nothing);
+	return from;
 }
 
 /*
- * Remember the positions that a batch has saved, and who may still fill their
- * gaps; whole: the batch came to the end of the stream.
+ * Remember that the gaps of these sets were looked at, with a snapshot taken
+ * after this look.  The sets before, of the same groups, are not asked for
+ * again.
  */
 void
-GapsWatch(const char *projection, const Claims *claims,
-		  const Settlement *settlement, bool whole)
+GapsLooked(const char *projection, const PositionSets *before,
+		   const PositionSets *after, uint64 look)
 {
 	GapWatch   *watch = find_watch(projection, true);
-	const Writers *writers = &settlement->writers;
-	MemoryContext old;
+	GapWatch	old = *watch;
 
-	forget_watch(watch);
-	if (!whole)
-		return;
-	watch->context = AllocSetContextCreate(CacheMemoryContext,
-										   "wallet_projection gaps",
-										   ALLOCSET_SMALL_SIZES);
-	old = MemoryContextSwitchTo(watch->context);
-	watch->last_number = settlement->last_number;
-	watch->writers.count = writers->count;
-	watch->writers.ids = palloc_array(VirtualTransactionId, writers->count + 1);
-	if (writers->count > 0)
-		memcpy(watch->writers.ids, writers->ids,
-			   writers->count * sizeof(VirtualTransactionId));
-	watch->count = claims->count;
-	watch->claims = palloc_array(Claim, watch->count);
-	for (int i = 0; i < watch->count; i++)
+	watch->count = 0;
+	for (int i = 0; i < after->count; i++)
 	{
-		watch->claims[i] = claims->claims[i];
-		watch->claims[i].position.gaps = copy_set(&claims->claims[i].position.gaps);
+		watch->looked[watch->count].row = after->sets[i].mark;
+		watch->looked[watch->count++].look = look;
 	}
-	MemoryContextSwitchTo(old);
+	for (int i = 0; i < old.count && watch->count < GROUPS_MAX; i++)
+	{
+		bool		is_past = false;
+
+		for (int j = 0; j < before->count; j++)
+			is_past = is_past || same_row(&old.looked[i].row,
+										  &before->sets[j].mark);
+		for (int j = 0; j < after->count; j++)
+			is_past = is_past || same_row(&old.looked[i].row,
+										  &after->sets[j].mark);
+		if (!is_past)
+			watch->looked[watch->count++] = old.looked[i];
+	}
 }

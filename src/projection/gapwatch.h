@@ -1,16 +1,19 @@
 /*
  * gapwatch.h
- *		Whether gaps have to be looked up again.
+ *		Which gaps have to be looked up again.
  */
 #ifndef WALLET_PROJECTION_GAPWATCH_H
 #define WALLET_PROJECTION_GAPWATCH_H
 
-#include "projection/partition.h"
-#include "stream/settle.h"
+#include "projection/sets.h"
+#include "stream/stream.h"
 
-extern bool GapsUnchanged(const char *projection, const Claim *claims,
-						  int count);
-extern void GapsWatch(const char *projection, const Claims *claims,
-					  const Settlement *settlement, bool whole);
+/* no gap at all */
+#define GAPS_NONE PG_INT64_MAX
+
+extern int64 GapsFrom(const char *projection, const Stream *stream,
+					  const PositionSets *sets);
+extern void GapsLooked(const char *projection, const PositionSets *before,
+					   const PositionSets *after, uint64 look);
 
 #endif							/* WALLET_PROJECTION_GAPWATCH_H */

@@ -25,7 +25,7 @@
 #include "notice.h"
 #include "projection/park.h"
 #include "projection/skip.h"
-#include "projection/partition.h"
+#include "projection/oldgaps.h"
 #include "projection/projection.h"
 #include "projection/trouble.h"
 #include "projection/wishes.h"
@@ -134,8 +134,9 @@ begin_anew(Projection *projection)
 	Stream	   *stream;
 	OwnerScope	owner;
 
-	PartitionsDrop(projection);
-	PartitionsCreate(projection);
+	PositionsDrop(projection);
+	OldGapsDrop(projection);
+	PositionsCreate(projection);
 	ParkDrop(projection->name);
 	SkipForgetAll(projection->name);
 	owner = OwnerEnter(projection);
@@ -151,8 +152,7 @@ begin_anew(Projection *projection)
 static void
 check_complete(Projection *projection)
 {
-	int			count;
-	Claim	   *claims = PartitionsPeek(projection, &count);
+	Positions	positions = PositionsRead(projection);
 	Relation	read_model;
 	bool		adopted = !ProjectionOwnerIsProven(projection);
 
@@ -163,7 +163,7 @@ check_complete(Projection *projection)
 	}
 	TroubleRaise(TroubleOfReadModel(projection));
 	read_model = ProjectionOpenReadModel(projection, AccessShareLock);
-	TroubleRaise(TroubleOfPositions(projection, claims, count, read_model));
+	TroubleRaise(TroubleOfPositions(projection, &positions, read_model));
 	relation_close(read_model, AccessShareLock);
 	if (adopted)
 		ProjectionSaveState(projection, false);
@@ -203,7 +203,8 @@ projection_delete(PG_FUNCTION_ARGS)
 	}
 	if (WishStarted(projection->name))
 		WishStop(projection);
-	PartitionsDrop(projection);
+	PositionsDrop(projection);
+	OldGapsDrop(projection);
 	ParkDrop(projection->name);
 	SkipDrop(projection->name);
 	ProjectionDropState(projection->name);

@@ -32,7 +32,7 @@
 #include "keyhash.h"
 #include "notice.h"
 #include "projection/park.h"
-#include "projection/partition.h"
+#include "projection/lanes.h"
 #include "stream/find.h"
 
 /* how long a key that waits for a lock is left alone, in milliseconds */

@@ -26,9 +26,10 @@
 #include "notice.h"
 #include "projection/isolate.h"
 #include "projection/onekey.h"
-#include "projection/partition.h"
+#include "projection/oldgaps.h"
 #include "projection/replay.h"
 #include "projection/skip.h"
+#include "projection/trouble.h"
 #include "projection/work.h"
 #include "savepoint.h"
 
@@ -70,11 +71,12 @@ park_again(Work *work, Parked *parked, const KeyOutcome *outcome)
 
 /* The events of a parked key that wait, or would be skipped. */
 static KeyTask
-task_of(const Parked *parked, const Claim *claim, const NumberSet *skipped)
+task_of(const Parked *parked, const Position *position,
+		const NumberSet *skipped)
 {
 	KeyTask		task = {.key = parked->key,.passed = true,.guarded = true,
 		.from_no = parked->failure.no,.last_no = PG_INT64_MAX,
-	.position = &claim->position,.skipped = skipped};
+	.position = position,.skipped = skipped};
 
 	return task;
 }
@@ -139,7 +141,7 @@ apply_waiting(Work *work, const ApplyScope *scope, const KeyTask *task,
  * Replay a parked key, whose partition is claimed.
  */
 static ReplayResult
-replay(Work *work, const Claim *claim, Parked *parked, ReplaySkip skip,
+replay(Work *work, const Claims *claims, Parked *parked, ReplaySkip skip,
 	   bool own)
 {
 	ApplyScope	scope = {.projection = work->projection,.stream = work->stream,
@@ -153,12 +155,13 @@ replay(Work *work, const Claim *claim, Parked *parked, ReplaySkip skip,
 		refuse_locked(parked);
 	if (own && parked->attempts == 0)
 		LocksSoon();
+	OldGapsLoad(work->projection, &claims->sets.sets[0]);
 	scope.snapshot = RegisterSnapshot(GetLatestSnapshot());
 	if (skip == REPLAY_SKIPS_EVENT)
 		SkipEvent(work->stream, scope.snapshot, parked);
 	skipped = SkippedOfKey(work->projection->name, parked->key);
 	skipped = NumberSetUnion(&skipped, &parked->applied);
-	task = task_of(parked, claim, &skipped);
+	task = task_of(parked, &claims->sets.sets[0].position, &skipped);
 	result = skip == REPLAY_SKIPS_ALL ? skip_all(&scope, &task, parked) :
 		apply_waiting(work, &scope, &task, parked);
 	UnregisterSnapshot(scope.snapshot);
@@ -191,6 +194,14 @@ too_late(const Parked *now, int64 id, ReplaySkip skip)
 	return result;
 }
 
+/* An error if positions are missing: nobody knows then what waits. */
+static void
+check_positions(const Work *work, const Claims *claims)
+{
+	TroubleRaise(TroubleOfPositions(work->projection, &claims->all,
+									work->read_model));
+}
+
 /*
  * Claim the parked key's partition, waiting for it, look whether it is still
  * parked under this id, and replay it.
@@ -203,18 +214,16 @@ replay_found(Work *work, const ParkedBrief *found, ReplaySkip skip)
 	Parked	   *parked;
 
 	ParkedCheck(work->projection, found);
-	claims = PartitionClaim(work->projection, found->partition, true);
+	claims = GroupClaim(work->projection, found->partition, true);
+	check_positions(work, &claims);
 	parked = ParkedKey(work->projection->name, found->key);
-	if (claims.count == 0)
-		elog(ERROR, "partition %d of projection \"%s\" does not exist",
-			 found->partition, work->projection->name);
 	if (parked != NULL && parked->id == found->id)
-		result = replay(work, &claims.claims[0], parked, skip, false);
+		result = replay(work, &claims, parked, skip, false);
 	else
 		result = too_late(parked, found->id, skip);
 	if (result.events > 0)
-		PartitionWritten(work->projection, &claims, &claims.claims[0]);
-	PartitionsRelease(&claims);
+		ClaimsWritten(work->projection, &claims);
+	ClaimsRelease(&claims);
 	return result;
 }
 
@@ -226,23 +235,24 @@ replay_due(Work *work, const ParkedBrief *found, bool own)
 	Claims		claims;
 
 	ParkedCheck(work->projection, found);
-	claims = PartitionClaim(work->projection, found->partition, false);
-	if (claims.count > 0)
+	claims = GroupClaim(work->projection, found->partition, false);
+	if (claims.groups != 0)
 	{
 		Parked	   *parked = ParkedKey(work->projection->name, found->key);
 
+		check_positions(work, &claims);
 		if (parked != NULL && parked->next_retry_at != 0 &&
 			((!own && parked->attempts == 0) ||
 			 ParkedIsDue(work->projection, parked->next_retry_at)))
 		{
 			tried_id = parked->id;
-			result = replay(work, &claims.claims[0], parked,
+			result = replay(work, &claims, parked,
 							REPLAY_SKIPS_NOTHING, own);
 		}
 	}
 	if (result.events > 0)
-		PartitionWritten(work->projection, &claims, &claims.claims[0]);
-	PartitionsRelease(&claims);
+		ClaimsWritten(work->projection, &claims);
+	ClaimsRelease(&claims);
 	return result;
 }
 
@@ -330,12 +340,12 @@ put_off(const char *name, const ErrorData *error)
 		return result;
 	PushActiveSnapshot(GetLatestSnapshot());
 	projection = ProjectionFetch(name);
-	claims = PartitionClaim(projection, parked->partition, false);
+	claims = GroupClaim(projection, parked->partition, false);
 	/* it is ours again, or the next attempt finds it as it is */
-	parked = claims.count > 0 ? ParkedById(tried_id) : NULL;
+	parked = claims.groups != 0 ? ParkedById(tried_id) : NULL;
 	if (parked != NULL)
 		ParkPostpone(projection, parked, error->sqlerrcode, error->message);
-	PartitionsRelease(&claims);
+	ClaimsRelease(&claims);
 	PopActiveSnapshot();
 	return result;
 }

@@ -16,7 +16,7 @@
 #include "argument.h"
 #include "encoding.h"
 #include "projection/batch.h"
-#include "projection/partition.h"
+#include "projection/lanes.h"
 #include "projection/replay.h"
 
 SQL_FUNCTION(projection_run);

@@ -224,21 +224,18 @@ TroubleOfTable(const Projection *projection, Relation read_model)
  * without a page has none.
  */
 Trouble *
-TroubleOfPositions(const Projection *projection, const Claim *claims,
-				   int count, Relation read_model)
+TroubleOfPositions(const Projection *projection, const Positions *positions,
+				   Relation read_model)
 {
-	bool		written = false;
-
-	if (count != projection->partitions)
+	if (SetsGroups(&positions->sets) != AllGroups(positions->groups))
 		return make_trouble(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
 							psprintf("positions of projection \"%s\" are missing",
 									 projection->name),
-							psprintf("%d of its %d partitions have one.", count,
+							psprintf("%d of its %d partitions have one.",
+									 PositionsCount(projection, positions),
 									 projection->partitions),
 							reset_hint(projection));
-	for (int i = 0; i < count; i++)
-		written = written || claims[i].written;
-	if (!written || read_model->rd_rel->relkind != RELKIND_RELATION ||
+	if (!positions->written || read_model->rd_rel->relkind != RELKIND_RELATION ||
 		RelationGetNumberOfBlocks(read_model) > 0)
 		return NULL;
 	return make_trouble(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,

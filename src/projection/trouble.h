@@ -5,7 +5,7 @@
 #ifndef WALLET_PROJECTION_TROUBLE_H
 #define WALLET_PROJECTION_TROUBLE_H
 
-#include "projection/partition.h"
+#include "projection/lanes.h"
 #include "stream/stream.h"
 
 /* Something that was found; raised by a batch, and shown by the status. */
@@ -22,7 +22,7 @@ extern Trouble *TroubleOfReadModel(const Projection *projection);
 extern Trouble *TroubleOfTable(const Projection *projection,
 							   Relation read_model);
 extern Trouble *TroubleOfPositions(const Projection *projection,
-								   const Claim *claims, int count,
+								   const Positions *positions,
 								   Relation read_model);
 extern Trouble *TroubleOfStream(const char *name, Oid relid);
 extern Trouble *TroubleOfNumber(const char *stream, Oid sequence,

@@ -10,9 +10,9 @@
  *
  * Whoever drew a number <= B is in W or has ended.  Once every member of W
  * has ended, each number <= B is visible to all later snapshots, or dead: B
- * is settled.  Nobody waits for that.  The pair (B, W) is kept in this
- * process and looked at again the next time.  It is a fact about the stream;
- * a sequence that is restarted gets a new file, and the pair is forgotten.
+ * is settled.  Nobody waits for that.  Pairs (B, W) are kept in this process
+ * (generations.c) and looked at again the next time.  They are facts about the
+ * stream; a sequence that is restarted gets a new file, and they are forgotten.
  *
  * W knows nothing of our own transaction.  Once that has written to the
  * stream, it may have numbers whose rows no snapshot shows yet (the statement
@@ -38,6 +38,7 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
+#include "stream/generations.h"
 #include "stream/settle.h"
 
 /* What this process knows of a stream. */
@@ -45,9 +46,7 @@ typedef struct SettleMemory
 {
 	Oid			relid;			/* hash key */
 	Oid			sequence_file;	/* the sequence's file when it was noted */
-	int64		settled;
-	int64		pending_number; /* B, where W had members */
-	Writers		pending;		/* W, in CacheMemoryContext */
+	Generations known;			/* in CacheMemoryContext */
 } SettleMemory;
 
 static HTAB *memories = NULL;
@@ -132,86 +131,63 @@ writes_itself(Oid relid)
 	return false;
 }
 
-/* Those who may write to the stream: to its table or to a child of it. */
-static void
-find_writers(Settlement *look, Relation relation)
+/*
+ * Those who may write to the stream: to its table or to a child of it.  True
+ * if we are among them ourselves, who are not listed.
+ */
+static bool
+find_writers(Writers *writers, Relation relation)
 {
 	List	   *tables = list_make1_oid(RelationGetRelid(relation));
 	ListCell   *cell;
+	bool		own = false;
 
 	if (relation->rd_rel->relhassubclass)
 		tables = find_all_inheritors(RelationGetRelid(relation), NoLock, NULL);
 	foreach(cell, tables)
 	{
-		add_lockers(&look->writers, lfirst_oid(cell));
-		look->own = look->own || writes_itself(lfirst_oid(cell));
+		add_lockers(writers, lfirst_oid(cell));
+		own = own || writes_itself(lfirst_oid(cell));
 	}
 	list_free(tables);
+	return own;
 }
 
-/* Have all of these transactions ended, and given back their locks? */
+/*
+ * WriterHasEnded: is what this transaction has done visible to any snapshot
+ * taken from now on, or never?  Locks do not say so: whoever commits becomes
+ * visible first, then tells the extensions, and gives back his locks after that.
+ */
 static bool
-all_ended(const Writers *writers)
-{
-	for (int i = 0; i < writers->count; i++)
-	{
-		if (!VirtualXactLock(writers->ids[i], false))
-			return false;
-	}
-	return true;
-}
-
-/* Is this transaction unfinished for any snapshot taken before? */
-static bool
-is_unfinished(const VirtualTransactionId *vxid)
+has_ended(const VirtualTransactionId *vxid)
 {
 	PGPROC	   *proc = compat_vxid_proc(vxid);
 	bool		more = false;
 	TransactionId xid;
 
 	if (proc != NULL && compat_proc_lxid(proc) == vxid->localTransactionId)
-		return true;
+		return false;
 	/* it may be a prepared one */
 	xid = VirtualTransactionIdIsRecoveredPreparedXact(*vxid) ?
 		vxid->localTransactionId : TwoPhaseGetXidByVirtualXID(*vxid, &more);
-	return TransactionIdIsValid(xid) && !more && TransactionIdIsInProgress(xid);
+	if (more)
+		return VirtualXactLock(*vxid, false);
+	return !TransactionIdIsValid(xid) || !TransactionIdIsInProgress(xid);
 }
 
-/*
- * Are all of these transactions unfinished for any snapshot taken before?
- * Their locks do not say so: whoever commits becomes visible first, then tells
- * the extensions, and gives back his locks after that.
- */
-bool
-WritersUnfinished(const Writers *writers)
+/* What is known of the stream, if its sequence is still the same. */
+static Generations *
+known_of(const Stream *stream)
 {
-	for (int i = 0; i < writers->count; i++)
-	{
-		if (!is_unfinished(&writers->ids[i]))
-			return false;
-	}
-	return true;
-}
+	SettleMemory *memory = find_memory(RelationGetRelid(stream->relation));
+	Relation	sequence = relation_open(stream->parts.sequence, AccessShareLock);
+	Oid			sequence_file = sequence->rd_rel->relfilenode;
 
-static void
-forget_pending(SettleMemory *memory)
-{
-	if (memory->pending.ids != NULL)
-		pfree(memory->pending.ids);
-	memory->pending.ids = NULL;
-	memory->pending.count = 0;
-	memory->pending_number = 0;
-}
-
-static void
-keep_pending(SettleMemory *memory, int64 number, const Writers *writers)
-{
-	Size		size = writers->count * sizeof(VirtualTransactionId);
-
-	memory->pending.ids = MemoryContextAlloc(CacheMemoryContext, size);
-	memcpy(memory->pending.ids, writers->ids, size);
-	memory->pending.count = writers->count;
-	memory->pending_number = number;
+	relation_close(sequence, AccessShareLock);
+	if (memory->sequence_file != sequence_file)
+		GenerationsForget(&memory->known);
+	memory->sequence_file = sequence_file;
+	return &memory->known;
 }
 
 /*
@@ -221,40 +197,59 @@ keep_pending(SettleMemory *memory, int64 number, const Writers *writers)
 Settlement
 Settle(const Stream *stream)
 {
-	SettleMemory *memory = find_memory(RelationGetRelid(stream->relation));
-	Relation	sequence = relation_open(stream->parts.sequence, AccessShareLock);
-	Oid			sequence_file = sequence->rd_rel->relfilenode;
+	Generations *known = known_of(stream);
 	Settlement	look = {0};
+	Writers		writers = {0};
+	MemoryContext old;
 
-	relation_close(sequence, AccessShareLock);
 	look.last_number = StreamLastNumber(stream->parts.sequence);
 	/* a child table that was made before that must not be overlooked */
 	AcceptInvalidationMessages();
-	find_writers(&look, stream->relation);
-
-	if (memory->sequence_file != sequence_file ||
-		look.last_number < memory->settled)
+	look.own = find_writers(&writers, stream->relation);
+	if (look.last_number < known->settled)
+		GenerationsForget(known);
+	GenerationsShrink(known, has_ended);
+	/* of our own numbers we can tell nothing */
+	if (!look.own)
 	{
-		forget_pending(memory);
-		memory->settled = 0;
-		memory->sequence_file = sequence_file;
+		old = MemoryContextSwitchTo(CacheMemoryContext);
+		GenerationsAdd(known, look.last_number, &writers);
+		MemoryContextSwitchTo(old);
 	}
-	if (memory->pending.count > 0 && all_ended(&memory->pending))
-	{
-		memory->settled = Max(memory->settled, memory->pending_number);
-		forget_pending(memory);
-	}
-	if (look.own)
-	{
-		/* we can tell nothing new */
-	}
-	else if (look.writers.count == 0)
-	{
-		memory->settled = Max(memory->settled, look.last_number);
-		forget_pending(memory);
-	}
-	else if (memory->pending.count == 0)
-		keep_pending(memory, look.last_number, &look.writers);
-	look.settled = memory->settled;
+	look.settled = known->settled;
+	look.look = known->look;
 	return look;
+}
+
+/*
+ * See who has ended, without looking for who else writes; which look it is, and
+ * the number up to which the stream is settled.
+ */
+uint64
+StreamLook(const Stream *stream, int64 *settled)
+{
+	Generations *known = known_of(stream);
+
+	GenerationsShrink(known, has_ended);
+	*settled = known->settled;
+	return known->look;
+}
+
+/* The first number above the settled ones that may have been filled since. */
+int64
+StreamFilledSince(const Stream *stream, uint64 look)
+{
+	return GenerationsSince(known_of(stream), look);
+}
+
+/*
+ * The last number of the oldest generation, whose writers have been writing
+ * for longest.
+ */
+int64
+StreamOldest(const Stream *stream)
+{
+	const Generations *known = known_of(stream);
+
+	return known->count == 0 ? known->settled : known->generations[0].last;
 }

@@ -5,28 +5,21 @@
 #ifndef WALLET_PROJECTION_SETTLE_H
 #define WALLET_PROJECTION_SETTLE_H
 
-#include "storage/lock.h"
-
 #include "stream/stream.h"
-
-/* Transactions that may write to a stream. */
-typedef struct Writers
-{
-	int			count;
-	VirtualTransactionId *ids;
-} Writers;
 
 /* What one look at a stream has found. */
 typedef struct Settlement
 {
 	int64		last_number;	/* the last number drawn, read first */
-	Writers		writers;		/* who wrote after that; palloc'd */
 	int64		settled;		/* numbers up to here are visible to any
 								 * snapshot taken from now on, or dead */
+	uint64		look;			/* which one it was, in this process */
 	bool		own;			/* our own transaction writes, too */
 } Settlement;
 
 extern Settlement Settle(const Stream *stream);
-extern bool WritersUnfinished(const Writers *writers);
+extern uint64 StreamLook(const Stream *stream, int64 *settled);
+extern int64 StreamOldest(const Stream *stream);
+extern int64 StreamFilledSince(const Stream *stream, uint64 look);
 
 #endif							/* WALLET_PROJECTION_SETTLE_H */

@@ -16,6 +16,7 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "projection/trouble.h"
@@ -34,8 +35,8 @@ text_or_null(const Trouble *trouble)
 
 /* What is wrong with the read model; NULL: nothing that can be seen now. */
 static const char *
-look_at_read_model(const Projection *projection, const Claim *claims,
-				   int count, bool *locked)
+look_at_read_model(const Projection *projection, const Positions *positions,
+				   bool *locked)
 {
 	TableLook  *look = TableLookBegin(projection->read_model);
 	Trouble    *trouble;
@@ -47,19 +48,17 @@ look_at_read_model(const Projection *projection, const Claim *claims,
 	}
 	trouble = TroubleOfTable(projection, look->relation);
 	if (trouble == NULL)
-		trouble = TroubleOfPositions(projection, claims, count,
-									 look->relation);
+		trouble = TroubleOfPositions(projection, positions, look->relation);
 	TableLookEnd(look);
 	return text_or_null(trouble);
 }
 
 /* What is wrong with the stream's table, which is open. */
 static const char *
-look_at_stream(const Projection *projection, const Claim *claims, int count,
+look_at_stream(const Projection *projection, const Positions *positions,
 			   Relation relation)
 {
 	Oid			sequence;
-	int64		last_number;
 
 	if (relation->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED)
 		return psprintf("the stream is unlogged DETAIL: A crash of the server would empty it. HINT: Run: ALTER TABLE %s SET LOGGED;",
@@ -67,13 +66,9 @@ look_at_stream(const Projection *projection, const Claim *claims, int count,
 	sequence = compat_getIdentitySequence(relation, STREAM_NO, true);
 	if (!OidIsValid(sequence))
 		return "the stream is not numbered by a sequence of its own";
-	last_number = SequenceLastNumber(sequence);
-	for (int i = 0; i < count; i++)
-	{
-		if (claims[i].position.head > last_number)
-			return psprintf("the numbers of the stream went backwards HINT: Set the sequence forward if it is behind the last event. Then run: SELECT projection_reset(%s); Events that were appended meanwhile are below the positions.",
-							quote_literal_cstr(projection->name));
-	}
+	if (PositionsHighest(positions) > SequenceLastNumber(sequence))
+		return psprintf("the numbers of the stream went backwards HINT: Set the sequence forward if it is behind the last event. Then run: SELECT projection_reset(%s); Events that were appended meanwhile are below the positions.",
+						quote_literal_cstr(projection->name));
 	return text_or_null(TroubleOfNumbers(projection->stream, relation,
 										 sequence, InvalidOid));
 }
@@ -83,11 +78,12 @@ static const char *
 find_damage(const Projection *projection)
 {
 	CatalogDamage *damage = projection->damage;
+	Positions	positions;
 
 	if (damage == NULL)
 		damage = StreamDamage(projection->stream);
 	if (damage == NULL)
-		damage = PartitionsDamage(projection);
+		damage = PositionsFind(projection, GetActiveSnapshot(), &positions);
 	return damage == NULL ? NULL : CatalogDamageText(damage);
 }
 
@@ -96,8 +92,7 @@ static const char *
 find_problem(const Projection *projection, bool *locked)
 {
 	Oid			relid = StreamRelation(projection->stream);
-	int			count;
-	Claim	   *claims = PartitionsPeek(projection, &count);
+	Positions	positions = PositionsRead(projection);
 	const char *problem;
 	TableLook  *look;
 
@@ -117,7 +112,7 @@ find_problem(const Projection *projection, bool *locked)
 						quote_literal_cstr(projection->name));
 	problem = text_or_null(TroubleOfStream(projection->stream, relid));
 	if (problem == NULL)
-		problem = look_at_read_model(projection, claims, count, locked);
+		problem = look_at_read_model(projection, &positions, locked);
 	if (problem != NULL)
 		return problem;
 	look = TableLookBegin(relid);
@@ -126,7 +121,7 @@ find_problem(const Projection *projection, bool *locked)
 		*locked = true;
 		return NULL;
 	}
-	problem = look_at_stream(projection, claims, count, look->relation);
+	problem = look_at_stream(projection, &positions, look->relation);
 	TableLookEnd(look);
 	return problem;
 }

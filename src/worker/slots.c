@@ -478,13 +478,8 @@ SlotReport(WorkerState state, const char *projection, const Claims *claims)
 	set_state(slot, state, now);
 	if (projection != NULL)
 		strlcpy(slot->projection, projection, NAMEDATALEN);
-	memset(slot->partitions, 0, sizeof(slot->partitions));
-	for (int i = 0; claims != NULL && i < claims->count; i++)
-	{
-		int			partition = claims->claims[i].partition;
-
-		slot->partitions[partition / 8] |= 1 << (partition % 8);
-	}
+	slot->groups = claims != NULL ? claims->groups : 0;
+	slot->partitions = claims != NULL ? claims->partitions : 0;
 	LWLockRelease(shared->lock);
 }
 
@@ -602,7 +597,8 @@ concerns(const WorkerSlot *slot, int rank, int of,
 		if (notice->any)
 			return true;
 		if (interest->type == notice->type &&
-			notice->key % interest->partitions % of == rank)
+			GroupOf(notice->key % interest->partitions,
+					GroupsOf(interest->partitions)) % of == rank)
 			return true;
 	}
 	return false;

@@ -25,7 +25,7 @@
 #include "storage/condition_variable.h"
 
 #include "notice.h"
-#include "projection/partition.h"
+#include "projection/claims.h"
 
 typedef enum WorkerState
 {
@@ -79,7 +79,8 @@ typedef struct WorkerSlot
 								 * end, for the launcher to see */
 	char		projection[NAMEDATALEN];	/* the one that is served, or was
 											 * last */
-	bits8		partitions[PARTITIONS_MAX / 8]; /* held, of that projection */
+	uint64		groups;			/* of partitions, held, of that projection */
+	int			partitions;		/* that it has */
 	int64		events;			/* applied */
 	int64		batches;		/* committed with something applied */
 	char		last_error[WORKER_ERROR_LENGTH];

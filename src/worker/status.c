@@ -22,6 +22,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/rls.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "argument.h"
@@ -63,9 +64,9 @@ partitions_held(const WorkerSlot *slot)
 	Datum	   *numbers = palloc_array(Datum, PARTITIONS_MAX);
 	int			count = 0;
 
-	for (int i = 0; i < PARTITIONS_MAX; i++)
+	for (int i = 0; i < Min(slot->partitions, PARTITIONS_MAX); i++)
 	{
-		if (slot->partitions[i / 8] & (1 << (i % 8)))
+		if (slot->groups & GroupBit(GroupOf(i, GroupsOf(slot->partitions))))
 			numbers[count++] = Int32GetDatum(i);
 	}
 	return PointerGetDatum(construct_array(numbers, count, INT4OID,
@@ -349,22 +350,21 @@ Datum
 projection_pending_since(PG_FUNCTION_ARGS)
 {
 	Projection *projection = ProjectionFind(text_to_cstring(PG_GETARG_TEXT_PP(0)));
-	int			count;
-	Claim	   *claims;
+	Positions	positions;
 	TableLook  *look;
 	Datum		result = 0;
 	bool		found;
 
 	if (projection == NULL || projection->damage != NULL ||
 		StreamDamage(projection->stream) != NULL ||
-		PartitionsDamage(projection) != NULL)
+		PositionsFind(projection, GetActiveSnapshot(), &positions) != NULL)
 		PG_RETURN_NULL();
-	claims = PartitionsPeek(projection, &count);
-	look = count == 0 ? NULL :
+	look = positions.sets.count == 0 ? NULL :
 		TableLookBegin(StreamRelation(projection->stream));
 	if (look == NULL)
 		PG_RETURN_NULL();
-	found = find_event_time(look->relation, claims[0].position.head, &result);
+	found = find_event_time(look->relation, positions.sets.sets[0].position.head,
+							&result);
 	TableLookEnd(look);
 	if (!found)
 		PG_RETURN_NULL();

@@ -38,7 +38,7 @@
 #include "catalog.h"
 #include "keyhash.h"
 #include "projection/park.h"
-#include "projection/partition.h"
+#include "projection/oldgaps.h"
 #include "projection/trouble.h"
 #include "projection/work.h"
 #include "tablelook.h"
@@ -64,8 +64,8 @@ typedef struct Goal
 typedef struct Look
 {
 	Projection *projection;
-	Claim	   *claims;
-	int			count;
+	Snapshot	snapshot;		/* of the positions */
+	Positions	positions;
 	bool		lacks;
 } Look;
 
@@ -105,18 +105,15 @@ receive_pending(void *state, const Event *event)
 {
 	Look	   *look = state;
 	const char *type = look->projection->aggregate_type;
-	int			partition;
+	const PositionSet *set;
 
 	if (!EventIsOfType(event, type, strlen(type)))
 		return true;
-	partition = KeyHash(event->key, event->key_length) %
-		look->projection->partitions;
-	for (int i = 0; i < look->count; i++)
-	{
-		if (look->claims[i].partition == partition &&
-			!PositionApplied(&look->claims[i].position, event->no))
-			look->lacks = true;
-	}
+	set = PositionOfPartition(&look->positions,
+							  KeyHash(event->key, event->key_length) %
+							  look->projection->partitions);
+	if (set != NULL && !PositionApplied(&set->position, event->no))
+		look->lacks = true;
 	return !look->lacks;
 }
 
@@ -147,8 +144,15 @@ lacks_event(Look *look, const Goal *goal)
 	Stream	   *stream;
 	OwnerScope	owner;
 
-	for (int i = 0; i < look->count; i++)
-		gaps = NumberSetUnion(&gaps, &look->claims[i].position.gaps);
+	for (int i = 0; i < look->positions.sets.count; i++)
+	{
+		PositionSet *set = &look->positions.sets.sets[i];
+
+		if (set->old.first <= goal->highest)
+			set->position.gaps = OldGapsRead(look->projection, look->snapshot,
+											 set);
+		gaps = NumberSetUnion(&gaps, &set->position.gaps);
+	}
 	gaps = NumberSetBetween(&gaps, PG_INT64_MIN, goal->highest);
 	if (gaps.count == 0)
 		return false;
@@ -168,8 +172,7 @@ set_goal(const char *name)
 	Projection *projection = ProjectionFetch(name);
 	Stream	   *stream;
 	OwnerScope	owner;
-	Claim	   *claims;
-	int			count;
+	Positions	positions;
 
 	ProjectionCheckInitialized(projection);
 	TroubleRaise(TroubleOfReadModel(projection));
@@ -180,12 +183,9 @@ set_goal(const char *name)
 	goal->snapshot->curcid = FirstCommandId;
 	goal->highest = highest_number(stream, goal->snapshot);
 	WorkCheckStream(projection, stream);
-	claims = PartitionsPeek(projection, &count);
-	for (int i = 0; i < count; i++)
-	{
-		if (claims[i].position.head > StreamLastNumber(stream->parts.sequence))
-			goal->backwards = true;
-	}
+	positions = PositionsRead(projection);
+	goal->backwards = PositionsHighest(&positions) >
+		StreamLastNumber(stream->parts.sequence);
 	/* where the sequence was set back, an event above it is not to blame */
 	if (!goal->backwards)
 		TroubleRaise(TroubleOfNumbers(stream->name, stream->relation,
@@ -207,31 +207,38 @@ rows_are_there(const Look *look)
 	if (table == NULL)
 		return false;
 	TroubleRaise(TroubleOfTable(look->projection, table->relation));
-	TroubleRaise(TroubleOfPositions(look->projection, look->claims,
-									look->count, table->relation));
+	TroubleRaise(TroubleOfPositions(look->projection, &look->positions,
+									table->relation));
 	TableLookEnd(table);
 	return true;
+}
+
+static bool
+is_all_applied(Look *look, const Goal *goal)
+{
+	CatalogRaise(PositionsFind(look->projection, look->snapshot,
+							   &look->positions));
+	if (!rows_are_there(look) ||
+		look->positions.sets.sets[0].position.head < goal->highest)
+		return false;
+	/* what waits for a lock is going to be applied; what has failed is not */
+	return !lacks_event(look, goal) && !ParkedLocked(goal->projection);
 }
 
 static bool
 is_reached(const Goal *goal)
 {
 	Look		look = {0};
+	bool		reached;
 
 	if (goal->backwards)
 		return false;
 	look.projection = ProjectionFetch(goal->projection);
 	ProjectionCheckInitialized(look.projection);
-	look.claims = PartitionsPeek(look.projection, &look.count);
-	if (!rows_are_there(&look))
-		return false;
-	for (int i = 0; i < look.count; i++)
-	{
-		if (look.claims[i].position.head < goal->highest)
-			return false;
-	}
-	/* what waits for a lock is going to be applied; what has failed is not */
-	return !lacks_event(&look, goal) && !ParkedLocked(goal->projection);
+	look.snapshot = RegisterSnapshot(GetLatestSnapshot());
+	reached = is_all_applied(&look, goal);
+	UnregisterSnapshot(look.snapshot);
+	return reached;
 }
 
 /* Sleep until positions may have moved. */

@@ -12,7 +12,7 @@ SELECT wallet_create('w1', 100);
 CREATE VIEW everything AS
 SELECT (SELECT count(*) FROM orders) AS orders, (SELECT count(*) FROM wallet_stream) AS wallet_stream, (SELECT count(*) FROM wallet_balances) AS wallet_balances,
        (SELECT count(*) FROM wallet_projection.stream) AS streams, (SELECT s FROM wallet_projection.projection_state s) IS DISTINCT FROM NULL AS state,
-       (SELECT md5(string_agg(p::text, ' ' ORDER BY partition)) FROM wallet_projection.partition p) AS positions;
+       (SELECT md5(string_agg(p::text, ' ' ORDER BY partition)) FROM projection_partitions p) AS positions;
 CREATE TABLE before AS SELECT * FROM everything;
 
 -- every argument of every function, null
@@ -52,7 +52,8 @@ CALL projection_consume('async_projection', stop_on_failure => NULL);
 CALL projection_consume('async_projection', finish_when_no_messages => NULL);
 \echo :LAST_ERROR_SQLSTATE
 -- where null is an answer
-SELECT wallet_projection.last_position(NULL), wallet_projection.size(NULL);
+SELECT wallet_projection.last_position(NULL), wallet_projection.gaps(NULL, 0), wallet_projection.gaps('wallet_balance', NULL), wallet_projection.gaps('wallet_balance', -1),
+       wallet_projection.gaps('wallet_balance', 16), wallet_projection.gaps('nobody', 0);
 
 -- empty
 SELECT n, error_of(call) FROM (VALUES

@@ -37,7 +37,7 @@ SELECT extname FROM pg_extension WHERE extname = 'wallet_projection' AND extowne
 -- nobody else writes the catalog, by any statement
 SET ROLE regress_wp_owner;
 SELECT table_name, statement, left(regress_wp.error_of(format(statement, table_name)), 5) AS error
-  FROM unnest('{stream,projection,projection_state,partition,parked,skipped,channel,started}'::text[]) table_name,
+  FROM unnest('{stream,projection,projection_state,position,old_gaps,parked,skipped,channel,started}'::text[]) table_name,
        unnest(ARRAY['INSERT INTO wallet_projection.%I DEFAULT VALUES', 'DELETE FROM wallet_projection.%I', 'TRUNCATE wallet_projection.%I', 'TABLE wallet_projection.%I',
                     'ALTER TABLE wallet_projection.%I ADD x int', 'LOCK TABLE wallet_projection.%I IN EXCLUSIVE MODE', 'CREATE TRIGGER x BEFORE INSERT ON wallet_projection.%I EXECUTE FUNCTION suppress_redundant_updates_trigger()',
                     'CREATE RULE x AS ON INSERT TO wallet_projection.%I DO INSTEAD NOTHING']) statement
@@ -69,7 +69,7 @@ CREATE TABLE of_other (LIKE wallet_balances INCLUDING ALL);
 ALTER TABLE of_other OWNER TO regress_wp_other;
 CREATE TABLE saved AS TABLE wallet_projection.projection_state;
 UPDATE wallet_projection.projection_state SET read_model = 'of_other'::regclass, table_name = 'of_other';
-UPDATE wallet_projection.partition SET head = 0, gaps = '{}', written = false;
+UPDATE wallet_projection.position SET head = 0, gaps = '{}', written = false;
 SELECT error_of($$ SELECT projection_run('wallet_balance') $$);
 CALL projection_consume('async_projection', finish_when_no_messages => true);
 SELECT error_of($$ SELECT projection_reset('wallet_balance') $$);

@@ -49,8 +49,8 @@ CREATE FUNCTION try_all() RETURNS SETOF text LANGUAGE sql AS $$
            'wallet_get_balance(''w1'')', 'wallet_get_statistics(''w1'')', 'projection_init(''wallet_balance'')',
            'projection_set(''wallet_balance'', ''batch_size'', ''5'')', 'projection_run(''wallet_balance'')', 'projection_backfill(''wallet_balance'')',
            'projection_reset(''wallet_balance'')', 'projection_delete(''wallet_balance'')',
-           'projection_status', 'projection_partitions', 'wallet_projection.last_position(''wallet_stream'')', 'wallet_projection.size(''{}'')',
-           'wallet_projection.stream', 'wallet_projection.projection', 'wallet_projection.projection_state', 'wallet_projection.partition']) call
+           'projection_status', 'projection_partitions', 'wallet_projection.last_position(''wallet_stream'')', 'wallet_projection.gaps(''wallet_balance'', 0)', 'wallet_projection.positions(''wallet_balance'')',
+           'wallet_projection.stream', 'wallet_projection.projection', 'wallet_projection.projection_state', 'wallet_projection.position', 'wallet_projection.old_gaps']) call
 $$;
 SET ROLE regress_wp_stranger;
 SELECT try_all();

@@ -85,7 +85,7 @@ TRUNCATE wallet_stream RESTART IDENTITY;
 SELECT projection_reset('wallet_balance'), projection_set('wallet_balance', 'max_parked', '10'), projection_set('wallet_balance', 'max_attempts', '1');
 SELECT append_event('late', 'WalletWasCreated', '{"initialBalance": "x"}');
 SELECT projection_run('wallet_balance');
-SELECT written FROM wallet_projection.partition;
+SELECT written FROM wallet_projection.position;
 UPDATE wallet_stream SET payload = '{"initialBalance": 5}';
 SELECT dead_letter_replay(id) FROM projection_dead_letters;
 TRUNCATE wallet_balances;
@@ -208,10 +208,10 @@ DROP ROLE regress_wp_nobody;
 -- Positions that are missing, and what parts of a dump leave behind
 --
 BEGIN;
-DELETE FROM wallet_projection.partition WHERE partition = 1;
+UPDATE wallet_projection.position SET groups = 1;
 SELECT told();
 ROLLBACK;
-TRUNCATE wallet_projection.partition;
+TRUNCATE wallet_projection.position;
 SELECT told();
 SELECT error_of($$ SELECT projection_init('wallet_balance') $$);
 SELECT projection_reset('wallet_balance');
@@ -227,16 +227,16 @@ ALTER TABLE wallet_balances RENAME TO old_balances;
 SELECT state, parked FROM projection_status;
 SELECT count(*) FROM projection_dead_letters;
 SELECT projection_init('wallet_balance');
-SELECT (SELECT count(*) FROM wallet_projection.parked), (SELECT count(*) FROM wallet_projection.skipped), (SELECT count(*) FROM wallet_projection.partition);
+SELECT (SELECT count(*) FROM wallet_projection.parked), (SELECT count(*) FROM wallet_projection.skipped), (SELECT count(*) FROM projection_partitions);
 SELECT projection_run('wallet_balance');
 SELECT * FROM check_read_model();
 DELETE FROM wallet_projection.projection_state;
 SELECT projection_delete('wallet_balance');
-SELECT count(*) FROM wallet_projection.partition;
+SELECT count(*) FROM wallet_projection.position;
 DROP TABLE wallet_balances;
 -- a state without anything else, of a table that is gone
 SELECT projection_set('wallet_balance', 'partitions', '3'), projection_init('wallet_balance');
-DELETE FROM wallet_projection.partition;
+DELETE FROM wallet_projection.position;
 DROP TABLE wallet_balances;
 SELECT told();
 SELECT projection_init('wallet_balance');
@@ -288,10 +288,9 @@ SELECT projection, head FROM projection_status;
 ROLLBACK;
 -- positions at the ends of bigint
 BEGIN;
-UPDATE wallet_projection.partition SET head = 9223372036854775807, gaps = '{[-9223372036854775808, 9223372036854775807)}';
+UPDATE wallet_projection.position SET head = 9223372036854775807, gaps = '{[1, 9223372036854775807)}';
 SELECT lag_events FROM projection_partitions;
 SELECT state, head, lag_events, gaps FROM projection_status;
-SELECT wallet_projection.size('{[-9223372036854775808, 9223372036854775807)}');
 ROLLBACK;
 -- an id that is used again after its events were deleted
 SELECT projection_reset('wallet_balance');

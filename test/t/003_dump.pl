@@ -58,7 +58,7 @@ sub check_restored
 $node->safe_psql('postgres',
 	"CREATE ROLE owner LOGIN; CREATE DATABASE wallet OWNER owner");
 $node->safe_psql('wallet', 'CREATE EXTENSION wallet_projection');
-isnt(sqlstate($node, 'SET ROLE owner; SELECT * FROM wallet_projection.partition', 'wallet'),
+isnt(sqlstate($node, 'SET ROLE owner; SELECT * FROM wallet_projection.position', 'wallet'),
 	'00000', 'whoever owns a database has no rights on the catalog');
 install($node, 'wallet',
 	-role => 'owner', -extension => 0, partitions => 5, batch_size => 7, channel => 'night');
@@ -81,7 +81,7 @@ my %was = map { $_ => $node->safe_psql('wallet', $_) }
 $was{oracle} = $node->safe_psql('wallet', 'SELECT * FROM oracle()');
 like($was{oracle}, qr/^0\|[1-9]/, 'some wallets are behind');
 is( $node->safe_psql('wallet',
-		'SELECT count(DISTINCT head) > 2, count(DISTINCT gaps) FROM wallet_projection.partition'
+		'SELECT count(DISTINCT head) > 2, count(DISTINCT gaps) FROM projection_partitions'
 	),
 	't|2',
 	'positions differ, and some have a gap');

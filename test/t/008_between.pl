@@ -5,7 +5,6 @@ use warnings FATAL => 'all';
 
 use FindBin;
 use lib $FindBin::RealBin;
-use PostgreSQL::Test::Utils;
 use Test::More;
 use WalletTest;
 
@@ -16,22 +15,12 @@ my $run = "SELECT projection_run('wallet_balance')";
 sub build
 {
 	my $source = "$FindBin::RealBin/../../src";
-	my $library = $node->basedir . '/paused.so';
-	my %config;
 
-	foreach (qw(cc includedir-server))
-	{
-		chomp($config{$_} = `pg_config --$_`);
-	}
-	system_or_bail(split(' ', $config{cc}),
-		qw(-shared -fPIC -fvisibility=hidden -D_GNU_SOURCE),
-		"-I$source", "-I$config{'includedir-server'}",
-		glob("$source/*.c $source/*/*.c"),
+	return build_library($node, 'paused', glob("$source/*.c $source/*/*.c"),
 		"$FindBin::RealBin/pause.c",
 		(map { "-Wl,--wrap=$_" }
-			qw(Settle ReadBuffer GetLockConflicts GapsUnchanged NoticeAppend table_slot_create)),
-		'-luuid', '-o', $library);
-	return $library;
+			qw(Settle ReadBuffer GetLockConflicts GapsFrom NoticeAppend GroupsClaim)),
+		'-luuid');
 }
 
 install($node);

@@ -15,6 +15,10 @@ my $node = worker_node(
 	'wallet_projection.autostart = off');
 install($node, 'postgres', partitions => 4, batch_size => 20);
 my $holder = $node->background_psql('postgres');
+my $library = build_library($node, 'hold', "$FindBin::RealBin/hold.c",
+	map { "$FindBin::RealBin/../../src/$_" } qw(keylock.c projection/sets.c projection/position.c));
+
+query("CREATE FUNCTION hold_partition(text, integer, integer) RETURNS void LANGUAGE c AS '$library', 'hold_partition'");
 
 # Hold these partitions, as another consumer would.
 sub hold
@@ -22,7 +26,7 @@ sub hold
 	my $partitions = join ', ', @_;
 
 	$holder->query_safe(
-		"BEGIN; SELECT FROM wallet_projection.partition WHERE partition IN ($partitions) FOR UPDATE"
+		"BEGIN; SELECT hold_partition('wallet_balance', p, 4) FROM unnest(ARRAY[$partitions]) p"
 	);
 	return;
 }

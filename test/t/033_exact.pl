@@ -333,7 +333,7 @@ SELECT public.projection_run('wallet_balance');
 SELECT public.wallet_get_balance('w1'), public.wallet_get_statistics('w1');
 UPDATE wallet_projection.projection_state SET retry_jitter = 0.1, retry_multiplier = 3;
 UPDATE wallet_projection.projection SET batch_size = 5;
-UPDATE wallet_projection.partition SET head = head;
+UPDATE wallet_projection.position SET head = head;
 SELECT * FROM public.projection_status;
 SELECT * FROM public.projection_partitions;
 SELECT * FROM public.dead_letter_list();

@@ -86,16 +86,17 @@ my %values = (
 	'double precision' => [ 'NULL', map { "'$_'" } qw(NaN -Infinity Infinity 1e308 -1 0.5) ],
 	text => [ 'NULL', "''", "repeat('ä', 31) || 'x'", "repeat('ä', 32)", $long, "E'\\x01\"; '' %s'", "'nobody'" ],
 	oid => [ 'NULL', 0, 1, 4294967295, map { "'$_'::regclass" }
-		  qw(pg_class pg_authid pg_class_oid_index a_view wallet_stream_no_seq wallet_stream of_a_stranger wallet_projection.partition) ],
+		  qw(pg_class pg_authid pg_class_oid_index a_view wallet_stream_no_seq wallet_stream of_a_stranger wallet_projection.position) ],
 	uuid => [ 'NULL', "'00000000-0000-0000-0000-000000000000'" ],
 	'timestamp with time zone' => [ 'NULL', map { "'$_'" } 'infinity', '-infinity', '294276-12-31', '4714-11-24 BC', '2000-01-01 00:00+00' ],
+	'xid8[]' => [ 'NULL', "'{}'", "'{0}'", "'{18446744073709551615,NULL}'", "'{{1},{2}}'" ],
 	int8multirange => [ 'NULL', "(SELECT range_agg(int8range(i * 2, i * 2 + 1)) FROM generate_series(1, 20000) i)",
 		map { "'{$_}'" } '', '(,)', '(,5)', '[5,)', '[-9223372036854775808,5)', '[0,9223372036854775807)', '[1,3)', '[3,4),[9,10)' ]);
 
 my $mine = "'wallet_balance'";
 my %which = (
 	stream => "name = 'wallet_stream'", projection => "name = $mine", projection_state => "projection = $mine",
-	partition => "projection = $mine AND partition = 2", parked => "projection = $mine", skipped => "projection = $mine",
+	position => "projection = $mine", old_gaps => "projection = $mine", parked => "projection = $mine", skipped => "projection = $mine",
 	channel => 'true', started => "projection = $mine");
 my @mutations;
 
@@ -114,12 +115,17 @@ cmp_ok(@mutations, '>', 400, 'there is something to try');
 
 # Rows that contradict each other
 push @mutations, (
-	"DELETE FROM wallet_projection.partition WHERE $which{partition}",
-	"UPDATE wallet_projection.partition SET partition = 5 WHERE $which{partition}",
-	"UPDATE wallet_projection.partition SET head = 1 WHERE projection = $mine; UPDATE wallet_projection.partition SET gaps = '{[5,6)}' WHERE $which{partition}",
-	"UPDATE wallet_projection.partition SET head = 1000000 WHERE $which{partition}",
-	"INSERT INTO wallet_projection.partition VALUES ($mine, 7, 0, '{}', true)",
-	"INSERT INTO wallet_projection.partition VALUES ('nobody', 7, 0, '{}', true)",
+	"DELETE FROM wallet_projection.position WHERE $which{position}",
+	"UPDATE wallet_projection.position SET part = 5 WHERE $which{position}",
+	"UPDATE wallet_projection.position SET groups = 6 WHERE $which{position}",
+	"UPDATE wallet_projection.position SET head = 1, gaps = '{[5,6)}' WHERE $which{position}",
+	"UPDATE wallet_projection.position SET head = 1000000 WHERE $which{position}",
+	"UPDATE wallet_projection.position SET old_blocks = '{[5,7)}', old_first = 1, old_last = 2, old_size = 2 WHERE $which{position}",
+	"UPDATE wallet_projection.position SET old_blocks = '{[5,7)}', old_first = 1 WHERE $which{position}",
+	"INSERT INTO wallet_projection.old_gaps VALUES ($mine, 5, '{[1,2)}'), ($mine, 6, '{}')",
+	"INSERT INTO wallet_projection.position SELECT projection, 7, version, part, turn + 1, 1, head, gaps, written FROM wallet_projection.position WHERE $which{position}",
+	"INSERT INTO wallet_projection.position SELECT projection, lane, version + 1, 3, turn + 1, groups, head, gaps, written FROM wallet_projection.position WHERE $which{position}",
+	"INSERT INTO wallet_projection.position SELECT 'nobody', 0, version, part, turn, groups, head, gaps, written FROM wallet_projection.position WHERE $which{position}",
 	"UPDATE wallet_projection.parked SET partition = (partition + 1) % 4, next_retry_at = now() WHERE projection = $mine",
 	"UPDATE wallet_projection.parked SET partition_key = 'w1', next_retry_at = now() WHERE projection = $mine",
 	"UPDATE wallet_projection.parked SET no = 1, version = 1, waiting = 1000, next_retry_at = now() WHERE projection = $mine",

@@ -16,7 +16,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(usleep);
 
-our @EXPORT = qw(new_node worker_node install consistent is_prefix exact caught_up
+our @EXPORT = qw(new_node worker_node install build_library consistent is_prefix exact caught_up
   put_wallets start_client stop_client start_load start_writers stop_writers sqlstate
   backend_pid crash);
 # of the server that was made last, its database postgres
@@ -53,14 +53,15 @@ SQL
 # or, not whole, of which not even a prefix is there.
 my $parked_oracle = <<'SQL';
 CREATE FUNCTION inexact(whole boolean DEFAULT true) RETURNS text LANGUAGE sql AS $$
-  WITH event AS (
+  WITH position AS MATERIALIZED (SELECT * FROM public.projection_partitions),
+  event AS (
     SELECT s.*, p.no IS NULL OR s.no < p.no AS wanted,
            CASE WHEN a.amount ~ '^[0-9]+([.][0-9]+)?$' THEN a.amount::numeric END AS amount,
            s.no > p.no AND s.no <= q.head AND NOT s.no <@ q.gaps AS waits
       FROM public.wallet_stream s
       CROSS JOIN LATERAL (SELECT coalesce(s.payload->>'amount', s.payload->>'initialBalance')) a (amount)
       LEFT JOIN wallet_projection.parked p ON p.partition_key = s.aggregate_id
-      LEFT JOIN wallet_projection.partition q ON q.partition = p.partition
+      LEFT JOIN position q ON q.partition = p.partition
      WHERE NOT EXISTS (SELECT FROM wallet_projection.skipped k WHERE k.no = s.no)),
   expected AS (
     SELECT aggregate_id AS wallet_id, lead(no) OVER w IS NULL AS last,
@@ -109,6 +110,24 @@ sub worker_node
 	delete $ENV{PGOPTIONS};
 	return new_node($name,
 		"shared_preload_libraries = 'wallet_projection'", @settings);
+}
+
+# A library of these sources, and flags for the compiler, in the node's directory.
+sub build_library
+{
+	my ($node, $name, @sources) = @_;
+	my $library = $node->basedir . "/$name.so";
+	my %config;
+
+	foreach (qw(cc includedir-server))
+	{
+		chomp($config{$_} = `pg_config --$_`);
+	}
+	system_or_bail(split(' ', $config{cc}),
+		qw(-shared -fPIC -fvisibility=hidden -D_GNU_SOURCE),
+		"-I$FindBin::RealBin/../../src", "-I$config{'includedir-server'}",
+		@sources, '-o', $library);
+	return $library;
 }
 
 # The extension (-extension => 0: it is there), the projection, initialized, and

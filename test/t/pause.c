@@ -8,7 +8,6 @@
  */
 #include "postgres.h"
 
-#include "access/tableam.h"
 #include "access/xact.h"
 #include "fmgr.h"
 #include "storage/bufmgr.h"
@@ -16,6 +15,7 @@
 #include "utils/guc.h"
 
 #include "notice.h"
+#include "projection/claims.h"
 #include "projection/gapwatch.h"
 #include "stream/settle.h"
 
@@ -25,18 +25,18 @@ extern VirtualTransactionId *__wrap_GetLockConflicts(const LOCKTAG *tag,
 													 LOCKMODE mode, int *count);
 extern VirtualTransactionId *__real_GetLockConflicts(const LOCKTAG *tag,
 													 LOCKMODE mode, int *count);
-extern bool __wrap_GapsUnchanged(const char *projection, const Claim *claims,
-								 int count);
-extern bool __real_GapsUnchanged(const char *projection, const Claim *claims,
-								 int count);
+extern int64 __wrap_GapsFrom(const char *projection, const Stream *stream,
+							 const PositionSets *sets);
+extern int64 __real_GapsFrom(const char *projection, const Stream *stream,
+							 const PositionSets *sets);
 extern void __wrap_NoticeAppend(Oid stream, Datum type, Datum key);
 extern void __real_NoticeAppend(Oid stream, Datum type, Datum key);
 extern Buffer __wrap_ReadBuffer(Relation relation, BlockNumber block);
 extern Buffer __real_ReadBuffer(Relation relation, BlockNumber block);
-extern TupleTableSlot *__wrap_table_slot_create(Relation relation,
-												List **slots);
-extern TupleTableSlot *__real_table_slot_create(Relation relation,
-												List **slots);
+extern Claims __wrap_GroupsClaim(const Projection *projection,
+								 const PositionSets *chosen, int max);
+extern Claims __real_GroupsClaim(const Projection *projection,
+								 const PositionSets *chosen, int max);
 
 static void
 pause_at(const char *place)
@@ -88,23 +88,25 @@ __wrap_GetLockConflicts(const LOCKTAG *tag, LOCKMODE mode, int *count)
 	return ids;
 }
 
-bool
-__wrap_GapsUnchanged(const char *projection, const Claim *claims, int count)
+int64
+__wrap_GapsFrom(const char *projection, const Stream *stream,
+				const PositionSets *sets)
 {
-	bool		unchanged;
+	int64		from;
 
 	pause_at("before looking at the gaps");
-	unchanged = __real_GapsUnchanged(projection, claims, count);
+	from = __real_GapsFrom(projection, stream, sets);
 	pause_at("after looking at the gaps");
-	return unchanged;
+	return from;
 }
 
-/* Made for the partitions, between the look at them and their locks. */
-TupleTableSlot *
-__wrap_table_slot_create(Relation relation, List **slots)
+/* Between the look at the positions and the locks. */
+Claims
+__wrap_GroupsClaim(const Projection *projection, const PositionSets *chosen,
+				   int max)
 {
 	pause_at("before locking partitions");
-	return __real_table_slot_create(relation, slots);
+	return __real_GroupsClaim(projection, chosen, max);
 }
 
 /* Snapshots see what a writer has committed before its locks are given back. */

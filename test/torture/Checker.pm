@@ -35,14 +35,15 @@ sub work
 }
 
 my $event = q(
+	WITH position AS MATERIALIZED (SELECT * FROM projection_partitions)
 	SELECT e.aggregate_id AS wallet_id, e.aggregate_version AS version, e.no,
 	       e.event_name AS name,
 	       coalesce(e.payload->>'amount', e.payload->>'initialBalance')::numeric AS amount,
 	       e.no <= p.head AND NOT p.gaps @> e.no AND (q.no IS NULL OR e.no < q.no) AS applied
 	  FROM wallet_stream e
 	  JOIN torture.wallet w ON w.id = e.aggregate_id
-	  JOIN wallet_projection.partition p
-	    ON p.partition = mod(w.hash, (SELECT count(*) FROM wallet_projection.partition))
+	  JOIN position p
+	    ON p.partition = mod(w.hash, (SELECT count(*) FROM position))
 	  LEFT JOIN wallet_projection.parked q ON q.partition_key = e.aggregate_id
 	 WHERE e.aggregate_type = 'Wallet');
 
@@ -121,9 +122,9 @@ sub position
 	my ($session, $wallet) = @_;
 	my ($partition, $head, $gaps) = $session->query(
 		q(SELECT p.partition, p.head, left(p.gaps::text, 300)
-		    FROM wallet_projection.partition p
+		    FROM projection_partitions p
 		    JOIN torture.wallet w ON p.partition = mod(w.hash,
-		         (SELECT count(*) FROM wallet_projection.partition))
+		         (SELECT count(*) FROM projection_partitions))
 		   WHERE w.id = ?), $wallet);
 
 	return "  partition $partition, head $head, gaps $gaps\n";

@@ -15,7 +15,7 @@ my @maintenance = (
 	'VACUUM wallet_stream',
 	'VACUUM wallet_balances',
 	'VACUUM FULL wallet_balances',
-	'VACUUM wallet_projection.partition',
+	'VACUUM wallet_projection.position',
 	'ANALYZE',
 	'REINDEX TABLE wallet_balances',
 	'CHECKPOINT',

@@ -315,7 +315,7 @@ sub check_the_end
 		       (b.current_balance, b.total_debits, b.total_credits, b.transaction_count)));
 	none($session, 'every head is the last number, and there are no gaps', q(
 		SELECT p.*, s.last_value
-		  FROM wallet_projection.partition p, wallet_stream_no_seq s
+		  FROM projection_partitions p, wallet_stream_no_seq s
 		 WHERE p.head <> s.last_value OR NOT isempty(p.gaps)));
 	none($session, 'no lag', q(
 		SELECT * FROM projection_status

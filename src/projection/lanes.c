@@ -1,0 +1,514 @@
+/*
+ * lanes.c
+ *		Positions as they are stored.
+ *
+ * Owns wallet_projection.position.  A lane is written by who has claimed its
+ * group, and by nobody else, so no row is ever waited for.  Its newest version
+ * is found from above: as many dead ones as there may be below it, under an old
+ * snapshot, the first row that a scan meets is the one that counts.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/relscan.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/transam.h"
+#include "access/xact.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_type.h"
+#include "compat.h"
+#include "executor/tuptable.h"
+#include "storage/procarray.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/multirangetypes.h"
+#include "utils/rangetypes.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+#include "utils/typcache.h"
+
+#include "catalog.h"
+#include "projection/lanes.h"
+
+/* A set of numbers as the catalog holds it. */
+Datum
+NumberSetToDatum(const NumberSet *set)
+{
+	TypeCacheEntry *type = lookup_type_cache(INT8RANGEOID,
+											 TYPECACHE_RANGE_INFO);
+	RangeType **ranges = palloc(Max(set->count, 1) * sizeof(RangeType *));
+
+	for (int i = 0; i < set->count; i++)
+	{
+		RangeBound	lower = {0};
+		RangeBound	upper = {0};
+
+		lower.val = Int64GetDatum(set->ranges[i].first);
+		lower.inclusive = true;
+		lower.lower = true;
+		upper.val = Int64GetDatum(set->ranges[i].last + 1);
+		ranges[i] = compat_make_range(type, &lower, &upper);
+	}
+	return MultirangeTypePGetDatum(make_multirange(INT8MULTIRANGEOID, type,
+												   set->count, ranges));
+}
+
+/* The set, appended; false if it is not one of numbers from 1 to last. */
+bool
+NumberSetFromDatum(Datum datum, int64 last, NumberSet *set)
+{
+	TypeCacheEntry *type = lookup_type_cache(INT8RANGEOID,
+											 TYPECACHE_RANGE_INFO);
+	RangeType **ranges;
+	int			count;
+
+	multirange_deserialize(type, DatumGetMultirangeTypeP(datum), &count,
+						   &ranges);
+	for (int i = 0; i < count; i++)
+	{
+		RangeBound	lower;
+		RangeBound	upper;
+		bool		empty;
+
+		range_deserialize(type, ranges[i], &lower, &upper, &empty);
+		if (lower.infinite || upper.infinite ||
+			DatumGetInt64(lower.val) < 1 || DatumGetInt64(upper.val) - 1 > last)
+			return false;
+		NumberSetAppend(set, DatumGetInt64(lower.val),
+						DatumGetInt64(upper.val) - 1);
+	}
+	return true;
+}
+
+/* Reading */
+
+static RowMark
+mark_of(ItemPointer tid, TransactionId writer, int64 version)
+{
+	RowMark		mark = {.writer = writer,.version = version};
+
+	mark.place = ((uint64) ItemPointerGetBlockNumber(tid) << 16) |
+		ItemPointerGetOffsetNumber(tid);
+	return mark;
+}
+
+/* The old gaps that a row names; what is wrong with them, or NULL. */
+static const char *
+read_old_gaps(const Datum *values, const bool *nulls, PositionSet *set)
+{
+	OldGaps    *old = &set->old;
+	const NumberSet *gaps = &set->position.gaps;
+
+	if (nulls[POSITION_CATALOG_OLD_BLOCKS - 1])
+		return NULL;
+	if (nulls[POSITION_CATALOG_OLD_FIRST - 1] ||
+		nulls[POSITION_CATALOG_OLD_LAST - 1] ||
+		nulls[POSITION_CATALOG_OLD_SIZE - 1])
+		return "some columns of old gaps are null and others are not";
+	if (!NumberSetFromDatum(values[POSITION_CATALOG_OLD_BLOCKS - 1],
+							PG_INT64_MAX - 1, &old->blocks))
+		return "column \"old_blocks\" has numbers below 1";
+	old->first = DatumGetInt64(values[POSITION_CATALOG_OLD_FIRST - 1]);
+	old->last = DatumGetInt64(values[POSITION_CATALOG_OLD_LAST - 1]);
+	old->size = DatumGetInt64(values[POSITION_CATALOG_OLD_SIZE - 1]);
+	if (old->first > old->last || old->last > set->position.head ||
+		old->size < 1 || old->size > old->last - old->first + 1 ||
+		(gaps->count > 0 && gaps->ranges[0].first <= old->last))
+		return "the old gaps are not below the others";
+	return NULL;
+}
+
+/* What is in a row; the damage, if it is damaged. */
+static CatalogDamage *
+read_row(LaneRow *row, int groups, Relation catalog, TupleTableSlot *slot,
+		 int64 *version)
+{
+	const Datum *values = slot->tts_values;
+	const bool *nulls = slot->tts_isnull;
+	CatalogDamage *damage = CatalogFindDamage(catalog, values, nulls);
+	PositionSet *set = &row->set;
+	const char *problem;
+	bool		isnull;
+
+	if (damage != NULL)
+		return damage;
+	memset(row, 0, sizeof(LaneRow));
+	*version = DatumGetInt64(values[POSITION_CATALOG_VERSION - 1]);
+	row->tid = slot->tts_tid;
+	row->part = DatumGetInt32(values[POSITION_CATALOG_PART - 1]);
+	row->written = DatumGetBool(values[POSITION_CATALOG_WRITTEN - 1]);
+	set->lane = DatumGetInt32(values[POSITION_CATALOG_LANE - 1]);
+	set->turn = DatumGetInt64(values[POSITION_CATALOG_TURN - 1]);
+	set->groups = (uint64) DatumGetInt64(values[POSITION_CATALOG_GROUPS - 1]);
+	set->position.head = DatumGetInt64(values[POSITION_CATALOG_HEAD - 1]);
+	set->mark = mark_of(&slot->tts_tid,
+						DatumGetTransactionId(slot_getsysattr(slot,
+															  MinTransactionIdAttributeNumber,
+															  &isnull)),
+						*version);
+	if (set->groups == 0 || (set->groups & ~AllGroups(groups)) != 0)
+		return CatalogDamageOf(catalog, values, nulls,
+							   psprintf("the groups are not some of %d", groups));
+	if (!NumberSetFromDatum(values[POSITION_CATALOG_GAPS - 1],
+							set->position.head, &set->position.gaps))
+		return CatalogDamageOf(catalog, values, nulls,
+							   "column \"gaps\" has numbers below 1 or above the head");
+	problem = read_old_gaps(values, nulls, set);
+	return problem == NULL ? NULL :
+		CatalogDamageOf(catalog, values, nulls, problem);
+}
+
+static int
+compare_sets(const void *a, const void *b)
+{
+	const PositionSet *x = a;
+	const PositionSet *y = b;
+
+	if (x->position.head != y->position.head)
+		return x->position.head < y->position.head ? -1 : 1;
+	return x->lane - y->lane;
+}
+
+/* A scan over the newest version of each lane, from the highest one down. */
+typedef struct LaneScan
+{
+	Relation	catalog;
+	Relation	index;
+	IndexScanDesc scan;
+	ScanKeyData keys[2];
+	TupleTableSlot *slot;
+} LaneScan;
+
+static LaneScan
+scan_begin(const Projection *projection, Relation catalog, Snapshot snapshot)
+{
+	LaneScan	scan = {.catalog = catalog};
+	Oid			index = RelationGetPrimaryKeyIndex(catalog);
+
+	if (!OidIsValid(index))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("table \"%s.%s\" has no primary key",
+						CATALOG_SCHEMA, RelationGetRelationName(catalog))));
+	scan.index = index_open(index, AccessShareLock);
+	scan.slot = table_slot_create(catalog, NULL);
+	ScanKeyInit(&scan.keys[0], 1, BTEqualStrategyNumber, F_TEXTEQ,
+				CStringGetTextDatum(projection->name));
+	scan.keys[0].sk_collation = scan.index->rd_indcollation[0];
+	ScanKeyInit(&scan.keys[1], 2, BTLessStrategyNumber, F_INT4LT,
+				Int32GetDatum(PG_INT32_MAX));
+	scan.scan = compat_index_beginscan(catalog, scan.index, snapshot, 2);
+	index_rescan(scan.scan, scan.keys, 2, NULL, 0);
+	return scan;
+}
+
+static bool
+scan_next(LaneScan *scan)
+{
+	if (!index_getnext_slot(scan->scan, BackwardScanDirection, scan->slot))
+		return false;
+	slot_getallattrs(scan->slot);
+	return true;
+}
+
+/* Go on below this lane, however many versions it has. */
+static void
+scan_below(LaneScan *scan, int lane)
+{
+	scan->keys[1].sk_argument = Int32GetDatum(lane);
+	index_rescan(scan->scan, scan->keys, 2, NULL, 0);
+}
+
+static void
+scan_end(LaneScan *scan)
+{
+	index_endscan(scan->scan);
+	ExecDropSingleTupleTableSlot(scan->slot);
+	index_close(scan->index, AccessShareLock);
+}
+
+/* Read the newest version of each lane; what is damaged, or NULL. */
+static CatalogDamage *
+read_rows(LaneScan *scan, int groups, Positions *found)
+{
+	int			size = 4;
+
+	found->rows = palloc_array(LaneRow, size);
+	while (scan_next(scan))
+	{
+		int64		version;
+
+		/* parts come from the last one down */
+		do
+		{
+			LaneRow    *row;
+			CatalogDamage *damage;
+
+			if (found->row_count == size)
+			{
+				size *= 2;
+				found->rows = repalloc_array(found->rows, LaneRow, size);
+			}
+			row = &found->rows[found->row_count];
+			damage = read_row(row, groups, scan->catalog, scan->slot, &version);
+			if (damage != NULL)
+				return damage;
+			found->row_count++;
+			if (row->part == 0)
+				break;
+			if (!scan_next(scan) ||
+				DatumGetInt32(scan->slot->tts_values[POSITION_CATALOG_LANE - 1]) != row->set.lane ||
+				DatumGetInt64(scan->slot->tts_values[POSITION_CATALOG_VERSION - 1]) != version ||
+				DatumGetInt32(scan->slot->tts_values[POSITION_CATALOG_PART - 1]) != row->part - 1)
+				return CatalogDamageOf(scan->catalog, scan->slot->tts_values,
+									   scan->slot->tts_isnull,
+									   "the row before it is missing");
+		} while (true);
+		scan_below(scan, found->rows[found->row_count - 1].set.lane);
+	}
+	return NULL;
+}
+
+/*
+ * The positions that a snapshot shows; what is wrong with them, or NULL.  No
+ * lock is taken but on the table.
+ */
+CatalogDamage *
+PositionsFind(const Projection *projection, Snapshot snapshot,
+			  Positions *found)
+{
+	Relation	catalog = CatalogOpen(POSITION_CATALOG, AccessShareLock);
+	LaneScan	scan = scan_begin(projection, catalog, snapshot);
+	PositionSet *stored;
+	CatalogDamage *damage;
+
+	memset(found, 0, sizeof(Positions));
+	found->groups = GroupsOf(projection->partitions);
+	damage = read_rows(&scan, found->groups, found);
+	scan_end(&scan);
+	table_close(catalog, NoLock);
+	if (damage != NULL)
+		return damage;
+	stored = palloc_array(PositionSet, Max(found->row_count, 1));
+	for (int i = 0; i < found->row_count; i++)
+	{
+		stored[i] = found->rows[i].set;
+		found->written = found->written || found->rows[i].written;
+	}
+	found->sets = SetsResolve(stored, found->row_count);
+	qsort(found->sets.sets, found->sets.count, sizeof(PositionSet),
+		  compare_sets);
+	return NULL;
+}
+
+/* The positions as last committed; an error if they are damaged. */
+Positions
+PositionsRead(const Projection *projection)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	Positions	result;
+
+	CatalogRaise(PositionsFind(projection, snapshot, &result));
+	UnregisterSnapshot(snapshot);
+	return result;
+}
+
+/* How many partitions have a position? */
+int
+PositionsCount(const Projection *projection, const Positions *positions)
+{
+	int			count = 0;
+
+	for (int i = 0; i < projection->partitions; i++)
+	{
+		if (PositionOfPartition(positions, i) != NULL)
+			count++;
+	}
+	return count;
+}
+
+/* The set that has the partition's position; NULL: there is none. */
+const PositionSet *
+PositionOfPartition(const Positions *positions, int partition)
+{
+	uint64		group = GroupBit(GroupOf(partition, positions->groups));
+
+	for (int i = 0; i < positions->sets.count; i++)
+	{
+		if ((positions->sets.sets[i].groups & group) != 0)
+			return &positions->sets.sets[i];
+	}
+	return NULL;
+}
+
+/* The highest head; 0 if there is none. */
+int64
+PositionsHighest(const Positions *positions)
+{
+	int			count = positions->sets.count;
+
+	return count == 0 ? 0 : positions->sets.sets[count - 1].position.head;
+}
+
+/* How many numbers up to the head are not applied. */
+int64
+PositionSetSize(const PositionSet *set)
+{
+	return set->old.size + NumberSetSize(&set->position.gaps);
+}
+
+/* Writing */
+
+static HeapTuple
+form_row(const Projection *projection, Relation catalog,
+		 const PositionSet *set, int64 version, int part, bool written)
+{
+	Datum		values[POSITION_CATALOG_NATTS];
+	bool		nulls[POSITION_CATALOG_NATTS] = {0};
+	bool		old = set->old.size > 0;
+
+	values[POSITION_CATALOG_PROJECTION - 1] = CStringGetTextDatum(projection->name);
+	values[POSITION_CATALOG_LANE - 1] = Int32GetDatum(set->lane);
+	values[POSITION_CATALOG_VERSION - 1] = Int64GetDatum(version);
+	values[POSITION_CATALOG_PART - 1] = Int32GetDatum(part);
+	values[POSITION_CATALOG_TURN - 1] = Int64GetDatum(set->turn);
+	values[POSITION_CATALOG_GROUPS - 1] = Int64GetDatum((int64) set->groups);
+	values[POSITION_CATALOG_HEAD - 1] = Int64GetDatum(set->position.head);
+	values[POSITION_CATALOG_GAPS - 1] = NumberSetToDatum(&set->position.gaps);
+	values[POSITION_CATALOG_WRITTEN - 1] = BoolGetDatum(written);
+	if (old)
+	{
+		values[POSITION_CATALOG_OLD_BLOCKS - 1] = NumberSetToDatum(&set->old.blocks);
+		values[POSITION_CATALOG_OLD_FIRST - 1] = Int64GetDatum(set->old.first);
+		values[POSITION_CATALOG_OLD_LAST - 1] = Int64GetDatum(set->old.last);
+		values[POSITION_CATALOG_OLD_SIZE - 1] = Int64GetDatum(set->old.size);
+	}
+	nulls[POSITION_CATALOG_OLD_BLOCKS - 1] = !old;
+	nulls[POSITION_CATALOG_OLD_FIRST - 1] = !old;
+	nulls[POSITION_CATALOG_OLD_LAST - 1] = !old;
+	nulls[POSITION_CATALOG_OLD_SIZE - 1] = !old;
+	nulls[POSITION_CATALOG_OLD_OWNERS - 1] = true;
+	return heap_form_tuple(RelationGetDescr(catalog), values, nulls);
+}
+
+/*
+ * All partitions at the beginning of the stream.  The version is above those
+ * that were there before, of which a snapshot may keep any number.
+ */
+void
+PositionsCreate(const Projection *projection)
+{
+	Relation	catalog = CatalogOpen(POSITION_CATALOG, RowExclusiveLock);
+	PositionSet set = {.groups = AllGroups(GroupsOf(projection->partitions))};
+
+	set.turn = (int64) U64FromFullTransactionId(GetCurrentFullTransactionId());
+	CatalogTupleInsert(catalog, form_row(projection, catalog, &set, set.turn,
+										 0, false));
+	table_close(catalog, RowExclusiveLock);
+	CommandCounterIncrement();
+}
+
+void
+PositionsDrop(const Projection *projection)
+{
+	CatalogDelete(POSITION_CATALOG, projection->name);
+}
+
+/* The lane's rows of a positions' read, by part. */
+static int
+rows_of_lane(const Positions *positions, int lane, const LaneRow **rows)
+{
+	int			count = 0;
+
+	for (int i = positions->row_count - 1; i >= 0; i--)
+	{
+		if (positions->rows[i].set.lane == lane)
+			rows[count++] = &positions->rows[i];
+	}
+	return count;
+}
+
+/* Does a set of these still stand in this lane? */
+static bool
+lane_counts(const PositionSets *sets, int lane)
+{
+	for (int i = 0; i < sets->count; i++)
+	{
+		if (sets->sets[i].lane == lane)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Delete the claimed lanes that count for nothing any more, once their
+ * versions are dead for everybody.  Before that, their newest row spares
+ * whoever looks the dead ones below it.
+ */
+static void
+delete_stale(Relation catalog, const Positions *before, uint64 claimed,
+			 int lane)
+{
+	TransactionId oldest = InvalidTransactionId;
+
+	for (int i = 0; i < before->row_count; i++)
+	{
+		const LaneRow *row = &before->rows[i];
+
+		if (row->set.lane == lane || (claimed & GroupBit(row->set.lane)) == 0 ||
+			lane_counts(&before->sets, row->set.lane))
+			continue;
+		if (!TransactionIdIsValid(oldest))
+			oldest = GetOldestNonRemovableTransactionId(catalog);
+		if (TransactionIdPrecedes(row->set.mark.writer, oldest))
+			CatalogTupleDelete(catalog, unconstify(ItemPointerData *, &row->tid));
+	}
+}
+
+/*
+ * Write the sets of claimed groups that have changed, each of which gets its
+ * turn and its mark; written: rows were written to the read model, now or ever.
+ */
+void
+LaneSave(const Projection *projection, Relation catalog,
+		 const Positions *before, uint64 claimed, PositionSets *saved,
+		 bool written)
+{
+	int			lane = LowestGroup(claimed);
+	uint64		groups = SetsGroups(saved);
+	const LaneRow *old[GROUPS_MAX + 1];
+	int			old_count = rows_of_lane(before, lane, old);
+	int64		version = SetsTurn(&before->sets, groups);
+	PositionSets carried = SetsCarried(&before->sets, lane, groups);
+	int			count = saved->count + carried.count;
+
+	if (old_count > 0)
+		version = Max(version, old[0]->set.mark.version + 1);
+	for (int i = 0; i < Max(count, old_count); i++)
+	{
+		PositionSet *set = i < saved->count ? &saved->sets[i] :
+			i < count ? &carried.sets[i - saved->count] : NULL;
+		HeapTuple	tuple;
+
+		if (set == NULL)
+		{
+			CatalogTupleDelete(catalog, unconstify(ItemPointerData *, &old[i]->tid));
+			continue;
+		}
+		set->lane = lane;
+		if (i < saved->count)
+			set->turn = version;
+		tuple = form_row(projection, catalog, set, version, i, written);
+		if (i < old_count)
+			CatalogTupleUpdate(catalog, unconstify(ItemPointerData *, &old[i]->tid), tuple);
+		else
+			CatalogTupleInsert(catalog, tuple);
+		set->mark = mark_of(&tuple->t_self,
+							HeapTupleHeaderGetRawXmin(tuple->t_data), version);
+	}
+	delete_stale(catalog, before, claimed, lane);
+	CommandCounterIncrement();
+}

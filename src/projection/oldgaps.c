@@ -1,0 +1,501 @@
+/*
+ * oldgaps.c
+ *		Gaps that are seldom looked at, in blocks of their own.
+ *
+ * Under a writer who goes on for long, dead numbers stay gaps until he ends.  A
+ * batch must neither read nor write them all.  So a set's row holds the latest
+ * few; the others stand in blocks, which the row names by their ids.  A
+ * block is never changed: sets that were one may name the same.
+ *
+ * A block's id has the lane in which it was made.  Who has claimed that lane's
+ * group deletes it, when no set names it: nobody else can come to name
+ * it, as sets get ids only from the sets that they were, or from blocks that
+ * they make.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/stratnum.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/indexing.h"
+#include "compat.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "catalog.h"
+#include "projection/oldgaps.h"
+
+/* ranges in a block; and in a set's row, before the oldest become a block */
+#define BLOCK_RANGES 16
+#define ROW_RANGES (2 * BLOCK_RANGES)
+
+/* an id is the lane, and within it a number that rises */
+#define LANE_BITS 57
+#define FIRST_ID(lane) ((int64) (lane) << LANE_BITS)
+#define LAST_ID(lane) (FIRST_ID(lane) | ((INT64CONST(1) << LANE_BITS) - 1))
+
+/* where no block is left, ids go on above those of all versions before */
+#define IDS_PER_VERSION 4096
+
+void
+OldGapsDrop(const Projection *projection)
+{
+	CatalogDelete(OLD_GAPS_CATALOG, projection->name);
+}
+
+/* Reading */
+
+/* Scan the blocks of these ids. */
+static SysScanDesc
+scan_blocks(Relation catalog, const char *projection, int64 first, int64 last,
+			Snapshot snapshot)
+{
+	ScanKeyData keys[3];
+	Oid			index = RelationGetPrimaryKeyIndex(catalog);
+
+	if (!OidIsValid(index))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("table \"%s.%s\" has no primary key",
+						CATALOG_SCHEMA, RelationGetRelationName(catalog))));
+	ScanKeyInit(&keys[0], OLD_GAPS_CATALOG_PROJECTION, BTEqualStrategyNumber,
+				F_TEXTEQ, CStringGetTextDatum(projection));
+	ScanKeyInit(&keys[1], OLD_GAPS_CATALOG_BLOCK,
+				BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(first));
+	ScanKeyInit(&keys[2], OLD_GAPS_CATALOG_BLOCK,
+				BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(last));
+	return systable_beginscan(catalog, index, true, snapshot, 3, keys);
+}
+
+/* A block as it was read. */
+typedef struct ReadBlock
+{
+	int64		id;
+	NumberSet	gaps;
+} ReadBlock;
+
+static int
+compare_blocks(const void *a, const void *b)
+{
+	const ReadBlock *x = a;
+	const ReadBlock *y = b;
+	int64		first_x = x->gaps.ranges[0].first;
+	int64		first_y = y->gaps.ranges[0].first;
+
+	return first_x < first_y ? -1 : first_x > first_y;
+}
+
+/* Read the blocks of these ids; false if some are damaged or missing. */
+static bool
+read_blocks(const Projection *projection, Snapshot snapshot,
+			const OldGaps *old, ReadBlock **blocks, int *count)
+{
+	Relation	catalog = CatalogOpen(OLD_GAPS_CATALOG, AccessShareLock);
+	int64		expected = NumberSetSize(&old->blocks);
+	bool		good = true;
+	int			size = 64;
+
+	*count = 0;
+	*blocks = palloc_array(ReadBlock, size);
+	for (int i = 0; i < old->blocks.count && good; i++)
+	{
+		SysScanDesc scan = scan_blocks(catalog, projection->name,
+									   old->blocks.ranges[i].first,
+									   old->blocks.ranges[i].last, snapshot);
+		HeapTuple	tuple;
+
+		while (good && HeapTupleIsValid(tuple = systable_getnext(scan)))
+		{
+			Datum		values[OLD_GAPS_CATALOG_NATTS];
+			bool		nulls[OLD_GAPS_CATALOG_NATTS];
+			ReadBlock  *block;
+
+			CHECK_FOR_INTERRUPTS();
+			if (*count == size)
+			{
+				size *= 2;
+				*blocks = repalloc_huge(*blocks, size * sizeof(ReadBlock));
+			}
+			block = &(*blocks)[(*count)++];
+			memset(block, 0, sizeof(ReadBlock));
+			good = CatalogDeformDamaged(catalog, tuple, values, nulls) == NULL &&
+				NumberSetFromDatum(values[OLD_GAPS_CATALOG_GAPS - 1],
+								   old->last, &block->gaps) &&
+				block->gaps.count > 0;
+			block->id = DatumGetInt64(values[OLD_GAPS_CATALOG_BLOCK - 1]);
+		}
+		systable_endscan(scan);
+	}
+	table_close(catalog, NoLock);
+	return good && *count == expected;
+}
+
+/* Put them together, in order of their numbers; false if they do not fit. */
+static bool
+put_together(const OldGaps *old, ReadBlock *blocks, int count,
+			 LoadedGaps *loaded)
+{
+	int64		last = 0;
+
+	qsort(blocks, count, sizeof(ReadBlock), compare_blocks);
+	loaded->count = count;
+	loaded->blocks = palloc_extended(Max(count, 1) * sizeof(OldBlock),
+									 MCXT_ALLOC_HUGE);
+	for (int i = 0; i < count; i++)
+	{
+		const NumberSet *gaps = &blocks[i].gaps;
+
+		if (i > 0 && gaps->ranges[0].first <= last + 1)
+			return false;
+		loaded->blocks[i].id = blocks[i].id;
+		loaded->blocks[i].first = loaded->gaps.count;
+		loaded->blocks[i].count = gaps->count;
+		for (int j = 0; j < gaps->count; j++)
+			NumberSetAppend(&loaded->gaps, gaps->ranges[j].first,
+						 gaps->ranges[j].last);
+		last = gaps->ranges[gaps->count - 1].last;
+	}
+	return count > 0 && blocks[0].gaps.ranges[0].first == old->first &&
+		last == old->last && NumberSetSize(&loaded->gaps) == old->size;
+}
+
+/* Read the old gaps of a set, which has some. */
+static bool
+find_old(const Projection *projection, Snapshot snapshot, const OldGaps *old,
+		 LoadedGaps *loaded)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "wallet_projection old gaps",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext result = MemoryContextSwitchTo(context);
+	ReadBlock  *blocks;
+	int			count;
+	bool		good = read_blocks(projection, snapshot, old, &blocks, &count);
+
+	MemoryContextSwitchTo(result);
+	good = good && put_together(old, blocks, count, loaded);
+	MemoryContextDelete(context);
+	return good;
+}
+
+/* All gaps of a set; false if they are damaged. */
+bool
+OldGapsFind(const Projection *projection, Snapshot snapshot,
+			const PositionSet *set, NumberSet *gaps)
+{
+	LoadedGaps	loaded = {0};
+
+	*gaps = set->position.gaps;
+	if (set->old.size == 0)
+		return true;
+	if (!find_old(projection, snapshot, &set->old, &loaded))
+		return false;
+	*gaps = NumberSetUnion(&loaded.gaps, &set->position.gaps);
+	return true;
+}
+
+static void
+raise_damage(const Projection *projection)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATA_CORRUPTED),
+			 errmsg("table \"%s.%s\" is damaged", CATALOG_SCHEMA,
+					OLD_GAPS_CATALOG),
+			 errdetail("Blocks of projection \"%s\" are missing, or not what its positions say.",
+					   projection->name),
+			 errhint("Start again with: SELECT projection_reset(%s);",
+					 quote_literal_cstr(projection->name))));
+}
+
+/* All gaps of a set that was read under this snapshot. */
+NumberSet
+OldGapsRead(const Projection *projection, Snapshot snapshot,
+			const PositionSet *set)
+{
+	NumberSet	gaps;
+
+	if (!OldGapsFind(projection, snapshot, set, &gaps))
+		raise_damage(projection);
+	return gaps;
+}
+
+/* Read the old gaps of a claimed set: from now on they are its position's. */
+void
+OldGapsLoad(const Projection *projection, PositionSet *set)
+{
+	LoadedGaps *loaded;
+	Snapshot	snapshot;
+
+	if (set->old.size == 0)
+		return;
+	loaded = palloc0(sizeof(LoadedGaps));
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	if (!find_old(projection, snapshot, &set->old, loaded))
+		raise_damage(projection);
+	UnregisterSnapshot(snapshot);
+	set->loaded = loaded;
+	set->position.gaps = NumberSetUnion(&loaded->gaps, &set->position.gaps);
+	memset(&set->old, 0, sizeof(OldGaps));
+}
+
+/* Writing */
+
+typedef struct BlockWriter
+{
+	const Projection *projection;
+	Relation	catalog;
+	CatalogIndexState indexes;
+	int64		next_id;
+} BlockWriter;
+
+static void
+name_block(OldGaps *old, int64 id, const NumberRange *ranges, int count)
+{
+	NumberSet	one = {0};
+
+	NumberSetAppend(&one, id, id);
+	if (old->blocks.count > 0 &&
+		old->blocks.ranges[old->blocks.count - 1].last < id)
+		NumberSetAppend(&old->blocks, id, id);
+	else
+		old->blocks = NumberSetUnion(&old->blocks, &one);
+	if (old->size == 0 || ranges[0].first < old->first)
+		old->first = ranges[0].first;
+	old->last = Max(old->last, ranges[count - 1].last);
+	for (int i = 0; i < count; i++)
+		old->size += ranges[i].last - ranges[i].first + 1;
+}
+
+/* Make a block of these ranges. */
+static void
+write_block(BlockWriter *writer, OldGaps *old, NumberRange *ranges, int count)
+{
+	NumberSet	gaps = {.count = count,.capacity = count,.ranges = ranges};
+	Datum		values[OLD_GAPS_CATALOG_NATTS];
+	bool		nulls[OLD_GAPS_CATALOG_NATTS] = {0};
+	int64		id = writer->next_id++;
+	HeapTuple	tuple;
+
+	values[OLD_GAPS_CATALOG_PROJECTION - 1] = CStringGetTextDatum(writer->projection->name);
+	values[OLD_GAPS_CATALOG_BLOCK - 1] = Int64GetDatum(id);
+	values[OLD_GAPS_CATALOG_GAPS - 1] = NumberSetToDatum(&gaps);
+	tuple = heap_form_tuple(RelationGetDescr(writer->catalog), values, nulls);
+	CatalogTupleInsertWithInfo(writer->catalog, tuple, writer->indexes);
+	heap_freetuple(tuple);
+	name_block(old, id, ranges, count);
+}
+
+/*
+ * The blocks that were read and still say what is true are kept; what is left
+ * of the others is written anew.  Returns how many of the gaps that were
+ * read are left.
+ */
+static int
+store_loaded(BlockWriter *writer, PositionSet *set)
+{
+	const LoadedGaps *loaded = set->loaded;
+	NumberRange *ranges = set->position.gaps.ranges;
+	int			count = set->position.gaps.count;
+	int			at = 0;
+
+	for (int i = 0; i < loaded->count; i++)
+	{
+		const OldBlock *block = &loaded->blocks[i];
+		const NumberRange *was = &loaded->gaps.ranges[block->first];
+		int			begin = at;
+
+		CHECK_FOR_INTERRUPTS();
+		while (at < count && ranges[at].last <= was[block->count - 1].last)
+			at++;
+		if (at - begin == block->count &&
+			memcmp(&ranges[begin], was, block->count * sizeof(NumberRange)) == 0)
+			name_block(&set->old, block->id, was, block->count);
+		else if (at > begin)
+			write_block(writer, &set->old, &ranges[begin], at - begin);
+	}
+	return at;
+}
+
+/* Few are left: they may stand in the row again. */
+static bool
+fits_row(const PositionSet *set)
+{
+	return set->position.gaps.count <= ROW_RANGES;
+}
+
+/*
+ * Put the oldest gaps of a set, as long as they are not above this number, into
+ * blocks.
+ */
+static void
+store_set(BlockWriter *writer, PositionSet *set, int64 oldest)
+{
+	NumberSet  *gaps = &set->position.gaps;
+	int			done = 0;
+
+	if (fits_row(set))
+	{
+		set->loaded = NULL;
+		return;
+	}
+	if (set->loaded != NULL)
+		done = store_loaded(writer, set);
+	while (gaps->count - done > ROW_RANGES &&
+		   gaps->ranges[done + BLOCK_RANGES - 1].last <= oldest)
+	{
+		write_block(writer, &set->old, &gaps->ranges[done], BLOCK_RANGES);
+		done += BLOCK_RANGES;
+	}
+	gaps->ranges += done;
+	gaps->count -= done;
+	gaps->capacity = gaps->count;
+	set->loaded = NULL;
+}
+
+/*
+ * The first id in the lane that no block has, and of which no dead ones are
+ * above.
+ */
+static int64
+free_id(const Projection *projection, Relation catalog, const Claims *claims,
+		int lane)
+{
+	const PositionSets *sets = &claims->all.sets;
+	int64		next = 0;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	for (int i = 0; i < sets->count; i++)
+	{
+		NumberSet	own = NumberSetBetween(&sets->sets[i].old.blocks,
+										   FIRST_ID(lane), LAST_ID(lane));
+
+		if (own.count > 0)
+			next = Max(next, own.ranges[own.count - 1].last + 1);
+	}
+	if (next == 0)
+		next = FIRST_ID(lane) +
+			SetsTurn(sets, claims->groups) * IDS_PER_VERSION;
+	scan = scan_blocks(catalog, projection->name, next, LAST_ID(lane), NULL);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool		isnull;
+
+		next = Max(next,
+				   DatumGetInt64(heap_getattr(tuple, OLD_GAPS_CATALOG_BLOCK,
+											  RelationGetDescr(catalog),
+											  &isnull)) + 1);
+	}
+	systable_endscan(scan);
+	return next;
+}
+
+/* Is there anything to be put into blocks, or that was in some? */
+static bool
+is_needed(const PositionSets *sets)
+{
+	for (int i = 0; i < sets->count; i++)
+	{
+		if (!fits_row(&sets->sets[i]))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Before these sets are saved: their oldest gaps go into blocks, as long as
+ * they are not above this number.
+ */
+void
+OldGapsStore(const Projection *projection, const Claims *claims,
+			 PositionSets *sets, int64 oldest)
+{
+	BlockWriter writer = {.projection = projection};
+
+	if (is_needed(sets))
+	{
+		writer.catalog = CatalogOpen(OLD_GAPS_CATALOG, RowExclusiveLock);
+		writer.indexes = CatalogOpenIndexes(writer.catalog);
+		writer.next_id = free_id(projection, writer.catalog, claims,
+								 LowestGroup(claims->groups));
+	}
+	for (int i = 0; i < sets->count; i++)
+		store_set(&writer, &sets->sets[i], oldest);
+	if (writer.catalog != NULL)
+	{
+		CatalogCloseIndexes(writer.indexes);
+		table_close(writer.catalog, NoLock);
+		CommandCounterIncrement();
+	}
+}
+
+/* The blocks that sets of these groups name. */
+static NumberSet
+blocks_of(const PositionSets *sets, uint64 groups)
+{
+	NumberSet	result = {0};
+
+	for (int i = 0; i < sets->count; i++)
+	{
+		if ((sets->sets[i].groups & groups) != 0)
+			result = NumberSetUnion(&result, &sets->sets[i].old.blocks);
+	}
+	return result;
+}
+
+/* Delete the blocks of a claimed lane that nobody names. */
+static void
+clean_lane(const Projection *projection, Relation catalog, int lane,
+		   const NumberSet *used)
+{
+	SysScanDesc scan = scan_blocks(catalog, projection->name, FIRST_ID(lane),
+								   LAST_ID(lane), NULL);
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool		isnull;
+		Datum		id = heap_getattr(tuple, OLD_GAPS_CATALOG_BLOCK,
+									  RelationGetDescr(catalog), &isnull);
+
+		CHECK_FOR_INTERRUPTS();
+		if (!NumberSetContains(used, DatumGetInt64(id)))
+			CatalogTupleDelete(catalog, &tuple->t_self);
+	}
+	systable_endscan(scan);
+}
+
+/*
+ * After these sets, of all claimed groups, were saved: delete blocks of
+ * the claimed lanes that no set names any more, if there are such.
+ */
+void
+OldGapsDeleteUnused(const Projection *projection, const Claims *claims,
+					const PositionSets *saved)
+{
+	NumberSet	had = blocks_of(&claims->all.sets, claims->groups);
+	NumberSet	used;
+	NumberSet	others;
+	Relation	catalog;
+
+	if (had.count == 0)
+		return;
+	used = blocks_of(saved, claims->groups);
+	if (NumberSetMinus(&had, &used).count == 0)
+		return;
+	others = blocks_of(&claims->all.sets, ~claims->groups);
+	used = NumberSetUnion(&used, &others);
+	catalog = CatalogOpen(OLD_GAPS_CATALOG, RowExclusiveLock);
+	for (int lane = 0; lane < GROUPS_MAX; lane++)
+	{
+		if ((claims->groups & GroupBit(lane)) != 0)
+			clean_lane(projection, catalog, lane, &used);
+	}
+	table_close(catalog, NoLock);
+	CommandCounterIncrement();
+}

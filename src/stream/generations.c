@@ -1,0 +1,212 @@
+/*
+ * generations.c
+ *		Who may still fill which gaps of a stream.
+ *
+ * Owns the rule by which gaps are left out of a look.  A writer who may fill
+ * a gap of some generation is in all younger ones as well, as long as he
+ * goes on: he held his lock when they were made.  So what a writer who ends
+ * may have filled lies above the oldest generation that he was in.
+ *
+ * Must not ask who has ended, nor touch catalogs or locks: test/model
+ * compiles this file by itself.
+ */
+#include "postgres.h"
+
+#include "stream/generations.h"
+
+static void
+free_writers(Generation *generation)
+{
+	if (generation->writers.ids != NULL)
+		pfree(generation->writers.ids);
+	generation->writers.ids = NULL;
+	generation->writers.count = 0;
+}
+
+/* Nothing is known of the stream any more; looks go on being counted. */
+void
+GenerationsForget(Generations *known)
+{
+	for (int i = 0; i < known->count; i++)
+		free_writers(&known->generations[i]);
+	known->count = 0;
+	known->settled = 0;
+	known->step_count = 0;
+}
+
+static void
+remove_oldest(Generations *known, int count)
+{
+	for (int i = 0; i < count; i++)
+		free_writers(&known->generations[i]);
+	known->count -= count;
+	memmove(&known->generations[0], &known->generations[count],
+			known->count * sizeof(Generation));
+}
+
+static bool
+has_writer(const Writers *writers, const VirtualTransactionId *id)
+{
+	for (int i = 0; i < writers->count; i++)
+	{
+		if (VirtualTransactionIdEquals(writers->ids[i], *id))
+			return true;
+	}
+	return false;
+}
+
+/* Has one all the writers of the other? */
+static bool
+has_writers(const Writers *writers, const Writers *of)
+{
+	for (int i = 0; i < of->count; i++)
+	{
+		if (!has_writer(writers, &of->ids[i]))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Make this generation and the next one, whose writers were found later, one:
+ * numbers of either are of those.
+ */
+static void
+join_next(Generations *known, int i)
+{
+	free_writers(&known->generations[i]);
+	memmove(&known->generations[i], &known->generations[i + 1],
+			(known->count - i - 1) * sizeof(Generation));
+	known->count--;
+}
+
+/* Neighbours with the same writers are one. */
+static void
+join_same(Generations *known)
+{
+	for (int i = known->count - 2; i >= 0; i--)
+	{
+		const Writers *these = &known->generations[i].writers;
+		const Writers *next = &known->generations[i + 1].writers;
+
+		if (these->count == next->count && has_writers(next, these))
+			join_next(known, i);
+	}
+}
+
+/* Numbers from this one on, up to the last of all, may be filled now. */
+static void
+mark_filled(Generations *known, int64 from, int64 last)
+{
+	int			count = known->step_count;
+
+	while (count > 0 && known->steps[count - 1].last >= from)
+		count--;
+	/* what is left of the step that has it */
+	if (count < known->step_count &&
+		(count == 0 ? known->settled : known->steps[count - 1].last) < from - 1)
+		known->steps[count++].last = from - 1;
+	known->steps[count].last = last;
+	known->steps[count++].look = known->look;
+	if (count > STEPS_MAX)
+	{
+		/* whoever has not looked for long looks at a little more */
+		count--;
+		memmove(&known->steps[0], &known->steps[1], count * sizeof(Step));
+	}
+	known->step_count = count;
+}
+
+static int64
+youngest(const Generations *known)
+{
+	return known->count == 0 ? known->settled :
+		known->generations[known->count - 1].last;
+}
+
+/*
+ * A new look: those who have ended since are no generation's any more.  What
+ * lies in a generation without writers is settled.
+ */
+void
+GenerationsShrink(Generations *known, WriterHasEnded has_ended)
+{
+	int64		last = youngest(known);
+	int			settled = 0;
+	int			filled = -1;
+
+	known->look++;
+	for (int i = 0; i < known->count; i++)
+	{
+		Generation *generation = &known->generations[i];
+		Writers    *writers = &generation->writers;
+		int			left = 0;
+
+		for (int j = 0; j < writers->count; j++)
+		{
+			if (!has_ended(&writers->ids[j]))
+				writers->ids[left++] = writers->ids[j];
+		}
+		if (left < writers->count && filled < 0)
+			filled = i;
+		writers->count = left;
+		if (left == 0 && settled == i)
+			settled++;
+	}
+	if (filled >= 0)
+		mark_filled(known, filled == 0 ? known->settled + 1 :
+					known->generations[filled - 1].last + 1, last);
+	if (settled > 0)
+		known->settled = Max(known->settled,
+							 known->generations[settled - 1].last);
+	remove_oldest(known, settled);
+	join_same(known);
+}
+
+/*
+ * All who wrote were found after the last number drawn was read: numbers up
+ * to that are theirs.  The ids are copied.
+ */
+void
+GenerationsAdd(Generations *known, int64 last, const Writers *writers)
+{
+	Generation *generation;
+	int64		before = youngest(known);
+
+	if (writers->count == 0)
+	{
+		/* whatever was open has ended meanwhile */
+		remove_oldest(known, known->count);
+		known->settled = Max(known->settled, last);
+		return;
+	}
+	if (before >= last)
+		return;
+	/* some may have been filled before the writers were found */
+	mark_filled(known, before + 1, last);
+	generation = &known->generations[known->count++];
+	generation->last = last;
+	generation->writers.count = writers->count;
+	generation->writers.ids = palloc(writers->count * sizeof(VirtualTransactionId));
+	memcpy(generation->writers.ids, writers->ids,
+		   writers->count * sizeof(VirtualTransactionId));
+	join_same(known);
+	/* the youngest ones have the writers that end soon */
+	if (known->count > GENERATIONS_MAX)
+		join_next(known, known->count - 3);
+}
+
+/*
+ * The first number that may have been filled since this look.  Those that are
+ * settled are not told: a gap that is settled has to be looked at in any
+ * case.
+ */
+int64
+GenerationsSince(const Generations *known, uint64 look)
+{
+	int64		last = known->settled;
+
+	for (int i = 0; i < known->step_count && known->steps[i].look <= look; i++)
+		last = Max(last, known->steps[i].last);
+	return last + 1;
+}

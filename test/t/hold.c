@@ -1,0 +1,28 @@
+/*
+ * hold.c
+ *		Holds a partition, as another consumer would.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/builtins.h"
+
+#include "keylock.h"
+#include "projection/sets.h"
+
+PG_MODULE_MAGIC;
+
+extern PGDLLEXPORT Datum hold_partition(PG_FUNCTION_ARGS);
+
+PG_FUNCTION_INFO_V1(hold_partition);
+
+/* hold_partition(projection, partition, partitions): until the transaction ends */
+Datum
+hold_partition(PG_FUNCTION_ARGS)
+{
+	int			groups = GroupsOf(PG_GETARG_INT32(2));
+
+	KeyLockPart(KEYLOCK_CLAIM, text_to_cstring(PG_GETARG_TEXT_PP(0)),
+				GroupOf(PG_GETARG_INT32(1), groups));
+	PG_RETURN_VOID();
+}
