@@ -39,6 +39,9 @@
 #define FIRST_ID(lane) ((int64) (lane) << LANE_BITS)
 #define LAST_ID(lane) (FIRST_ID(lane) | ((INT64CONST(1) << LANE_BITS) - 1))
 
+/* so many are read by who only looks whether all is well */
+#define FEW_BLOCKS 100
+
 /* where no block is left, ids go on above those of all versions before */
 #define IDS_PER_VERSION 4096
 
@@ -199,17 +202,35 @@ OldGapsFind(const Projection *projection, Snapshot snapshot,
 	return true;
 }
 
-static void
-raise_damage(const Projection *projection)
+static CatalogDamage *
+damage_of(const Projection *projection)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_DATA_CORRUPTED),
-			 errmsg("table \"%s.%s\" is damaged", CATALOG_SCHEMA,
-					OLD_GAPS_CATALOG),
-			 errdetail("Blocks of projection \"%s\" are missing, or not what its positions say.",
-					   projection->name),
-			 errhint("Start again with: SELECT projection_reset(%s);",
-					 quote_literal_cstr(projection->name))));
+	CatalogDamage *damage = palloc(sizeof(CatalogDamage));
+
+	damage->table = OLD_GAPS_CATALOG;
+	damage->detail = psprintf("Blocks of projection \"%s\" are missing, or not what its positions say.",
+							  projection->name);
+	return damage;
+}
+
+/*
+ * What is wrong with the old gaps of these positions; NULL: nothing, or they
+ * are too many to be read for that.
+ */
+CatalogDamage *
+OldGapsDamage(const Projection *projection, Snapshot snapshot,
+			  const Positions *positions)
+{
+	for (int i = 0; i < positions->sets.count; i++)
+	{
+		const PositionSet *set = &positions->sets.sets[i];
+		NumberSet	gaps;
+
+		if (NumberSetSize(&set->old.blocks) <= FEW_BLOCKS &&
+			!OldGapsFind(projection, snapshot, set, &gaps))
+			return damage_of(projection);
+	}
+	return NULL;
 }
 
 /* All gaps of a set that was read under this snapshot. */
@@ -220,7 +241,7 @@ OldGapsRead(const Projection *projection, Snapshot snapshot,
 	NumberSet	gaps;
 
 	if (!OldGapsFind(projection, snapshot, set, &gaps))
-		raise_damage(projection);
+		CatalogRaise(damage_of(projection));
 	return gaps;
 }
 
@@ -236,7 +257,7 @@ OldGapsLoad(const Projection *projection, PositionSet *set)
 	loaded = palloc0(sizeof(LoadedGaps));
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	if (!find_old(projection, snapshot, &set->old, loaded))
-		raise_damage(projection);
+		CatalogRaise(damage_of(projection));
 	UnregisterSnapshot(snapshot);
 	set->loaded = loaded;
 	set->position.gaps = NumberSetUnion(&loaded->gaps, &set->position.gaps);

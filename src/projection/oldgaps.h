@@ -10,6 +10,9 @@
 extern void OldGapsDrop(const Projection *projection);
 extern bool OldGapsFind(const Projection *projection, Snapshot snapshot,
 						const PositionSet *set, NumberSet *gaps);
+extern CatalogDamage *OldGapsDamage(const Projection *projection,
+									Snapshot snapshot,
+									const Positions *positions);
 extern NumberSet OldGapsRead(const Projection *projection, Snapshot snapshot,
 							 const PositionSet *set);
 extern void OldGapsLoad(const Projection *projection, PositionSet *set);

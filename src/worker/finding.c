@@ -19,6 +19,7 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
+#include "projection/oldgaps.h"
 #include "projection/trouble.h"
 #include "savepoint.h"
 #include "tablelook.h"
@@ -83,7 +84,11 @@ find_damage(const Projection *projection)
 	if (damage == NULL)
 		damage = StreamDamage(projection->stream);
 	if (damage == NULL)
+	{
 		damage = PositionsFind(projection, GetActiveSnapshot(), &positions);
+		if (damage == NULL)
+			damage = OldGapsDamage(projection, GetActiveSnapshot(), &positions);
+	}
 	return damage == NULL ? NULL : CatalogDamageText(damage);
 }
 

@@ -22,7 +22,7 @@ my $node = worker_node(
 	'wallet_projection.autostart = off',
 	'fsync = off');
 
-my @tables = qw(stream projection projection_state partition parked skipped channel started);
+my @tables = qw(stream projection projection_state position old_gaps parked skipped channel started);
 
 # Two projections of one channel, each with a parked and a skipped event.
 query(<<'SQL');
@@ -207,7 +207,7 @@ foreach my $i (0 .. $#mutations)
 	}
 	my $raised = grep { /ERROR:  XX001/ } @lines;
 	push @bad, "$what: nothing of it is shown"
-	  if $raised && $what =~ /\.(?:stream|projection|projection_state|partition) / && !grep { /^state\|(?:failed|defined)\|/ } @lines;
+	  if $raised && $what =~ /\.(?:stream|projection|projection_state|position) / && !grep { /^state\|(?:failed|defined)\|/ } @lines;
 	push @bad, "$what: no projection fails for that" if $raised && $what =~ /\.(?:channel|started) /;
 	# the stream is of both
 	if ($what !~ /\.stream/)

@@ -4,7 +4,7 @@
  */
 #include "postgres.h"
 
-#include "fmgr.h"
+#include "compat.h"
 #include "utils/builtins.h"
 
 #include "keylock.h"
@@ -12,9 +12,7 @@
 
 PG_MODULE_MAGIC;
 
-extern PGDLLEXPORT Datum hold_partition(PG_FUNCTION_ARGS);
-
-PG_FUNCTION_INFO_V1(hold_partition);
+SQL_FUNCTION(hold_partition);
 
 /* hold_partition(projection, partition, partitions): until the transaction ends */
 Datum

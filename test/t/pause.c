@@ -11,6 +11,7 @@
 #include "access/xact.h"
 #include "fmgr.h"
 #include "storage/bufmgr.h"
+#include "storage/lock.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 
