@@ -174,3 +174,81 @@ BEGIN
     END IF;
 END
 $$;
+
+/* Versions of events whose wallet has no other use for them. */
+CREATE SEQUENCE bench_version START 1000000;
+
+/* One event each of wallets first to last, by a plain INSERT. */
+CREATE PROCEDURE bench_event(first bigint, last bigint, event text DEFAULT 'WalletWasCredited',
+                             amount jsonb DEFAULT '0.01') LANGUAGE sql AS $$
+INSERT INTO wallet_stream (event_id, event_name, aggregate_type, aggregate_id, aggregate_version, payload)
+SELECT gen_random_uuid(), event, 'Wallet', bench_id(i), nextval('bench_version'),
+       jsonb_build_object('walletId', bench_id(i), 'amount', amount)
+  FROM generate_series(first, last) i
+$$;
+
+/* The same with a dead number before each event: one that is drawn and not used. */
+CREATE PROCEDURE bench_gaps(wallets bigint, gaps bigint) LANGUAGE sql AS $$
+INSERT INTO wallet_stream (event_id, event_name, aggregate_type, aggregate_id, aggregate_version, payload)
+SELECT gen_random_uuid(),
+       CASE WHEN nextval(pg_get_serial_sequence('wallet_stream', 'no')) > 0 THEN 'WalletWasCredited' END,
+       'Wallet', bench_id(1 + i % wallets), nextval('bench_version'),
+       jsonb_build_object('walletId', bench_id(1 + i % wallets), 'amount', 0.01)
+  FROM generate_series(1, gaps) i
+$$;
+
+/* Events that are not a wallet's. */
+CREATE PROCEDURE bench_foreign(events bigint) LANGUAGE sql AS $$
+INSERT INTO wallet_stream (event_id, event_name, aggregate_type, aggregate_id, aggregate_version, payload)
+SELECT gen_random_uuid(), 'LineWasAdded', 'Order', bench_id(1 + i % 10000), nextval('bench_version'),
+       jsonb_build_object('line', i, 'price', 12.5)
+  FROM generate_series(1, events) i
+$$;
+
+/*
+ * Seconds: of time, or of the session's CPU time.  The kernel adds that up
+ * when a process sleeps, so it does, for a millisecond.
+ */
+CREATE FUNCTION bench_clock(cpu boolean) RETURNS numeric LANGUAGE plpgsql AS $$
+BEGIN
+    IF cpu THEN
+        PERFORM pg_sleep(0.001);
+        RETURN split_part(pg_read_file('/proc/self/schedstat'), ' ', 1)::numeric / 1e9;
+    END IF;
+    RETURN extract(epoch FROM clock_timestamp());
+END
+$$;
+
+/*
+ * Runs a statement n times, as far as some seconds allow, each time in a
+ * transaction of its own and after another statement, also in its own.  The
+ * microseconds and bytes of WAL of the first, commit included, in the median.
+ * In the other, @ stands for the round, and # for one of 10,000 wallets.
+ */
+CREATE PROCEDURE bench_batches(before text, batch text, n integer, seconds numeric, cpu boolean,
+                               INOUT us numeric DEFAULT NULL, INOUT wal numeric DEFAULT NULL)
+LANGUAGE plpgsql AS $$
+DECLARE
+    deadline timestamptz := clock_timestamp() + seconds * interval '1 s';
+    all_us numeric[];
+    all_wal numeric[];
+    from_clock numeric;
+    from_wal pg_lsn;
+BEGIN
+    FOR i IN 1 .. n LOOP
+        IF before <> '' THEN
+            EXECUTE replace(replace(before, '@', i::text), '#', (1 + i * 4817 % 10000)::text);
+            COMMIT;
+        END IF;
+        from_wal := pg_current_wal_insert_lsn();
+        from_clock := bench_clock(cpu);
+        EXECUTE batch;
+        COMMIT;
+        all_us := all_us || (bench_clock(cpu) - from_clock) * 1000000;
+        all_wal := all_wal || (pg_current_wal_insert_lsn() - from_wal);
+        EXIT WHEN clock_timestamp() > deadline;
+    END LOOP;
+    us := percentile_cont(0.5) WITHIN GROUP (ORDER BY u) FROM unnest(all_us) u;
+    wal := percentile_cont(0.5) WITHIN GROUP (ORDER BY w) FROM unnest(all_wal) w;
+END
+$$;
