@@ -222,33 +222,45 @@ $$;
 /*
  * Runs a statement n times, as far as some seconds allow, each time in a
  * transaction of its own and after another statement, also in its own.  The
- * microseconds and bytes of WAL of the first, commit included, in the median.
- * In the other, @ stands for the round, and # for one of 10,000 wallets.
+ * microseconds and bytes of WAL of the first, and of both, commits included,
+ * in the median.  In the other, @ stands for the round, and # for one of
+ * 10,000 wallets.
  */
 CREATE PROCEDURE bench_batches(before text, batch text, n integer, seconds numeric, cpu boolean,
-                               INOUT us numeric DEFAULT NULL, INOUT wal numeric DEFAULT NULL)
+                               INOUT us numeric DEFAULT NULL, INOUT wal numeric DEFAULT NULL,
+                               INOUT both_us numeric DEFAULT NULL, INOUT both_wal numeric DEFAULT NULL)
 LANGUAGE plpgsql AS $$
 DECLARE
     deadline timestamptz := clock_timestamp() + seconds * interval '1 s';
+    clocks numeric[];
+    wals pg_lsn[];
     all_us numeric[];
     all_wal numeric[];
-    from_clock numeric;
-    from_wal pg_lsn;
+    all_both_us numeric[];
+    all_both_wal numeric[];
 BEGIN
     FOR i IN 1 .. n LOOP
+        wals[1] := pg_current_wal_insert_lsn();
+        clocks[1] := bench_clock(cpu);
         IF before <> '' THEN
             EXECUTE replace(replace(before, '@', i::text), '#', (1 + i * 4817 % 10000)::text);
             COMMIT;
         END IF;
-        from_wal := pg_current_wal_insert_lsn();
-        from_clock := bench_clock(cpu);
+        wals[2] := pg_current_wal_insert_lsn();
+        clocks[2] := bench_clock(cpu);
         EXECUTE batch;
         COMMIT;
-        all_us := all_us || (bench_clock(cpu) - from_clock) * 1000000;
-        all_wal := all_wal || (pg_current_wal_insert_lsn() - from_wal);
+        clocks[3] := bench_clock(cpu);
+        wals[3] := pg_current_wal_insert_lsn();
+        all_us := all_us || (clocks[3] - clocks[2]) * 1000000;
+        all_wal := all_wal || (wals[3] - wals[2]);
+        all_both_us := all_both_us || (clocks[3] - clocks[1]) * 1000000;
+        all_both_wal := all_both_wal || (wals[3] - wals[1]);
         EXIT WHEN clock_timestamp() > deadline;
     END LOOP;
-    us := percentile_cont(0.5) WITHIN GROUP (ORDER BY u) FROM unnest(all_us) u;
-    wal := percentile_cont(0.5) WITHIN GROUP (ORDER BY w) FROM unnest(all_wal) w;
+    us := percentile_cont(0.5) WITHIN GROUP (ORDER BY v) FROM unnest(all_us) v;
+    wal := percentile_cont(0.5) WITHIN GROUP (ORDER BY v) FROM unnest(all_wal) v;
+    both_us := percentile_cont(0.5) WITHIN GROUP (ORDER BY v) FROM unnest(all_both_us) v;
+    both_wal := percentile_cont(0.5) WITHIN GROUP (ORDER BY v) FROM unnest(all_both_wal) v;
 END
 $$;
