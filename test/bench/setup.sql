@@ -264,3 +264,42 @@ BEGIN
     both_wal := percentile_cont(0.5) WITHIN GROUP (ORDER BY v) FROM unnest(all_both_wal) v;
 END
 $$;
+
+/*
+ * What is seen of a session from its next statement to its end: the longest
+ * time, in seconds, for which it had one transaction, and how often the
+ * lowest head has moved meanwhile.
+ */
+CREATE PROCEDURE bench_watch(watched integer, INOUT longest numeric DEFAULT 0,
+                             INOUT saves integer DEFAULT 0)
+LANGUAGE plpgsql AS $$
+DECLARE
+    transaction text;
+    before text;
+    began timestamptz;
+    head bigint;
+    head_before bigint := (SELECT min(p.head) FROM projection_partitions p);
+    seen boolean := false;
+    active boolean;
+BEGIN
+    LOOP
+        active := (SELECT state = 'active' FROM pg_stat_activity WHERE pid = watched);
+        EXIT WHEN seen AND active IS NOT TRUE;
+        seen := seen OR active;
+        transaction := (SELECT min(l.virtualxid) FROM pg_locks l WHERE l.pid = watched AND l.locktype = 'virtualxid');
+        IF transaction IS DISTINCT FROM before THEN
+            began := clock_timestamp();
+            before := transaction;
+        ELSIF transaction IS NOT NULL THEN
+            longest := greatest(longest, extract(epoch FROM clock_timestamp() - began));
+        END IF;
+        head := (SELECT min(p.head) FROM projection_partitions p);
+        IF head > head_before THEN
+            saves := saves + 1;
+            head_before := head;
+        END IF;
+        COMMIT;
+        PERFORM pg_sleep(0.005);
+    END LOOP;
+END
+$$;
