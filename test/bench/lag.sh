@@ -20,32 +20,18 @@ lag_database()
 	sql "SELECT channel_scale('async_projection', $1), projection_start('wallet_balance');
 		SELECT count(wallet_create('w' || i, 1000)) FROM generate_series(1, 1000) i;
 		SELECT projection_wait('wallet_balance');
-		CREATE UNLOGGED TABLE effect (wallet_id text, count integer);
-		CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
-		\$\$ BEGIN INSERT INTO public.effect VALUES (NEW.wallet_id, NEW.transaction_count); RETURN NULL; END \$\$;
-		CREATE TRIGGER note AFTER UPDATE ON wallet_balances FOR EACH ROW EXECUTE FUNCTION note();" >/dev/null
+		CREATE TRIGGER note AFTER UPDATE ON wallet_balances FOR EACH ROW EXECUTE FUNCTION bench_note();" >/dev/null
 }
 
-# lag_round: prints the median and the 99th percentile in ms, and how many
-# events there were.  A row's write is the effect of all events since the one
-# before.
+# lag_round: prints the median and the 99th percentile in ms.
 lag_round()
 {
-	sql 'TRUNCATE effect' >/dev/null
+	sql 'TRUNCATE bench_effect' >/dev/null
 	printf '%s\n' "\\set w random(1, 1000)" "SELECT wallet_credit('w' || :w, 1);" >"$work/script"
 	pgbench -n -M prepared -c 4 -j 1 -R "$lag_rate" -T "$seconds" -f "$work/script" bench >"$work/pgbench.log" 2>&1 ||
 		die "pgbench: $(cat "$work/pgbench.log")"
 	[ "$(sql "SELECT projection_wait('wallet_balance', '60 s')")" = t ] || die 'the workers do not catch up'
-	sql "ANALYZE effect; ANALYZE wallet_stream;
-		WITH e AS (SELECT aggregate_id, aggregate_version - 1 AS count, pg_xact_commit_timestamp(xmin) AS at
-		             FROM wallet_stream WHERE event_name = 'WalletWasCredited'),
-		     f AS (SELECT wallet_id, count, pg_xact_commit_timestamp(xmin) AS at,
-		                  lag(count) OVER (PARTITION BY wallet_id ORDER BY count) AS before FROM effect),
-		     d AS (SELECT extract(epoch FROM f.at - e.at) * 1000 AS ms
-		             FROM f JOIN e ON e.aggregate_id = f.wallet_id AND e.count <= f.count
-		              AND e.count > coalesce(f.before, f.count - 1))
-		SELECT round(percentile_cont(0.5) WITHIN GROUP (ORDER BY ms)::numeric, 2),
-		       round(percentile_cont(0.99) WITHIN GROUP (ORDER BY ms)::numeric, 2), count(*) FROM d" | tr '|' ' '
+	sql 'ANALYZE bench_effect; ANALYZE wallet_stream; SELECT * FROM bench_lag()' | tr '|' ' '
 }
 
 # lag_verdict WORKERS WHAT LIMIT: the line of the medians of the rounds.
@@ -54,7 +40,7 @@ lag_verdict()
 	local m
 
 	read -ra m <<<"$(median "$2")"
-	say '%-10s %-28s %8.2f ms (%.2f-%.2f)  %s workers, wanted under %s: %s\n' lag "$2" "${m[@]}" "$1" "$3" \
+	say '%-13s %-32s %8.2f ms (%.2f-%.2f)  %s workers, wanted under %s: %s\n' lag "$2" "${m[@]}" "$1" "$3" \
 		"$(awk -v a="${m[0]}" -v w="$3" 'BEGIN { print (a < w ? "reached" : "MISSED") }')"
 }
 
@@ -77,7 +63,7 @@ lag_idle()
 	ticks=$(worker_ticks)
 	wal=$(sql 'SELECT pg_current_wal_insert_lsn()')
 	sleep "$seconds"
-	say '%-10s %-28s %8.2f %% of a core, %s bytes of WAL in %s s\n' lag "idle, 3 workers" \
+	say '%-13s %-32s %8.2f %% of a core, %s bytes of WAL in %s s\n' lag "idle, 3 workers" \
 		"$(awk -v a="$ticks" -v b="$(worker_ticks)" -v s="$seconds" -v t="$(getconf CLK_TCK)" \
 			'BEGIN { print (b - a) / t / s * 100 }')" \
 		"$(sql "SELECT pg_current_wal_insert_lsn() - '$wal'")" "$seconds"
@@ -87,7 +73,7 @@ for workers in 1 3; do
 	results=()
 	lag_database "$workers"
 	for ((round = 0; round < rounds; round++)); do
-		read -r lag_median lag_late _ <<<"$(lag_round)"
+		read -r lag_median lag_late <<<"$(lag_round)"
 		results[median]+=" $lag_median"
 		results[99%]+=" $lag_late"
 	done

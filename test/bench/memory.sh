@@ -39,6 +39,6 @@ for setting in 64 256 1024; do
 	sql "CALL bench_check('wallet_balances')"
 	# caches and buffers come on top, 32 MB of known places of rows among them
 	wanted=$((setting + 64))
-	say '%-10s %-28s %8d MB  wanted at most %d: %s\n' memory "batch_memory ${setting}MB" \
+	say '%-13s %-32s %8d MB  wanted at most %d: %s\n' memory "batch_memory ${setting}MB" \
 		"$taken" "$wanted" "$([ "$taken" -le "$wanted" ] && echo reached || echo MISSED)"
 done

@@ -303,3 +303,47 @@ BEGIN
     END LOOP;
 END
 $$;
+
+/* Writes of the read model's rows, where a bench asks for them; see bench_lag. */
+CREATE UNLOGGED TABLE bench_effect (wallet_id text, count bigint);
+CREATE FUNCTION bench_note() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO public.bench_effect VALUES (NEW.wallet_id, NEW.transaction_count);
+    RETURN NULL;
+END
+$$;
+
+/*
+ * Milliseconds from the commit of a credit to that of the row's write that has
+ * it, in the median and in 99 of 100.  A write is the effect of all events
+ * since the one before.
+ */
+CREATE FUNCTION bench_lag(OUT middle numeric, OUT late numeric) LANGUAGE sql
+BEGIN ATOMIC
+    WITH e AS (SELECT aggregate_id, aggregate_version - 1 AS count, pg_xact_commit_timestamp(xmin) AS at
+                 FROM wallet_stream WHERE event_name = 'WalletWasCredited'),
+         f AS (SELECT wallet_id, count, pg_xact_commit_timestamp(xmin) AS at,
+                      lag(count) OVER (PARTITION BY wallet_id ORDER BY count) AS before FROM bench_effect),
+         d AS (SELECT extract(epoch FROM f.at - e.at) * 1000 AS ms
+                 FROM f JOIN e ON e.aggregate_id = f.wallet_id AND e.count <= f.count
+                  AND e.count > coalesce(f.before, f.count - 1))
+    SELECT round(percentile_cont(0.5) WITHIN GROUP (ORDER BY ms)::numeric, 2),
+           round(percentile_cont(0.99) WITHIN GROUP (ORDER BY ms)::numeric, 2) FROM d;
+END;
+
+/* The projection as a row trigger on the stream, for wallets of which bench_model has a row. */
+CREATE FUNCTION bench_upsert() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    debit numeric := CASE WHEN NEW.event_name = 'WalletWasDebited' THEN (NEW.payload->'amount')::numeric ELSE 0 END;
+    credit numeric := CASE WHEN NEW.event_name = 'WalletWasCredited' THEN (NEW.payload->'amount')::numeric ELSE 0 END;
+BEGIN
+    INSERT INTO bench_model AS m (wallet_id, current_balance, total_debits, total_credits, transaction_count)
+    VALUES (NEW.aggregate_id, credit - debit, debit, credit, 1)
+    ON CONFLICT (wallet_id) DO UPDATE
+       SET current_balance = m.current_balance + excluded.current_balance,
+           total_debits = m.total_debits + excluded.total_debits,
+           total_credits = m.total_credits + excluded.total_credits,
+           transaction_count = m.transaction_count + excluded.transaction_count;
+    RETURN NULL;
+END
+$$;
