@@ -35,7 +35,7 @@ clear_gaps()
 	local us pass left
 
 	for pass in 1 2 3; do
-		us=$(batches keeper 1 '' "$run_batch")
+		us=$(clock=$cpu_clock batches keeper 1 '' "$run_batch")
 		us=${us%% *}
 		[ "$us" != over ] || break
 		left=$(gaps_now)
@@ -69,7 +69,7 @@ with_gaps()
 	measure_batches "$1: 1 event" keeper 200 "$gap_event" "$run_batch"
 	measure_batches "$1: no event" keeper 200 '' "$run_batch"
 	measure_batches "$1: status" keeper 50 '' 'SELECT * FROM projection_status'
-	measure_batches "$1: 10,000 events" keeper 5 "$many_events" "$run_batch"
+	measure_cpu "$1: 10,000 events" keeper 5 "$many_events" "$run_batch"
 	fresh_event "$1"
 	ask writer 'COMMIT' >/dev/null
 	close_session writer

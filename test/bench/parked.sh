@@ -29,7 +29,7 @@ park()
 	local answer us
 
 	sql "CALL bench_event($first_bad, $((first_bad + $2 - 1)), 'WalletWasDebited', '$3'); ANALYZE wallet_stream"
-	answer=$(batches batches 1 '' "$run_batch")
+	answer=$(clock=$cpu_clock batches batches 1 '' "$run_batch")
 	us=${answer%% *}
 	if [ "$us" != over ]; then
 		[ "$(sql 'SELECT parked FROM projection_status')" = "$2" ] || die "not $2 keys are parked"
@@ -41,7 +41,7 @@ park()
 
 good_batches()
 {
-	measure_batches "$1: 10,000 events" batches 7 "$many_events" "$run_batch"
+	measure_cpu "$1: 10,000 events" batches 7 "$many_events" "$run_batch"
 	measure_batches "$1: 1 event" batches 300 "$one_event" "$run_batch"
 	measure_batches "$1: no event" batches 300 '' "$run_batch"
 	measure_batches "$1: status" batches 50 '' 'SELECT * FROM projection_status'
@@ -62,7 +62,7 @@ for n in "${numbers[@]}"; do
 		good_batches "$n parked"
 		# what goes past a parked key is counted
 		sql "CALL bench_event($first_bad, $((first_bad + 9999)))"
-		measure_batches "$n: 10,000 of parked keys" batches 1 '' "$run_batch"
+		measure_cpu "$n: 10,000 of parked keys" batches 1 '' "$run_batch"
 	fi
 	close_session batches
 

@@ -23,7 +23,7 @@ for ((round = 0; round < rounds; round++)); do
 		open_session batches
 		# the first after a checkpoint writes whole pages
 		batches batches 1 "$many_events" "$run_batch" >/dev/null
-		measure_batches "$n: 10,000 events" batches 5 "$many_events" "$run_batch"
+		measure_cpu "$n: 10,000 events" batches 5 "$many_events" "$run_batch"
 		measure_batches "$n: 1 event" batches 300 "$one_event" "$run_batch"
 		measure_batches "$n: no event" batches 300 '' "$run_batch"
 		close_session batches

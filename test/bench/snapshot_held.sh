@@ -30,7 +30,7 @@ held()
 		VACUUM ANALYZE" >/dev/null
 	open_session batches
 	batches batches 2 "$many_events" "$run_batch" >/dev/null
-	measure_batches "$1, no snapshot: 10,000 events" batches 3 "$many_events" "$run_batch"
+	measure_cpu "$1, no snapshot: 10,000 events" batches 3 "$many_events" "$run_batch"
 	what_it_takes "$1, no snapshot" "$2"
 	open_session holder
 	ask holder 'BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM wallet_balances' >/dev/null
@@ -46,7 +46,7 @@ held()
 		what_it_takes "$1, $n" "$2"
 		points+=("$n")
 	done
-	measure_batches "$1, at the end: 10,000 events" batches 3 "$many_events" "$run_batch"
+	measure_cpu "$1, at the end: 10,000 events" batches 3 "$many_events" "$run_batch"
 	ask holder COMMIT >/dev/null
 	close_session holder
 	ask batches "$run_batch" >/dev/null
