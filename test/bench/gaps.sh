@@ -23,7 +23,7 @@ fresh_event()
 		open_session fresh
 		# its caches and the view of shared memory are not what is measured
 		ask fresh "SELECT count(*) FROM wallet_stream WHERE no < 0; SELECT wallet_credit('c$i', 1)" >/dev/null
-		measure_batches "$1: new session" fresh 1 '' "$run_batch"
+		measure_cpu "$1: new session" fresh 1 '' "$run_batch"
 		close_session fresh
 		case ${results[$1: new session]} in *over*) break ;; esac
 	done
@@ -62,6 +62,7 @@ with_gaps()
 	caught_up=$(ask keeper "$(limited "$run_batch")")
 	if [ "$caught_up" = over ]; then
 		say '%-13s %-30s over %s s\n' gaps "$1: to catch up with them" "$limit"
+		close_session writer
 		return
 	fi
 	found=$(gaps_now)
@@ -93,8 +94,8 @@ for n in 0 "${numbers[@]}"; do
 	[ "$caught_up" != over ] || break
 	measured+=("$n")
 done
+close_session keeper
 if [ "${#measured[@]}" -gt "${#numbers[@]}" ]; then
-	close_session keeper
 	sql "CALL bench_check('wallet_balances')"
 fi
 
