@@ -61,7 +61,7 @@ with_gaps()
 	sql "CALL bench_gaps(10000, $1); ANALYZE wallet_stream"
 	caught_up=$(ask keeper "$(limited "$run_batch")")
 	if [ "$caught_up" = over ]; then
-		say '%-13s %-30s over %s s\n' gaps "$1: to catch up with them" "$limit"
+		say '%-13s %-32s %11s s: MISSED\n' gaps "$1: to catch up with them" "over $limit"
 		close_session writer
 		return
 	fi
