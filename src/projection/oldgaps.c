@@ -364,6 +364,8 @@ store_set(BlockWriter *writer, PositionSet *set, int64 oldest)
 		set->loaded = NULL;
 		return;
 	}
+	/* sets that were split share theirs */
+	set->old.blocks = NumberSetCopy(&set->old.blocks);
 	if (set->loaded != NULL)
 		done = store_loaded(writer, set);
 	while (gaps->count - done > ROW_RANGES &&

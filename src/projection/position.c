@@ -94,6 +94,14 @@ NumberSetSize(const NumberSet *set)
 }
 
 NumberSet
+NumberSetCopy(const NumberSet *set)
+{
+	NumberSet	nothing = {0};
+
+	return NumberSetUnion(set, &nothing);
+}
+
+NumberSet
 NumberSetUnion(const NumberSet *a, const NumberSet *b)
 {
 	NumberSet	result = {0};

@@ -50,6 +50,7 @@ extern void NumberSetAppend(NumberSet *set, int64 first, int64 last);
 extern bool NumberSetContains(const NumberSet *set, int64 number);
 extern bool NumberSetEquals(const NumberSet *a, const NumberSet *b);
 extern int64 NumberSetSize(const NumberSet *set);
+extern NumberSet NumberSetCopy(const NumberSet *set);
 extern NumberSet NumberSetUnion(const NumberSet *a, const NumberSet *b);
 extern NumberSet NumberSetMinus(const NumberSet *a, const NumberSet *b);
 extern NumberSet NumberSetBetween(const NumberSet *set, int64 first,
