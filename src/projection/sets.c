@@ -188,8 +188,8 @@ SetsTurn(const PositionSets *sets, uint64 saved)
 static bool
 is_better(const PositionSet *a, const PositionSet *b)
 {
-	return a->old.size + a->position.gaps.count <
-		b->old.size + b->position.gaps.count;
+	return a->old.size + NumberSetSize(&a->position.gaps) <
+		b->old.size + NumberSetSize(&b->position.gaps);
 }
 
 /*

@@ -163,6 +163,25 @@ GenerationsShrink(Generations *known, WriterHasEnded has_ended)
 	join_same(known);
 }
 
+static Writers
+copy_writers(const Writers *writers)
+{
+	Size		size = writers->count * sizeof(VirtualTransactionId);
+	Writers		copy = {.count = writers->count,.ids = palloc(size)};
+
+	memcpy(copy.ids, writers->ids, size);
+	return copy;
+}
+
+/* The youngest ones have the writers that end soon. */
+static void
+join(Generations *known)
+{
+	join_same(known);
+	if (known->count > GENERATIONS_MAX)
+		join_next(known, known->count - 3);
+}
+
 /*
  * All who wrote were found after the last number drawn was read: numbers up
  * to that are theirs.  The ids are copied.
@@ -186,14 +205,27 @@ GenerationsAdd(Generations *known, int64 last, const Writers *writers)
 	mark_filled(known, before + 1, last);
 	generation = &known->generations[known->count++];
 	generation->last = last;
-	generation->writers.count = writers->count;
-	generation->writers.ids = palloc(writers->count * sizeof(VirtualTransactionId));
-	memcpy(generation->writers.ids, writers->ids,
-		   writers->count * sizeof(VirtualTransactionId));
-	join_same(known);
-	/* the youngest ones have the writers that end soon */
-	if (known->count > GENERATIONS_MAX)
-		join_next(known, known->count - 3);
+	generation->writers = copy_writers(writers);
+	join(known);
+}
+
+/*
+ * Somebody else has found, by B and the writers after it, that numbers up to
+ * this one are of these writers, all of whom are still unfinished.  Those
+ * that this process has found itself may be more.
+ */
+void
+GenerationsLearn(Generations *known, int64 last, const Writers *writers)
+{
+	if (writers->count == 0 || last <= known->settled ||
+		(known->count > 0 && last >= known->generations[0].last))
+		return;
+	memmove(&known->generations[1], &known->generations[0],
+			known->count * sizeof(Generation));
+	known->count++;
+	known->generations[0].last = last;
+	known->generations[0].writers = copy_writers(writers);
+	join(known);
 }
 
 /*

@@ -55,6 +55,8 @@ extern void GenerationsForget(Generations *known);
 extern void GenerationsShrink(Generations *known, WriterHasEnded has_ended);
 extern void GenerationsAdd(Generations *known, int64 last,
 						   const Writers *writers);
+extern void GenerationsLearn(Generations *known, int64 last,
+							 const Writers *writers);
 extern int64 GenerationsSince(const Generations *known, uint64 look);
 
 #endif							/* WALLET_PROJECTION_GENERATIONS_H */

@@ -65,13 +65,26 @@ palloc(size_t size)
 	return memset(data, GARBAGE, size);
 }
 
+static Chunk *
+chunk_of(void *pointer)
+{
+	return (Chunk *) ((char *) pointer - offsetof(Chunk, data));
+}
+
 void *
 repalloc(void *pointer, size_t size)
 {
-	Chunk	   *chunk = (Chunk *) ((char *) pointer - offsetof(Chunk, data));
+	Chunk	   *chunk = chunk_of(pointer);
 
 	unlink_chunk(chunk);
 	return link_chunk(realloc(chunk, sizeof(Chunk) + size));
+}
+
+void
+pfree(void *pointer)
+{
+	unlink_chunk(chunk_of(pointer));
+	free(chunk_of(pointer));
 }
 
 void

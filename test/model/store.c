@@ -1,0 +1,212 @@
+/*
+ * store.c
+ *		The model's stored positions: lanes, sets, blocks of old gaps.
+ *
+ * A batch reads a copy, and what it writes appears at once when it commits.
+ * Each commit is checked: every group has one position, those of groups that
+ * were not claimed are what they were, and all blocks that are named exist.
+ */
+#include "postgres.h"
+
+#include "support.h"
+#include "model.h"
+
+Store		stored;
+
+static uint64 last_mark;
+static int64 highest_turn;
+
+/* Another one for each row that is written. */
+uint64
+store_new_mark(void)
+{
+	return ++last_mark;
+}
+
+PositionSets
+store_resolve(const Store *store)
+{
+	PositionSet sets[GROUPS * GROUPS];
+	int			count = 0;
+
+	for (int lane = 0; lane < GROUPS; lane++)
+		for (int i = 0; i < store->lanes[lane].count; i++)
+			sets[count++] = store->lanes[lane].sets[i].set;
+	return SetsResolve(sets, count);
+}
+
+/* The row that the set was read from. */
+const StoredSet *
+store_row(const Store *store, const PositionSet *set)
+{
+	const Lane *lane = &store->lanes[set->lane];
+
+	for (int i = 0; i < lane->count; i++)
+		if (lane->sets[i].set.mark.place == set->mark.place)
+			return &lane->sets[i];
+	return NULL;
+}
+
+const Block *
+store_block(const Store *store, int64 id)
+{
+	for (int i = 0; i < store->block_count; i++)
+		if (store->blocks[i].id == id)
+			return &store->blocks[i];
+	return NULL;
+}
+
+NumberSet
+store_old_gaps(const Store *store, const PositionSet *set)
+{
+	NumberSet	gaps = {0};
+
+	for (int i = 0; i < set->old.blocks.count; i++)
+		for (int64 id = set->old.blocks.ranges[i].first;
+			 id <= set->old.blocks.ranges[i].last; id++)
+		{
+			const Block *block = store_block(store, id);
+
+			if (block == NULL)
+				broken = "a block that a set names is gone";
+			else
+				gaps = NumberSetUnion(&gaps, &block->gaps);
+		}
+	return gaps;
+}
+
+/* Begins anew: all groups at 0, in a version above those before. */
+void
+store_start(void)
+{
+	Lane	   *lane = &stored.lanes[0];
+
+	memset(&stored, 0, sizeof(stored));
+	lane->version = ++highest_turn;
+	lane->count = 1;
+	lane->sets[0].set.groups = AllGroups(GROUPS);
+	lane->sets[0].set.turn = highest_turn;
+	lane->sets[0].set.mark.place = store_new_mark();
+}
+
+static const PositionSet *
+set_of(const PositionSets *sets, int group)
+{
+	for (int i = 0; i < sets->count; i++)
+		if ((sets->sets[i].groups & GroupBit(group)) != 0)
+			return &sets->sets[i];
+	return NULL;
+}
+
+/* Is this group's position the only one of its turn? */
+static bool
+is_only_one(int group, int64 turn)
+{
+	int			count = 0;
+
+	for (int lane = 0; lane < GROUPS; lane++)
+		for (int i = 0; i < stored.lanes[lane].count; i++)
+		{
+			const PositionSet *set = &stored.lanes[lane].sets[i].set;
+
+			count += (set->groups & GroupBit(group)) != 0 && set->turn == turn;
+		}
+	return count == 1;
+}
+
+static bool
+is_sound(const PositionSet *set)
+{
+	const NumberSet *gaps = &set->position.gaps;
+	NumberSet	old = store_old_gaps(&stored, set);
+
+	if (!set_is_sound(gaps) || !set_is_sound(&set->old.blocks) ||
+		NumberSetSize(&old) != set->old.size)
+		return false;
+	if (gaps->count > 0 && (gaps->ranges[0].first <= set->old.last ||
+							gaps->ranges[gaps->count - 1].last > set->position.head))
+		return false;
+	return old.count == 0 ? set->old.first == 0 :
+		old.ranges[0].first == set->old.first &&
+		old.ranges[old.count - 1].last == set->old.last &&
+		set->old.last <= set->position.head;
+}
+
+static bool
+is_same(const PositionSet *a, const Store *store_a,
+		const PositionSet *b, const Store *store_b)
+{
+	NumberSet	old_a = store_old_gaps(store_a, a);
+	NumberSet	old_b = store_old_gaps(store_b, b);
+
+	return a->position.head == b->position.head && a->turn == b->turn &&
+		NumberSetEquals(&a->position.gaps, &b->position.gaps) &&
+		NumberSetEquals(&old_a, &old_b);
+}
+
+static void
+check_commit(const Store *before, uint64 claimed)
+{
+	PositionSets then = store_resolve(before);
+	PositionSets now = store_resolve(&stored);
+
+	for (int group = 0; group < GROUPS; group++)
+	{
+		const PositionSet *old = set_of(&then, group);
+		const PositionSet *new = set_of(&now, group);
+
+		if (old == NULL || new == NULL || !is_only_one(group, new->turn))
+			broken = "a group has no position, or two";
+		else if (!is_sound(new))
+			broken = "a position is not sound";
+		else if (new->turn < old->turn ||
+				 new->position.head < old->position.head)
+			broken = "a position went backwards";
+		else if ((claimed & GroupBit(group)) == 0 &&
+				 !is_same(old, before, new, &stored))
+			broken = "the position of a group that was not claimed has changed";
+	}
+}
+
+static void
+delete_block(int64 id)
+{
+	for (int i = 0; i < stored.block_count; i++)
+		if (stored.blocks[i].id == id)
+		{
+			stored.blocks[i] = stored.blocks[--stored.block_count];
+			return;
+		}
+	broken = "a block was deleted twice";
+}
+
+static void
+add_block(const Block *block)
+{
+	Assert(stored.block_count < BLOCKS);
+	if (store_block(&stored, block->id) != NULL)
+		broken = "two blocks have the same id";
+	stored.blocks[stored.block_count++] = *block;
+}
+
+void
+store_commit(const Change *change)
+{
+	Store		before = stored;
+
+	for (int lane = 0; lane < GROUPS; lane++)
+		if ((change->deleted_lanes & GroupBit(lane)) != 0)
+			memset(&stored.lanes[lane], 0, sizeof(Lane));
+	for (int i = 0; i < change->deleted_count; i++)
+		delete_block(change->deleted_blocks[i]);
+	for (int i = 0; i < change->new_count; i++)
+		add_block(&change->new_blocks[i]);
+	if (change->lane >= 0)
+	{
+		if (change->version.version <= stored.lanes[change->lane].version)
+			broken = "the version of a lane went backwards";
+		stored.lanes[change->lane] = change->version;
+		highest_turn = Max(highest_turn, change->version.version);
+	}
+	check_commit(&before, change->claimed);
+}
