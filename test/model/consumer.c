@@ -14,6 +14,7 @@
 int			left_out_percent;
 int			greed_percent;
 int			frailty_percent;
+int			writes_percent;
 bool		promises_only;
 
 /* What has been applied. */
@@ -32,19 +33,23 @@ consumer_forget(Consumer *consumer)
 	consumer->look_count = 0;
 }
 
+static bool
+is_look_at(const Look *look, const PositionSet *set)
+{
+	if (mutation == WATCHED_BY_VALUE)
+		return look->position.head == set->position.head &&
+			NumberSetEquals(&look->position.gaps, &set->position.gaps);
+	if (mutation == WATCHED_BY_LANE)
+		return look->lane == set->lane;
+	return look->mark == set->mark.place;
+}
+
 const Look *
 consumer_look(const Consumer *consumer, const PositionSet *set)
 {
 	for (int i = consumer->look_count - 1; i >= 0; i--)
-	{
-		const Look *look = &consumer->looks[i];
-
-		if (mutation == WATCHED_BY_VALUE ?
-			look->position.head == set->position.head &&
-			NumberSetEquals(&look->position.gaps, &set->position.gaps) :
-			look->mark == set->mark.place)
-			return look;
-	}
+		if (is_look_at(&consumer->looks[i], set))
+			return &consumer->looks[i];
 	return NULL;
 }
 
@@ -59,7 +64,8 @@ consumer_remember(Consumer *consumer, const PositionSet *set, uint64 look)
 	}
 	consumer->looks[consumer->look_count++] = (Look)
 	{
-		.mark = set->mark.place,.position = set->position,.look = look
+		.mark = set->mark.place,.position = set->position,
+			.lane = set->lane,.look = look
 	};
 }
 
@@ -71,35 +77,54 @@ static void
 read_events(Consumer *consumer)
 {
 	for (int i = 1; i <= STEPS; i++)
-		consumer->snapshot[i] = events[i].committed;
+		consumer->snapshot[i] = events[i].committed ||
+			stream_own_sees(consumer->own, i);
 }
 
 static void
 read_positions(Consumer *consumer)
 {
 	consumer->view = stored;
+	for (int i = 0; i < consumer->batch_count; i++)
+		store_apply(&consumer->view, &consumer->batches[i]);
 }
 
 static void
 claim(Consumer *consumer)
 {
-	consumer->claimed = AllGroups(GROUPS) & ~claimed;
+	uint64		more = AllGroups(GROUPS) & ~claimed;
+
 	if (!random_chance(greed_percent))
-		consumer->claimed &= random_bits();
+		more &= random_bits();
+	consumer->claimed_before = consumer->claimed;
+	consumer->claimed |= more;
+	claimed |= more;
 	if (consumer->claimed == 0)
 		return;
-	claimed |= consumer->claimed;
 	if (mutation == SNAPSHOT_BEFORE_SETTLE)
 		read_events(consumer);
 	consumer->phase = POSITIONS;
 }
 
+/* The transaction appends, too; the last statement may still run. */
+static void
+write_events(Consumer *consumer)
+{
+	if (consumer->own == NOBODY)
+		consumer->own = stream_own_begin();
+	if (consumer->own != NOBODY)
+		for (int left = random_below(6); left > 0; left--)
+			stream_own_write(consumer->own);
+}
+
 static void
 open_sets(Consumer *consumer)
 {
+	if (random_chance(writes_percent))
+		write_events(consumer);
 	if (mutation != READ_BEFORE_CLAIM)
 		read_positions(consumer);
-	consumer->early = stream_lockers();
+	consumer->early = stream_lockers(consumer->own);
 	consumer->early_owners = stream_unfinished(&consumer->early);
 	consumer->all = store_resolve(&consumer->view);
 	consumer->sets = SetsClaimed(&consumer->all, consumer->claimed);
@@ -109,7 +134,7 @@ open_sets(Consumer *consumer)
 static void
 first_read(Consumer *consumer)
 {
-	consumer->early = stream_lockers();
+	consumer->early = stream_lockers(consumer->own);
 	consumer->number = last_number;
 	consumer->phase = SECOND_READ;
 }
@@ -133,7 +158,7 @@ second_read(Consumer *consumer)
 {
 	Generations *known = &consumer->known;
 
-	consumer->lockers = stream_lockers();
+	consumer->lockers = stream_lockers(consumer->own);
 	if (mutation == LOCKERS_BEFORE_NUMBER)
 	{
 		consumer->lockers = consumer->early;
@@ -144,7 +169,10 @@ second_read(Consumer *consumer)
 		GenerationsForget(known);
 	consumer->sequence_file = sequence_file;
 	GenerationsShrink(known, writer_has_ended);
-	if (mutation == NEW_GENERATION_OLD)
+	/* our own transaction may have numbers that no snapshot shows yet */
+	if (consumer->own != NOBODY && mutation != OWN_OVERLOOKED)
+		;
+	else if (mutation == NEW_GENERATION_OLD)
 		add_unmarked(known, consumer->number, &consumer->lockers);
 	else
 		GenerationsAdd(known, consumer->number, &consumer->lockers);
@@ -155,7 +183,8 @@ second_read(Consumer *consumer)
 	if (known->count > 0)
 	{
 		consumer->oldest.last = known->generations[0].last;
-		consumer->oldest.writers = stream_unfinished(&known->generations[0].writers);
+		consumer->oldest.writers =
+			stream_unfinished(&known->generations[0].writers);
 	}
 	consumer->phase = SNAPSHOT;
 }
@@ -172,11 +201,18 @@ take_snapshot(Consumer *consumer)
  * Which gaps are looked at
  */
 
+/*
+ * Are gaps of these owners invisible?  Those that our own transaction has
+ * filled are not.
+ */
 static bool
-owners_go_on(const Writers *owners)
+owners_go_on(const Consumer *consumer, const Writers *owners)
 {
 	Writers		left = stream_unfinished(owners);
 
+	for (int i = 0; i < owners->count && mutation != OWN_AMONG_OWNERS; i++)
+		if (owners->ids[i].transaction == consumer->own)
+			return false;
 	return left.count > 0 &&
 		(left.count == owners->count || mutation == ONE_OWNER_GOES_ON);
 }
@@ -199,7 +235,7 @@ first_to_look_at(Consumer *consumer, const PositionSet *set)
 		from = GenerationsSince(known, look->look);
 	if (look != NULL && mutation == ONE_WRITER_GOES_ON && known->count > 0)
 		from = Max(from, known->generations[0].last + 1);
-	if (owners->count > 0 && owners_go_on(owners))
+	if (owners->count > 0 && owners_go_on(consumer, owners))
 	{
 		from = Max(from, set->old.last + 1);
 		if (random_chance(50))
@@ -268,7 +304,8 @@ choose_gaps(Batch *batch)
 	{
 		Trip	   *trip = &batch->trips[i];
 
-		trip->loaded = trip->before.old.size > 0 && trip->before.old.last >= from;
+		trip->loaded = trip->before.old.size > 0 &&
+			trip->before.old.last >= from;
 		if (trip->loaded)
 		{
 			trip->now.position = trip->full;
@@ -352,8 +389,8 @@ check_read(Batch *batch)
 	{
 		const Trip *trip = trip_of(batch, n);
 
-		if (trip != NULL && batch->consumer->snapshot[n] && !batch->events[n] &&
-			!PositionApplied(&trip->full, n))
+		if (trip != NULL && batch->consumer->snapshot[n] &&
+			!batch->events[n] && !PositionApplied(&trip->full, n))
 			broken = "a gap was left out, and it was filled";
 	}
 }
@@ -376,7 +413,10 @@ apply_events(Batch *batch)
 {
 	for (int n = 1; n <= STEPS; n++)
 		if (batch->events[n] && wanted(batch, n))
+		{
 			apply_event(n);
+			batch->consumer->applied[batch->consumer->applied_count++] = n;
+		}
 }
 
 static void
@@ -392,7 +432,8 @@ advance(Batch *batch, Trip *trip)
 		told.whole = true;
 	*position = PositionAdvance(position, &told);
 	if (mutation == SETTLED_BEYOND_LAST && told.from == 1)
-		position->gaps = NumberSetBetween(&position->gaps, told.settled + 1, STEPS);
+		position->gaps = NumberSetBetween(&position->gaps, told.settled + 1,
+										  STEPS);
 	trip->looked = !batch->left_out && (told.whole || told.last >= head);
 }
 
@@ -420,6 +461,46 @@ start_batch(Batch *batch, Consumer *consumer, bool final)
 	}
 }
 
+/* All that the transaction has done is undone. */
+static void
+undo(Consumer *consumer)
+{
+	while (consumer->applied_count > 0)
+	{
+		int			number = consumer->applied[--consumer->applied_count];
+		const Event *event = &events[number];
+
+		is_applied[number] = false;
+		applied[event->aggregate] = event->version - 1;
+	}
+	consumer->batch_count = 0;
+	if (consumer->own != NOBODY)
+		stream_own_end(consumer->own, false);
+	consumer->own = NOBODY;
+	consumer->phase = RELEASE;
+}
+
+/* Goes back to a savepoint: what was claimed since is free. */
+static void
+undo_batch(Consumer *consumer)
+{
+	claimed &= ~(consumer->claimed & ~consumer->claimed_before);
+	consumer->claimed = consumer->claimed_before;
+}
+
+static void
+commit(Consumer *consumer)
+{
+	for (int i = 0; i < consumer->batch_count; i++)
+		store_commit(&consumer->batches[i]);
+	consumer->batch_count = 0;
+	consumer->applied_count = 0;
+	if (consumer->own != NOBODY)
+		stream_own_end(consumer->own, true);
+	consumer->own = NOBODY;
+	consumer->phase = RELEASE;
+}
+
 /*
  * Reads, applies and saves; or rolls back, and goes on with what it knows; or
  * crashes.  The final batch reads it all.
@@ -430,19 +511,19 @@ apply(Consumer *consumer, bool final)
 	static const int limits[] = {1, 2, 3, STEPS};
 	static Batch batch;
 	int			limit = final ? STEPS : limits[random_below(4)];
-	bool		commits = final || !random_chance(10);
+	bool		keeps = final || !random_chance(10);
 
 	start_batch(&batch, consumer, final);
 	choose_gaps(&batch);
 	read_batch(&batch, limit);
 	check_read(&batch);
-	consumer->phase = RELEASE;
 	if (!final && random_chance(frailty_percent))
 	{
 		consumer_forget(consumer);
+		undo(consumer);
 		return;
 	}
-	if (commits)
+	if (keeps)
 		apply_events(&batch);
 	for (int i = 0; i < batch.count; i++)
 		advance(&batch, &batch.trips[i]);
@@ -450,14 +531,19 @@ apply(Consumer *consumer, bool final)
 		if (batch.events[n] && wanted(&batch, n))
 			broken = "an event that was applied is still a gap";
 	batch_save(&batch);
-	if (commits)
-		store_commit(&batch.change);
+	if (keeps)
+		consumer->batches[consumer->batch_count++] = batch.change;
+	else
+		undo_batch(consumer);
+	consumer->phase = consumer->batch_count < BATCHES && random_chance(20) ?
+		CLAIM : COMMIT;
 }
 
 static void
 release(Consumer *consumer)
 {
 	claimed &= ~consumer->claimed;
+	consumer->claimed = 0;
 	consumer->phase = WAIT;
 }
 
@@ -469,6 +555,8 @@ consumer_step(Consumer *consumer)
 		case WAIT:
 			if (mutation == READ_BEFORE_CLAIM)
 				read_positions(consumer);
+			if (random_chance(writes_percent))
+				write_events(consumer);
 			consumer->phase = CLAIM;
 			break;
 		case CLAIM:
@@ -489,6 +577,12 @@ consumer_step(Consumer *consumer)
 		case APPLY:
 			apply(consumer, false);
 			break;
+		case COMMIT:
+			if (random_chance(95))
+				commit(consumer);
+			else
+				undo(consumer);
+			break;
 		case RELEASE:
 			release(consumer);
 			break;
@@ -499,8 +593,8 @@ consumer_step(Consumer *consumer)
 void
 consumer_roll_back(Consumer *consumer)
 {
-	if (consumer->phase > CLAIM)
-		release(consumer);
+	undo(consumer);
+	release(consumer);
 }
 
 /* Reads and applies all that is left, in one batch. */
@@ -516,6 +610,7 @@ consumer_read_all(Consumer *consumer)
 	second_read(consumer);
 	take_snapshot(consumer);
 	apply(consumer, true);
+	commit(consumer);
 }
 
 /* Nothing is applied any more. */

@@ -8,18 +8,21 @@
 #include "model.h"
 
 #define LOOKS 40				/* that a consumer remembers */
+#define BATCHES 3				/* in one transaction */
 
 /* When a consumer has looked at all gaps of a row. */
 typedef struct Look
 {
 	uint64		mark;
-	Position	position;		/* by which it must not be known */
+	Position	position;		/* by this it must not be known, */
+	int			lane;			/* nor by that */
 	uint64		look;
 } Look;
 
 enum Phase
 {
-	WAIT, CLAIM, POSITIONS, FIRST_READ, SECOND_READ, SNAPSHOT, APPLY, RELEASE
+	WAIT, CLAIM, POSITIONS, FIRST_READ, SECOND_READ, SNAPSHOT, APPLY,
+	COMMIT, RELEASE
 };
 
 typedef struct Consumer
@@ -30,8 +33,15 @@ typedef struct Consumer
 	int			sequence_file;
 	int			look_count;
 	Look		looks[LOOKS];
-	/* of the batch */
+	/* of the transaction */
 	uint64		claimed;
+	int			own;			/* it writes as this writer, or NOBODY */
+	int			batch_count;
+	Change		batches[BATCHES];	/* what it has written */
+	int			applied_count;
+	int			applied[STEPS]; /* events, by number */
+	/* of the batch */
+	uint64		claimed_before;
 	Store		view;			/* what was stored, seen after the claim */
 	PositionSets all;
 	PositionSets sets;			/* claimed */
@@ -60,7 +70,7 @@ typedef struct Batch
 {
 	Consumer   *consumer;
 	bool		final;
-	bool		left_out;		/* gaps, without knowing whether they are filled */
+	bool		left_out;		/* gaps, whether filled or not */
 	int			count;
 	Trip		trips[GROUPS];
 	ReadReport	report;
@@ -73,6 +83,7 @@ typedef struct Batch
 extern int	left_out_percent;	/* gaps, whether they are filled or not */
 extern int	greed_percent;		/* all that is free is claimed */
 extern int	frailty_percent;	/* a batch crashes */
+extern int	writes_percent; /* a consumer's transaction appends */
 extern bool promises_only;		/* see check_read */
 
 extern void consumer_start(void);

@@ -15,7 +15,7 @@
 #define AGGREGATES 7
 #define FOREIGN 6				/* an aggregate of a type nobody projects */
 #define NOBODY 0				/* writers are counted from 1 */
-#define BLOCKS 200				/* of old gaps, at one time */
+#define BLOCKS 300				/* of old gaps, at one time */
 
 enum Mutation
 {
@@ -33,6 +33,7 @@ enum Mutation
 	TURN_TOO_LOW,
 	READ_BEFORE_CLAIM,
 	WATCHED_BY_VALUE,
+	WATCHED_BY_LANE,
 	SECOND_LOOK_REMEMBERED,
 	CUT_LOOK_REMEMBERED,
 	NEW_GENERATION_OLD,
@@ -47,6 +48,8 @@ enum Mutation
 	NAMED_BLOCK_DELETED,
 	COUNTING_LANE_DELETED,
 	RESTART_OVERLOOKED,
+	OWN_OVERLOOKED,
+	OWN_AMONG_OWNERS,
 	MUTATIONS
 };
 
@@ -112,7 +115,11 @@ extern void stream_empty(void);
 extern void stream_event(void);
 extern void stream_unlock_some(void);
 extern void stream_end_all(void);
-extern Writers stream_lockers(void);
+extern Writers stream_lockers(int except);
+extern int	stream_own_begin(void);
+extern void stream_own_write(int id);
+extern bool stream_own_sees(int id, int number);
+extern void stream_own_end(int id, bool commit);
 extern Writers stream_unfinished(const Writers *writers);
 extern bool writer_has_ended(const VirtualTransactionId *id);
 extern int	group_of(int number);
@@ -126,6 +133,7 @@ extern const StoredSet *store_row(const Store *store, const PositionSet *set);
 extern const Block *store_block(const Store *store, int64 id);
 extern NumberSet store_old_gaps(const Store *store, const PositionSet *set);
 extern uint64 store_new_mark(void);
+extern void store_apply(Store *store, const Change *change);
 extern void store_commit(const Change *change);
 
 #define BlockId(lane, n) ((int64) (lane) * 1000000 + (n))

@@ -49,6 +49,7 @@ static const char *const mutation_names[MUTATIONS] = {
 	"a turn not above those of the claimed groups",
 	"positions read before the claim",
 	"positions watched by value",
+	"positions watched by lane",
 	"the second look remembered",
 	"a look remembered after a cut read",
 	"a new generation not marked as filled",
@@ -63,6 +64,8 @@ static const char *const mutation_names[MUTATIONS] = {
 	"a block deleted that another set names",
 	"a lane deleted that still counts",
 	"generations remembered across a restart",
+	"the consumer's own transaction overlooked",
+	"the consumer's own transaction taken for an owner that goes on",
 };
 
 enum Mutation mutation;
@@ -106,6 +109,7 @@ choose_run(bool one_is_long)
 	share = 50 + 15 * random_below(3);
 	pause = one_is_long ? 40 : 20 * random_below(3);
 	left_out_percent = one_is_long ? 0 : 20 * random_below(3);
+	writes_percent = 10 * random_below(3);
 	frailty_percent = one_is_long ? 3 : 10 * random_below(2);
 	resets = !one_is_long && random_chance(50);
 	patience = 20 + 20 * random_below(one_is_long ? 2 : 4);
@@ -170,8 +174,9 @@ drain(void)
 {
 	Consumer   *consumer = &consumers[0];
 
-	stream_end_all();
 	roll_back_all();
+	stream_end_all();
+	writes_percent = 0;
 	if (random_chance(50))
 		consumer_forget(consumer);
 	consumer_read_all(consumer);

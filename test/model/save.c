@@ -92,9 +92,11 @@ move_gaps(Batch *batch, int lane, PositionSet *set)
 	OldGaps    *old = &set->old;
 
 	if (gaps.count == 0 ||
-		stored.block_count + batch->change.new_count + gaps.count > BLOCKS / 2)
+		batch->consumer->view.block_count + batch->change.new_count +
+		gaps.count > BLOCKS / 4)
 		return false;
-	set->position.gaps = NumberSetBetween(&set->position.gaps, until + 1, STEPS);
+	set->position.gaps = NumberSetBetween(&set->position.gaps, until + 1,
+										  STEPS);
 	if (old->size == 0)
 		old->first = gaps.ranges[0].first;
 	old->last = gaps.ranges[gaps.count - 1].last;
@@ -118,7 +120,8 @@ find_owners(const Batch *batch, const PositionSet *set, bool looked)
 	if ((!looked && mutation != OWNERS_AFTER_CUT) || random_chance(15))
 		return nobody;
 	if (mutation == OWNERS_OF_SECOND_LOOK)
-		return known->count > 0 && known->generations[0].last >= set->old.last ?
+		return known->count > 0 &&
+			known->generations[0].last >= set->old.last ?
 			stream_unfinished(&known->generations[0].writers) : nobody;
 	if (set->old.last > consumer->oldest.last && mutation != OWNERS_OF_YOUNGER)
 		return nobody;
@@ -159,7 +162,8 @@ add_set(Batch *batch, const PositionSet *joined)
 	if (move_gaps(batch, batch->change.lane, &row->set))
 		row->owners = find_owners(batch, &row->set, origin->looked);
 	else if (row->set.old.size > 0)
-		row->owners = store_row(&batch->consumer->view, &origin->before)->owners;
+		row->owners = store_row(&batch->consumer->view,
+								&origin->before)->owners;
 
 	if (origin->looked || mutation == CUT_LOOK_REMEMBERED)
 		consumer_remember(batch->consumer, &row->set, now);
@@ -264,7 +268,8 @@ sets_to_save(Batch *batch)
 		if (!batch->final && may_stay(batch, trip) && random_chance(50))
 		{
 			if (trip->looked)
-				consumer_remember(batch->consumer, &trip->before, batch->consumer->look);
+				consumer_remember(batch->consumer, &trip->before,
+								  batch->consumer->look);
 			continue;
 		}
 		before.sets[before.count++] = trip->before;

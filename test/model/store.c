@@ -164,29 +164,47 @@ check_commit(const Store *before, uint64 claimed)
 			broken = "a position went backwards";
 		else if ((claimed & GroupBit(group)) == 0 &&
 				 !is_same(old, before, new, &stored))
-			broken = "the position of a group that was not claimed has changed";
+			broken = "a position has changed that was not claimed";
 	}
 }
 
 static void
-delete_block(int64 id)
+delete_block(Store *store, int64 id)
 {
-	for (int i = 0; i < stored.block_count; i++)
-		if (stored.blocks[i].id == id)
+	for (int i = 0; i < store->block_count; i++)
+		if (store->blocks[i].id == id)
 		{
-			stored.blocks[i] = stored.blocks[--stored.block_count];
+			store->blocks[i] = store->blocks[--store->block_count];
 			return;
 		}
 	broken = "a block was deleted twice";
 }
 
 static void
-add_block(const Block *block)
+add_block(Store *store, const Block *block)
 {
-	Assert(stored.block_count < BLOCKS);
-	if (store_block(&stored, block->id) != NULL)
+	Assert(store->block_count < BLOCKS);
+	if (store_block(store, block->id) != NULL)
 		broken = "two blocks have the same id";
-	stored.blocks[stored.block_count++] = *block;
+	store->blocks[store->block_count++] = *block;
+}
+
+/* What the store is after this change. */
+void
+store_apply(Store *store, const Change *change)
+{
+	for (int lane = 0; lane < GROUPS; lane++)
+		if ((change->deleted_lanes & GroupBit(lane)) != 0)
+			memset(&store->lanes[lane], 0, sizeof(Lane));
+	for (int i = 0; i < change->deleted_count; i++)
+		delete_block(store, change->deleted_blocks[i]);
+	for (int i = 0; i < change->new_count; i++)
+		add_block(store, &change->new_blocks[i]);
+	if (change->lane < 0)
+		return;
+	if (change->version.version <= store->lanes[change->lane].version)
+		broken = "the version of a lane went backwards";
+	store->lanes[change->lane] = change->version;
 }
 
 void
@@ -194,19 +212,7 @@ store_commit(const Change *change)
 {
 	Store		before = stored;
 
-	for (int lane = 0; lane < GROUPS; lane++)
-		if ((change->deleted_lanes & GroupBit(lane)) != 0)
-			memset(&stored.lanes[lane], 0, sizeof(Lane));
-	for (int i = 0; i < change->deleted_count; i++)
-		delete_block(change->deleted_blocks[i]);
-	for (int i = 0; i < change->new_count; i++)
-		add_block(&change->new_blocks[i]);
-	if (change->lane >= 0)
-	{
-		if (change->version.version <= stored.lanes[change->lane].version)
-			broken = "the version of a lane went backwards";
-		stored.lanes[change->lane] = change->version;
-		highest_turn = Max(highest_turn, change->version.version);
-	}
+	store_apply(&stored, change);
+	highest_turn = Max(highest_turn, change->version.version);
 	check_commit(&before, change->claimed);
 }

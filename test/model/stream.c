@@ -18,6 +18,7 @@ typedef struct Writer
 	bool		ending;			/* has ended for snapshots, holds its locks */
 	bool		prepared;
 	bool		slow;			/* ends late */
+	bool		own;			/* a consumer's own transaction */
 	bool		locked;			/* holds the write lock on the stream */
 	int			drawn;			/* number drawn and not yet inserted, or 0 */
 	int			events[STEPS];	/* numbers inserted */
@@ -57,7 +58,7 @@ running_writers(int *running)
 	int			count = 0;
 
 	for (int i = 1; i <= last_writer; i++)
-		if (writers[i].running)
+		if (writers[i].running && !writers[i].own)
 			running[count++] = i;
 	return count;
 }
@@ -78,7 +79,7 @@ writer_begin(void)
 {
 	int			running[STEPS];
 
-	if (running_writers(running) >= most_writers)
+	if (running_writers(running) >= most_writers || last_writer == STEPS)
 		return;
 	writers[++last_writer].running = true;
 	writers[last_writer].slow = one_is_long ? last_writer == 1 :
@@ -92,6 +93,8 @@ writer_draw(int id)
 	Writer	   *writer = &writers[id];
 	int			aggregate = random_below(AGGREGATES);
 
+	if (last_number == STEPS)
+		return;
 	if (holder[aggregate] != NOBODY && holder[aggregate] != id)
 		return;					/* would wait on the unique index */
 	if (mutation != NUMBER_BEFORE_LOCK)
@@ -176,11 +179,11 @@ writer_unlock(int id)
 
 /* Commits, or aborts: snapshots see that before the locks are given back. */
 static void
-writer_end(int id)
+writer_end(int id, bool commit)
 {
 	Writer	   *writer = &writers[id];
 
-	if (random_chance(75))
+	if (commit)
 		for (int i = 0; i < writer->count; i++)
 		{
 			Event	   *event = &events[writer->events[i]];
@@ -211,7 +214,7 @@ stream_end_all(void)
 	for (int i = 1; i <= last_writer; i++)
 	{
 		if (writers[i].running)
-			writer_end(i);
+			writer_end(i, random_chance(75));
 		writer_unlock(i);
 	}
 }
@@ -257,7 +260,7 @@ stream_event(void)
 	else if (dice >= 50)
 	{
 		if (!writers[writer].slow || random_chance(one_is_long ? 1 : 10))
-			writer_end(writer);
+			writer_end(writer, random_chance(75));
 	}
 	else if (writers[writer].prepared)
 		return;
@@ -271,14 +274,26 @@ stream_event(void)
 		writer_insert(writer);
 }
 
-/* Who holds a writer's lock; one that is prepared is known by another id. */
-Writers
-stream_lockers(void)
+/* None, with space for so many. */
+static Writers
+writers_for(int count)
 {
-	Writers		result = {.ids = palloc((last_writer + 1) * sizeof(VirtualTransactionId))};
+	Size		size = (count + 1) * sizeof(VirtualTransactionId);
+
+	return (Writers) {.ids = palloc(size)};
+}
+
+/*
+ * Who holds a writer's lock, beside one; who is prepared is known by another
+ * id.
+ */
+Writers
+stream_lockers(int except)
+{
+	Writers		result = writers_for(last_writer);
 
 	for (int i = 1; i <= last_writer; i++)
-		if (writers[i].locked)
+		if (writers[i].locked && i != except)
 			result.ids[result.count++] = (VirtualTransactionId)
 			{
 				.process = writers[i].prepared ? -1 : i,.transaction = i
@@ -300,7 +315,7 @@ writer_has_ended(const VirtualTransactionId *id)
 Writers
 stream_unfinished(const Writers *of)
 {
-	Writers		result = {.ids = palloc((of->count + 1) * sizeof(VirtualTransactionId))};
+	Writers		result = writers_for(of->count);
 
 	for (int i = 0; i < of->count; i++)
 		if (!writer_has_ended(&of->ids[i]))
@@ -309,6 +324,43 @@ stream_unfinished(const Writers *of)
 				.process = -1,.transaction = of->ids[i].transaction
 			};
 	return result;
+}
+
+/* A consumer's own transaction writes; NOBODY if there are too many. */
+int
+stream_own_begin(void)
+{
+	if (last_writer == STEPS)
+		return NOBODY;
+	writers[++last_writer].running = true;
+	writers[last_writer].own = true;
+	return last_writer;
+}
+
+void
+stream_own_write(int id)
+{
+	if (writers[id].drawn == 0)
+		writer_draw(id);
+	else
+		writer_insert(id);
+}
+
+bool
+stream_own_sees(int id, int number)
+{
+	for (int i = 0; i < writers[id].count; i++)
+		if (writers[id].events[i] == number)
+			return true;
+	return false;
+}
+
+void
+stream_own_end(int id, bool commit)
+{
+	if (writers[id].drawn != 0)
+		writer_insert(id);
+	writer_end(id, commit);
 }
 
 /* The group that applies the event, or -1. */

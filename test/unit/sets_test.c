@@ -144,9 +144,10 @@ test_groups(void)
 	bool		good = true;
 
 	ok(GroupsOf(1) == 1 && GroupsOf(64) == 64 && GroupsOf(65) == 64 &&
-	   GroupsOf(1024) == 64, "as many groups as partitions, and no more than 64");
+	   GroupsOf(1024) == 64, "as many groups as partitions, up to 64");
 	ok(AllGroups(1) == 1 && AllGroups(5) == 31 &&
-	   AllGroups(63) == ~UINT64CONST(0) >> 1 && AllGroups(64) == ~UINT64CONST(0),
+	   AllGroups(63) == ~UINT64CONST(0) >> 1 &&
+	   AllGroups(64) == ~UINT64CONST(0),
 	   "all of them");
 	for (int group = 0; group < GROUPS_MAX; group++)
 		good = good && LowestGroup(GroupBit(group)) == group &&
@@ -178,7 +179,9 @@ join_two(PositionSet a, PositionSet b, int64 last, bool whole, int64 settled)
 {
 	PositionSet before[2] = {a, b};
 	PositionSet after[2] = {a, b};
-	ReadReport	report = {.from = 1,.last = last,.whole = whole,.settled = settled};
+	ReadReport	report = {
+		.from = 1,.last = last,.whole = whole,.settled = settled
+	};
 	PositionSets then = {.count = 2,.sets = before};
 	PositionSets now = {.count = 2,.sets = after};
 	PositionSets joined;
