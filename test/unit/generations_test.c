@@ -278,6 +278,26 @@ test_looks(void)
 	   "all of it");
 }
 
+/* Whoever has not looked for long looks at more than he must. */
+static void
+test_many_looks(void)
+{
+	uint64		first;
+
+	start_round();
+	for (int i = 1; i <= 2 * STEPS_MAX; i++)
+	{
+		shrink(0);
+		add(i, 1);
+	}
+	first = known.look - 2 * STEPS_MAX + 1;
+	ok(known.step_count == STEPS_MAX, "never are there too many steps");
+	ok(GenerationsSince(&known, known.look) == 2 * STEPS_MAX + 1 &&
+	   GenerationsSince(&known, known.look - 10) == 2 * STEPS_MAX - 9,
+	   "who has looked lately looks at what is new");
+	ok(GenerationsSince(&known, first) == 1, "and who has not, at all");
+}
+
 static void
 test_no_writers(void)
 {
@@ -351,6 +371,7 @@ main(int argc, char **argv)
 	note("%d rounds, seed %" PRIu64, rounds, seed);
 	test_looks();
 	test_one_long_writer();
+	test_many_looks();
 	test_no_writers();
 	test_learn();
 	test_random(rounds, seed);
