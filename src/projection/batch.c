@@ -266,6 +266,7 @@ batch_save(Batch *batch)
 	const char *name = batch->projection->name;
 	const PositionSets *before = &batch->claims.sets;
 	PositionSets after = SetsClaimed(before, ~UINT64CONST(0));
+	Owners		owners = OwnersOf(&batch->settlement);
 	int64		numbers = 0;
 	bool		looked = true;
 	bool		moved = false;
@@ -277,7 +278,8 @@ batch_save(Batch *batch)
 
 		set->position = PositionAdvance(&set->position, &batch->report);
 		numbers += set->position.head - before->sets[i].position.head;
-		moved = moved || !SameSet(set, &before->sets[i]);
+		moved = moved || !SameSet(set, &before->sets[i]) ||
+			(set->loaded != NULL && !SameOwners(&set->owners, &owners));
 		looked = looked && PositionLooked(&before->sets[i].position,
 										  &batch->report);
 	}
@@ -285,7 +287,7 @@ batch_save(Batch *batch)
 	{
 		after = SetsJoin(before, &after, &batch->report);
 		OldGapsStore(batch->projection, &batch->claims, &after,
-					 StreamOldest(batch->stream));
+					 batch->settlement.oldest, looked ? &owners : NULL);
 		ClaimsSave(batch->projection, &batch->claims, &after,
 				   batch->events > 0);
 		OldGapsDeleteUnused(batch->projection, &batch->claims, &after);

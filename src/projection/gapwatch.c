@@ -96,6 +96,19 @@ lowest_gap(const PositionSet *set)
 }
 
 /*
+ * The first number to be looked at where this process has not looked yet: what
+ * another one has written down may spare it the old gaps.
+ */
+static int64
+first_by_owners(const Stream *stream, const PositionSet *set, int64 lowest)
+{
+	if (set->old.size == 0 || !OwnersUnfinished(&set->owners))
+		return lowest;
+	StreamLearnOwners(stream, set->old.last, &set->owners);
+	return set->old.last + 1;
+}
+
+/*
  * The first number of which a gap of these sets may have been filled since
  * this process looked, or is settled; GAPS_NONE: there is no such gap.  Ask
  * after the snapshot is taken under which the others are left out.
@@ -119,8 +132,12 @@ GapsFrom(const char *projection, const Stream *stream,
 		if (lowest == GAPS_NONE)
 			continue;
 		look = looked_at(watch, &set->mark);
-		since = look == 0 || lowest <= settled ? lowest :
-			StreamFilledSince(stream, look);
+		if (lowest <= settled)
+			since = lowest;
+		else if (look != 0)
+			since = StreamFilledSince(stream, look);
+		else
+			since = first_by_owners(stream, set, lowest);
 		if (SetHasGapsFrom(set, since))
 			from = Min(from, since);
 	}

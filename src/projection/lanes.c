@@ -21,6 +21,7 @@
 #include "compat.h"
 #include "executor/tuptable.h"
 #include "storage/procarray.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
@@ -121,6 +122,24 @@ read_old_gaps(const Datum *values, const bool *nulls, PositionSet *set)
 	return NULL;
 }
 
+/* Who may fill the old gaps; nobody, if it is not known. */
+static void
+read_owners(Datum datum, PositionSet *set)
+{
+	ArrayType  *array = DatumGetArrayTypeP(datum);
+	Datum	   *values;
+	uint64	   *owners;
+
+	if (ARR_NDIM(array) != 1 || array_contains_nulls(array))
+		return;
+	deconstruct_array(array, XID8OID, sizeof(uint64), FLOAT8PASSBYVAL,
+					  TYPALIGN_DOUBLE, &values, NULL, &set->owners.count);
+	owners = palloc_array(uint64, Max(set->owners.count, 1));
+	for (int i = 0; i < set->owners.count; i++)
+		owners[i] = DatumGetUInt64(values[i]);
+	set->owners.ids = owners;
+}
+
 /* What is in a row; the damage, if it is damaged. */
 static CatalogDamage *
 read_row(LaneRow *row, int groups, Relation catalog, TupleTableSlot *slot,
@@ -157,6 +176,8 @@ read_row(LaneRow *row, int groups, Relation catalog, TupleTableSlot *slot,
 		return CatalogDamageOf(catalog, values, nulls,
 							   "column \"gaps\" has numbers below 1 or above the head");
 	problem = read_old_gaps(values, nulls, set);
+	if (!nulls[POSITION_CATALOG_OLD_OWNERS - 1])
+		read_owners(values[POSITION_CATALOG_OLD_OWNERS - 1], set);
 	return problem == NULL ? NULL :
 		CatalogDamageOf(catalog, values, nulls, problem);
 }
@@ -362,6 +383,18 @@ PositionSetSize(const PositionSet *set)
 
 /* Writing */
 
+static Datum
+owners_to_datum(const Owners *owners)
+{
+	Datum	   *values = palloc_array(Datum, owners->count);
+
+	for (int i = 0; i < owners->count; i++)
+		values[i] = UInt64GetDatum(owners->ids[i]);
+	return PointerGetDatum(construct_array(values, owners->count, XID8OID,
+										   sizeof(uint64), FLOAT8PASSBYVAL,
+										   TYPALIGN_DOUBLE));
+}
+
 static HeapTuple
 form_row(const Projection *projection, Relation catalog,
 		 const PositionSet *set, int64 version, int part, bool written)
@@ -390,7 +423,9 @@ form_row(const Projection *projection, Relation catalog,
 	nulls[POSITION_CATALOG_OLD_FIRST - 1] = !old;
 	nulls[POSITION_CATALOG_OLD_LAST - 1] = !old;
 	nulls[POSITION_CATALOG_OLD_SIZE - 1] = !old;
-	nulls[POSITION_CATALOG_OLD_OWNERS - 1] = true;
+	nulls[POSITION_CATALOG_OLD_OWNERS - 1] = !old || set->owners.count == 0;
+	if (!nulls[POSITION_CATALOG_OLD_OWNERS - 1])
+		values[POSITION_CATALOG_OLD_OWNERS - 1] = owners_to_datum(&set->owners);
 	return heap_form_tuple(RelationGetDescr(catalog), values, nulls);
 }
 

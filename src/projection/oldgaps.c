@@ -351,12 +351,15 @@ fits_row(const PositionSet *set)
 
 /*
  * Put the oldest gaps of a set, as long as they are not above this number, into
- * blocks.
+ * blocks, and say who may fill those.
  */
 static void
-store_set(BlockWriter *writer, PositionSet *set, int64 oldest)
+store_set(BlockWriter *writer, PositionSet *set, int64 oldest,
+		  const Owners *owners)
 {
+	static const Owners nobody = {0};
 	NumberSet  *gaps = &set->position.gaps;
+	bool		changed = set->loaded != NULL;
 	int			done = 0;
 
 	if (fits_row(set))
@@ -373,11 +376,14 @@ store_set(BlockWriter *writer, PositionSet *set, int64 oldest)
 	{
 		write_block(writer, &set->old, &gaps->ranges[done], BLOCK_RANGES);
 		done += BLOCK_RANGES;
+		changed = true;
 	}
 	gaps->ranges += done;
 	gaps->count -= done;
 	gaps->capacity = gaps->count;
 	set->loaded = NULL;
+	if (changed)
+		set->owners = owners != NULL && set->old.last <= oldest ? *owners : nobody;
 }
 
 /*
@@ -432,11 +438,13 @@ is_needed(const PositionSets *sets)
 
 /*
  * Before these sets are saved: their oldest gaps go into blocks, as long as
- * they are not above this number.
+ * they are not above this number, up to which gaps are those of the owners
+ * alone.  These are NULL where the read has not looked at all gaps: it may have
+ * left out one that is filled.
  */
 void
 OldGapsStore(const Projection *projection, const Claims *claims,
-			 PositionSets *sets, int64 oldest)
+			 PositionSets *sets, int64 oldest, const Owners *owners)
 {
 	BlockWriter writer = {.projection = projection};
 
@@ -448,7 +456,7 @@ OldGapsStore(const Projection *projection, const Claims *claims,
 								 LowestGroup(claims->groups));
 	}
 	for (int i = 0; i < sets->count; i++)
-		store_set(&writer, &sets->sets[i], oldest);
+		store_set(&writer, &sets->sets[i], oldest, owners);
 	if (writer.catalog != NULL)
 	{
 		CatalogCloseIndexes(writer.indexes);

@@ -17,7 +17,8 @@ extern NumberSet OldGapsRead(const Projection *projection, Snapshot snapshot,
 							 const PositionSet *set);
 extern void OldGapsLoad(const Projection *projection, PositionSet *set);
 extern void OldGapsStore(const Projection *projection, const Claims *claims,
-						 PositionSets *sets, int64 oldest);
+						 PositionSets *sets, int64 oldest,
+						 const Owners *owners);
 extern void OldGapsDeleteUnused(const Projection *projection,
 								const Claims *claims,
 								const PositionSets *saved);

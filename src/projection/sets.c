@@ -66,6 +66,19 @@ SameSet(const PositionSet *a, const PositionSet *b)
 		NumberSetEquals(&a->old.blocks, &b->old.blocks);
 }
 
+bool
+SameOwners(const Owners *a, const Owners *b)
+{
+	if (a->count != b->count)
+		return false;
+	for (int i = 0; i < a->count; i++)
+	{
+		if (a->ids[i] != b->ids[i])
+			return false;
+	}
+	return true;
+}
+
 /*
  * Has the read looked at all gaps that this position had, or knows that they
  * are not filled?

@@ -15,6 +15,7 @@
 #define WALLET_PROJECTION_SETS_H
 
 #include "projection/position.h"
+#include "stream/generations.h"
 
 /* groups of a projection at most; a set of them is a uint64 */
 #define GROUPS_MAX 64
@@ -63,6 +64,7 @@ typedef struct PositionSet
 	Position	position;
 	OldGaps		old;
 	const LoadedGaps *loaded;	/* if they were read; old is empty then */
+	Owners		owners;			/* the only ones who may fill the old gaps */
 	RowMark		mark;
 } PositionSet;
 
@@ -81,6 +83,7 @@ extern uint64 AllGroups(int groups);
 extern int	LowestGroup(uint64 groups);
 extern int	CountGroups(uint64 groups);
 extern bool SameSet(const PositionSet *a, const PositionSet *b);
+extern bool SameOwners(const Owners *a, const Owners *b);
 extern bool PositionLooked(const Position *before, const ReadReport *report);
 extern int	GroupsAtMost(int partitions, int at_most);
 extern bool SetHasGapsFrom(const PositionSet *set, int64 number);

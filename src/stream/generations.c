@@ -163,8 +163,8 @@ GenerationsShrink(Generations *known, WriterHasEnded has_ended)
 	join_same(known);
 }
 
-static Writers
-copy_writers(const Writers *writers)
+Writers
+WritersCopy(const Writers *writers)
 {
 	Size		size = writers->count * sizeof(VirtualTransactionId);
 	Writers		copy = {.count = writers->count,.ids = palloc(size)};
@@ -205,7 +205,7 @@ GenerationsAdd(Generations *known, int64 last, const Writers *writers)
 	mark_filled(known, before + 1, last);
 	generation = &known->generations[known->count++];
 	generation->last = last;
-	generation->writers = copy_writers(writers);
+	generation->writers = WritersCopy(writers);
 	join(known);
 }
 
@@ -224,7 +224,7 @@ GenerationsLearn(Generations *known, int64 last, const Writers *writers)
 			known->count * sizeof(Generation));
 	known->count++;
 	known->generations[0].last = last;
-	known->generations[0].writers = copy_writers(writers);
+	known->generations[0].writers = WritersCopy(writers);
 	join(known);
 }
 

@@ -26,6 +26,13 @@ typedef struct Writers
 	VirtualTransactionId *ids;
 } Writers;
 
+/* Transactions by their ids, which are theirs for ever; none: not known. */
+typedef struct Owners
+{
+	int			count;
+	const uint64 *ids;
+} Owners;
+
 typedef struct Generation
 {
 	int64		last;
@@ -51,6 +58,7 @@ typedef struct Generations
 
 typedef bool (*WriterHasEnded) (const VirtualTransactionId *writer);
 
+extern Writers WritersCopy(const Writers *writers);
 extern void GenerationsForget(Generations *known);
 extern void GenerationsShrink(Generations *known, WriterHasEnded has_ended);
 extern void GenerationsAdd(Generations *known, int64 last,

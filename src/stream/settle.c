@@ -175,6 +175,23 @@ has_ended(const VirtualTransactionId *vxid)
 	return !TransactionIdIsValid(xid) || !TransactionIdIsInProgress(xid);
 }
 
+/* The id of an unfinished transaction; invalid if it has none, or has ended. */
+static TransactionId
+xid_of(const VirtualTransactionId *vxid)
+{
+	PGPROC	   *proc = compat_vxid_proc(vxid);
+	bool		more = false;
+	TransactionId xid;
+
+	if (VirtualTransactionIdIsRecoveredPreparedXact(*vxid))
+		return vxid->localTransactionId;
+	xid = proc == NULL ? InvalidTransactionId : proc->xid;
+	if (proc != NULL && compat_proc_lxid(proc) == vxid->localTransactionId)
+		return xid;
+	xid = TwoPhaseGetXidByVirtualXID(*vxid, &more);
+	return more ? InvalidTransactionId : xid;
+}
+
 /* What is known of the stream, if its sequence is still the same. */
 static Generations *
 known_of(const Stream *stream)
@@ -218,6 +235,12 @@ Settle(const Stream *stream)
 	}
 	look.settled = known->settled;
 	look.look = known->look;
+	look.oldest = known->settled;
+	if (known->count > 0)
+	{
+		look.oldest = known->generations[0].last;
+		look.owners = WritersCopy(&known->generations[0].writers);
+	}
 	return look;
 }
 
@@ -243,13 +266,97 @@ StreamFilledSince(const Stream *stream, uint64 look)
 }
 
 /*
- * The last number of the oldest generation, whose writers have been writing
- * for longest.
+ * Who may fill the oldest gaps, as other processes can tell; nobody, if it
+ * cannot be said: one has no id yet, or has ended meanwhile, and what he has
+ * filled may be visible since the settlement.
  */
-int64
-StreamOldest(const Stream *stream)
+Owners
+OwnersOf(const Settlement *settlement)
 {
-	const Generations *known = known_of(stream);
+	const Writers *writers = &settlement->owners;
+	FullTransactionId next = ReadNextFullTransactionId();
+	uint64	   *ids = palloc_array(uint64, Max(writers->count, 1));
+	Owners		owners = {.ids = ids};
 
-	return known->count == 0 ? known->settled : known->generations[0].last;
+	for (int i = 0; i < writers->count; i++)
+	{
+		TransactionId xid = xid_of(&writers->ids[i]);
+		uint64		epoch = EpochFromFullTransactionId(next);
+
+		if (!TransactionIdIsNormal(xid) || has_ended(&writers->ids[i]))
+			return owners;
+		if (xid > XidFromFullTransactionId(next))
+			epoch--;
+		ids[i] = U64FromFullTransactionId(FullTransactionIdFromEpochAndXid(epoch, xid));
+	}
+	owners.count = writers->count;
+	return owners;
+}
+
+/* Is this one of the last two billion transactions? */
+static bool
+is_recent(FullTransactionId id)
+{
+	uint64		next = U64FromFullTransactionId(ReadNextFullTransactionId());
+	uint64		number = U64FromFullTransactionId(id);
+
+	return TransactionIdIsNormal(XidFromFullTransactionId(id)) &&
+		number < next && next - number < PG_INT32_MAX;
+}
+
+/*
+ * Are these transactions unfinished for any snapshot taken before?  There must
+ * be some.  Ours does not count: what it does is visible to it.
+ */
+bool
+OwnersUnfinished(const Owners *owners)
+{
+	for (int i = 0; i < owners->count; i++)
+	{
+		FullTransactionId id = FullTransactionIdFromU64(owners->ids[i]);
+		TransactionId xid = XidFromFullTransactionId(id);
+
+		if (!is_recent(id) || TransactionIdIsCurrentTransactionId(xid) ||
+			!TransactionIdIsInProgress(xid))
+			return false;
+	}
+	return owners->count > 0;
+}
+
+/* The virtual id of a transaction, as locks have it. */
+static VirtualTransactionId
+vxid_of(TransactionId xid)
+{
+	int			pid = BackendXidGetPid(xid);
+	PGPROC	   *proc = pid == 0 ? NULL : BackendPidGetProc(pid);
+	VirtualTransactionId vxid;
+
+	if (proc != NULL)
+	{
+		GET_VXID_FROM_PGPROC(vxid, *proc);
+		if (VirtualTransactionIdIsValid(vxid) && xid_of(&vxid) == xid)
+			return vxid;
+	}
+	/* a prepared one, or it has just ended, and will be seen so */
+	SetInvalidVirtualTransactionId(vxid);
+	vxid.localTransactionId = xid;
+	return vxid;
+}
+
+/*
+ * Another process has found that numbers up to this one that are not there
+ * yet are of these transactions alone, which are unfinished.
+ */
+void
+StreamLearnOwners(const Stream *stream, int64 last, const Owners *owners)
+{
+	MemoryContext old = MemoryContextSwitchTo(CacheMemoryContext);
+	Writers		writers = {.count = owners->count};
+
+	writers.ids = palloc_array(VirtualTransactionId, owners->count);
+	for (int i = 0; i < owners->count; i++)
+		writers.ids[i] = vxid_of(XidFromFullTransactionId(FullTransactionIdFromU64(owners->ids[i])));
+	GenerationsLearn(known_of(stream), last, &writers);
+	pfree(writers.ids);
+	MemoryContextSwitchTo(old);
 }
