@@ -67,6 +67,18 @@ END \$\$;
 UPDATE pg_attribute SET attnotnull = false FROM pg_class c
  WHERE attrelid = c.oid AND relnamespace = 'wallet_projection'::regnamespace AND relkind = 'r' AND attnum > 0;
 @{[ map { "CREATE TABLE saved_$_ AS TABLE wallet_projection.$_;" } @tables ]}
+-- a worker may hold the partitions for a moment
+CREATE FUNCTION run_other() RETURNS bigint LANGUAGE plpgsql AS \$\$
+DECLARE
+    result bigint;
+BEGIN
+    FOR i IN 1 .. 200 LOOP
+        result := projection_run('other');
+        EXIT WHEN result > 0;
+        PERFORM pg_sleep(0.01);
+    END LOOP;
+    RETURN result;
+END \$\$;
 CREATE PROCEDURE restore() LANGUAGE plpgsql AS \$\$
 BEGIN
     @{[ map { "LOCK TABLE wallet_projection.$_ IN EXCLUSIVE MODE;" } @tables ]}
@@ -161,7 +173,7 @@ SELECT wallet_get_balance('w1');
 SELECT count(projection_run('other'));
 BEGIN;
 SELECT wallet_credit('w1', 1);
-SELECT 'run', projection_run('other');
+SELECT 'run', run_other();
 ROLLBACK;
 SELECT dead_letter_replay_all($mine);
 BEGIN; SELECT dead_letter_replay(id) FROM wallet_projection.parked WHERE projection = $mine; ROLLBACK;
