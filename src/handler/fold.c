@@ -196,26 +196,30 @@ find_entry(Fold *fold, const char *data, int32 length, uint32 hash)
 {
 	FoldKey		key = {data, length, hash};
 	FoldSlot   *slot;
+	FoldEntry  *entry;
 	bool		found;
 
 	slot = foldtable_insert(fold->table, key, &found);
-	if (!found)
-	{
-		slot->entry = make_entry(fold, key.length);
-		slot->key.data = FoldEntryKey(slot->entry);
-		memcpy(unconstify(char *, slot->key.data), data, key.length);
-		if (unlikely(fold->is_parked != NULL) &&
-			fold->is_parked(fold->refused_arg, data, length))
-			ban(fold, slot->entry, FOLD_PARKED);
-	}
-	return slot->entry;
+	if (found)
+		return slot->entry;
+	entry = slot->entry = make_entry(fold, key.length);
+	slot->key.data = FoldEntryKey(entry);
+	memcpy(unconstify(char *, slot->key.data), data, key.length);
+	/* who is asked may ban keys, and the table grow */
+	if (unlikely(fold->is_parked != NULL) &&
+		fold->is_parked(fold->refused_arg, data, length))
+		ban(fold, entry, FOLD_PARKED);
+	return entry;
 }
 
 /* Leave out all events of this key, and count them. */
 void
 FoldBan(Fold *fold, const char *key, int length, uint64 hash)
 {
-	ban(fold, find_entry(fold, key, length, hash >> 32), FOLD_PARKED);
+	FoldEntry  *entry = find_entry(fold, key, length, hash >> 32);
+
+	if (entry->banned == FOLD_NOT_BANNED)
+		ban(fold, entry, FOLD_PARKED);
 }
 
 /*

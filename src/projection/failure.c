@@ -26,6 +26,9 @@
 /* so many parked keys are looked up beforehand, whatever a batch has of them */
 #define FEW 64
 
+/* keys of a batch that are looked up before it is asked whether few are */
+#define ASK_FIRST 16
+
 /* The key's bytes with a terminating zero. */
 static char *
 key_of(const FoldEntry *entry)
@@ -184,32 +187,15 @@ BatchRefuse(void *arg, FoldEntry *entry, const Event *event,
 	check_limit(batch);
 }
 
-/* FoldIsParked */
+/* If there are few parked keys, leave out those of our partitions. */
 static bool
-is_parked(void *arg, const char *key, int length)
-{
-	Batch	   *batch = arg;
-
-	return ParkedKey(batch->projection->name, pnstrdup(key, length)) != NULL;
-}
-
-/*
- * The parked keys of our partitions: their events are passed over.  Where
- * there are many, each key of the batch is looked up instead.
- */
-void
-BatchPassOverParked(Batch *batch)
+ban_few(Batch *batch)
 {
 	List	   *few;
 	ListCell   *cell;
 
-	batch->parked_before = -1;
-	batch->skipped = SkippedEvents(batch->projection->name);
 	if (!ParkedFew(batch->projection->name, FEW, &few))
-	{
-		FoldBanThose(batch->fold, is_parked);
-		return;
-	}
+		return false;
 	foreach(cell, few)
 	{
 		ParkedBrief *parked = lfirst(cell);
@@ -220,6 +206,35 @@ BatchPassOverParked(Batch *batch)
 		if (BatchPositionOf(batch, hash) != NULL)
 			FoldBan(batch->fold, parked->key, length, hash);
 	}
+	return true;
+}
+
+/* FoldIsParked */
+static bool
+is_parked(void *arg, const char *key, int length)
+{
+	Batch	   *batch = arg;
+
+	if (batch->parked_asked++ == ASK_FIRST && ban_few(batch))
+	{
+		/* this key as well, if it is one of them */
+		FoldBanThose(batch->fold, NULL);
+		return false;
+	}
+	return ParkedIsThere(batch->projection->name, key, length);
+}
+
+/*
+ * The parked keys of our partitions: their events are passed over.  Each key of
+ * the batch is looked up; where it has more than some, it may be that fewer
+ * keys are parked.
+ */
+void
+BatchPassOverParked(Batch *batch)
+{
+	batch->parked_before = -1;
+	batch->skipped = SkippedEvents(batch->projection->name);
+	FoldBanThose(batch->fold, is_parked);
 }
 
 static uint64

@@ -350,36 +350,56 @@ ParkedLocked(const char *projection)
 	return ParkedLockedKeys(projection, 1) != NIL;
 }
 
-/* The one row that an index finds by these keys, or NULL. */
-static Parked *
-find_row(const char *index, ScanKey keys, int count)
+/* Is there a row that an index finds by these keys?  If asked for, read it. */
+static bool
+find_row(const char *index, ScanKey keys, int count, Parked **parked)
 {
 	Relation	catalog = CatalogOpen(PARKED_CATALOG, AccessShareLock);
 	SysScanDesc scan;
 	HeapTuple	tuple;
-	Parked	   *parked;
+	bool		found;
 
 	scan = systable_beginscan(catalog,
 							  get_relname_relid(index, RelationGetNamespace(catalog)),
 							  true, NULL, count, keys);
 	tuple = systable_getnext(scan);
-	parked = HeapTupleIsValid(tuple) ? read_row(catalog, tuple) : NULL;
+	found = HeapTupleIsValid(tuple);
+	if (parked != NULL)
+		*parked = found ? read_row(catalog, tuple) : NULL;
 	systable_endscan(scan);
 	table_close(catalog, AccessShareLock);
-	return parked;
+	return found;
 }
 
-/* This key, if it is parked; or NULL. */
-Parked *
-ParkedKey(const char *projection, const char *key)
+static bool
+find_key(const char *projection, Datum key, Parked **parked)
 {
 	ScanKeyData keys[2];
 
 	ScanKeyInit(&keys[0], PARKED_CATALOG_PROJECTION, BTEqualStrategyNumber,
 				F_TEXTEQ, CStringGetTextDatum(projection));
 	ScanKeyInit(&keys[1], PARKED_CATALOG_KEY, BTEqualStrategyNumber,
-				F_TEXTEQ, CStringGetTextDatum(key));
-	return find_row("parked_pkey", keys, 2);
+				F_TEXTEQ, key);
+	return find_row("parked_pkey", keys, 2, parked);
+}
+
+/* This key, if it is parked; or NULL. */
+Parked *
+ParkedKey(const char *projection, const char *key)
+{
+	Parked	   *parked;
+
+	(void) find_key(projection, CStringGetTextDatum(key), &parked);
+	return parked;
+}
+
+/* Is this key parked? */
+bool
+ParkedIsThere(const char *projection, const char *key, int length)
+{
+	return find_key(projection,
+					PointerGetDatum(cstring_to_text_with_len(key, length)),
+					NULL);
 }
 
 /* The parked key with this id, or NULL. */
@@ -388,9 +408,12 @@ ParkedById(int64 id)
 {
 	ScanKeyData key;
 
+	Parked	   *parked;
+
 	ScanKeyInit(&key, PARKED_CATALOG_ID, BTEqualStrategyNumber, F_INT8EQ,
 				Int64GetDatum(id));
-	return find_row("parked_id_key", &key, 1);
+	(void) find_row("parked_id_key", &key, 1, &parked);
+	return parked;
 }
 
 /* What a NOTIFY of a dead letter carries. */

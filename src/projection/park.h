@@ -61,6 +61,8 @@ typedef struct Parked
 extern List *ParkedKeys(const char *projection);
 extern void ParkedCheck(const Projection *projection,
 						const ParkedBrief *parked);
+extern bool ParkedIsThere(const char *projection, const char *key,
+						  int length);
 extern bool ParkedFew(const char *projection, int few, List **keys);
 extern int	ParkedCount(const char *projection);
 extern List *ParkedDue(const Projection *projection, bool locked_too,
