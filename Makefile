@@ -61,6 +61,7 @@ OBJS = \
 	src/projection/park.o \
 	src/projection/claims.o \
 	src/projection/lanes.o \
+	src/projection/parkedset.o \
 	src/projection/position.o \
 	src/projection/replay.o \
 	src/projection/retry.o \

@@ -42,6 +42,7 @@
 #include "projection/batch_state.h"
 #include "projection/gapwatch.h"
 #include "projection/oldgaps.h"
+#include "projection/parkedset.h"
 #include "projection/trouble.h"
 #include "settings.h"
 
@@ -294,6 +295,8 @@ batch_save(Batch *batch)
 	}
 	if (moved)
 		NoticeProgress(name, batch->events, numbers);
+	if (moved && batch->parked_known)
+		ParkedSetSaved(name, &after);
 	if (looked)
 		GapsLooked(name, before, &after, batch->settlement.look);
 }

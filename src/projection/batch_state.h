@@ -46,7 +46,8 @@ typedef struct Batch
 								 * for a lock */
 	int			parked_before;	/* keys of all partitions, counted likewise when
 								 * it is needed; -1: not yet */
-	int			parked_asked;	/* keys of the batch that were looked up */
+	int			parked_asked;	/* keys of the batch that were looked up in vain */
+	bool		parked_known;	/* parkedset.c knows the parked keys */
 	int			parking;		/* keys that would be parked with these */
 	int64		events;			/* applied */
 	TimestampTz next_retry;		/* of the keys that were parked; 0: none */

@@ -21,13 +21,18 @@
 #include "keylock.h"
 #include "projection/batch_state.h"
 #include "projection/onekey.h"
+#include "projection/parkedset.h"
 #include "projection/skip.h"
 
 /* so many parked keys are looked up beforehand, whatever a batch has of them */
 #define FEW 64
 
-/* keys of a batch that are looked up before it is asked whether few are */
-#define ASK_FIRST 16
+/*
+ * Keys of a batch that are looked up in vain before it is asked whether few
+ * are parked, and before all that are, are read.
+ */
+#define ASK_FIRST	16
+#define ASK_AT_MOST 500
 
 /* The key's bytes with a terminating zero. */
 static char *
@@ -209,31 +214,46 @@ ban_few(Batch *batch)
 	return true;
 }
 
+/* Make more of it, where the batch has many keys. */
+static void
+ask_differently(Batch *batch)
+{
+	if (batch->parked_asked == ASK_FIRST && ban_few(batch))
+		FoldBanThose(batch->fold, NULL);
+	else if (batch->parked_asked == ASK_AT_MOST && !batch->parked_known)
+	{
+		ParkedSetRead(batch->projection->name, &batch->claims.sets);
+		batch->parked_known = true;
+	}
+}
+
 /* FoldIsParked */
 static bool
 is_parked(void *arg, const char *key, int length)
 {
 	Batch	   *batch = arg;
+	const char *name = batch->projection->name;
 
-	if (batch->parked_asked++ == ASK_FIRST && ban_few(batch))
-	{
-		/* this key as well, if it is one of them */
-		FoldBanThose(batch->fold, NULL);
+	if (batch->parked_known && !ParkedSetMayHave(name, KeyHash(key, length)))
 		return false;
-	}
-	return ParkedIsThere(batch->projection->name, key, length);
+	if (ParkedIsThere(name, key, length))
+		return true;
+	batch->parked_asked++;
+	ask_differently(batch);
+	return false;
 }
 
 /*
  * The parked keys of our partitions: their events are passed over.  Each key of
- * the batch is looked up; where it has more than some, it may be that fewer
- * keys are parked.
+ * the batch is looked up; where it has many, those that are parked are read.
  */
 void
 BatchPassOverParked(Batch *batch)
 {
 	batch->parked_before = -1;
 	batch->skipped = SkippedEvents(batch->projection->name);
+	batch->parked_known = ParkedSetKnows(batch->projection->name,
+										 &batch->claims.sets);
 	FoldBanThose(batch->fold, is_parked);
 }
 
@@ -383,6 +403,7 @@ park_failures(Batch *batch)
 		NumberSet	applied = applied_behind(batch, failure);
 		TimestampTz next;
 
+		ParkedSetAdd(batch->projection->name, hash_of(failure->entry));
 		next = ParkKey(batch->projection,
 					   hash_of(failure->entry) % batch->projection->partitions,
 					   key_of(failure->entry), &failure->failure,

@@ -67,20 +67,13 @@ find_watch(const char *projection, bool create)
 	return watch;
 }
 
-static bool
-same_row(const RowMark *a, const RowMark *b)
-{
-	return a->place == b->place && a->writer == b->writer &&
-		a->version == b->version;
-}
-
 /* When this process looked at the gaps of this row; 0: never. */
 static uint64
 looked_at(const GapWatch *watch, const RowMark *row)
 {
 	for (int i = 0; watch != NULL && i < watch->count; i++)
 	{
-		if (same_row(&watch->looked[i].row, row))
+		if (SameRow(&watch->looked[i].row, row))
 			return watch->looked[i].look;
 	}
 	return 0;
@@ -167,11 +160,11 @@ GapsLooked(const char *projection, const PositionSets *before,
 		bool		is_past = false;
 
 		for (int j = 0; j < before->count; j++)
-			is_past = is_past || same_row(&old.looked[i].row,
-										  &before->sets[j].mark);
+			is_past = is_past || SameRow(&old.looked[i].row,
+										 &before->sets[j].mark);
 		for (int j = 0; j < after->count; j++)
-			is_past = is_past || same_row(&old.looked[i].row,
-										  &after->sets[j].mark);
+			is_past = is_past || SameRow(&old.looked[i].row,
+										 &after->sets[j].mark);
 		if (!is_past)
 			watch->looked[watch->count++] = old.looked[i];
 	}

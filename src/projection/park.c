@@ -176,6 +176,33 @@ ParkedFew(const char *projection, int few, List **keys)
 	return list_length(*keys) <= few;
 }
 
+/* The hashes of all parked keys. */
+void
+ParkedHashes(const char *projection,
+			 void (*receive) (const char *projection, uint64 hash))
+{
+	Relation	catalog = CatalogOpen(PARKED_CATALOG, AccessShareLock);
+	SysScanDesc scan = CatalogScan(catalog, projection);
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		bool		isnull;
+		Datum		datum = heap_getattr(tuple, PARKED_CATALOG_KEY,
+										 RelationGetDescr(catalog), &isnull);
+		text	   *key;
+
+		if (isnull)
+			continue;
+		key = DatumGetTextPP(datum);
+		receive(projection, KeyHash(VARDATA_ANY(key), VARSIZE_ANY_EXHDR(key)));
+		if ((Pointer) key != DatumGetPointer(datum))
+			pfree(key);
+	}
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+}
+
 /* All parked keys of a projection, as ParkedFew() lists them. */
 List *
 ParkedKeys(const char *projection)

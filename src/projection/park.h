@@ -61,6 +61,8 @@ typedef struct Parked
 extern List *ParkedKeys(const char *projection);
 extern void ParkedCheck(const Projection *projection,
 						const ParkedBrief *parked);
+extern void ParkedHashes(const char *projection,
+						 void (*receive) (const char *projection, uint64 hash));
 extern bool ParkedIsThere(const char *projection, const char *key,
 						  int length);
 extern bool ParkedFew(const char *projection, int few, List **keys);

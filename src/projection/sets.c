@@ -57,6 +57,13 @@ GroupsAtMost(int partitions, int at_most)
 	return Max((int64) Min(at_most, partitions) * groups / partitions, 1);
 }
 
+bool
+SameRow(const RowMark *a, const RowMark *b)
+{
+	return a->place == b->place && a->writer == b->writer &&
+		a->version == b->version;
+}
+
 /* Do two sets of the same groups say the same? */
 bool
 SameSet(const PositionSet *a, const PositionSet *b)
