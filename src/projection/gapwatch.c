@@ -13,8 +13,8 @@
  *	- It is asked after the snapshot is taken.  Asked before, a writer could
  *	  commit in between, and an event that follows its own be seen without it.
  *	  What is remembered is the look before the snapshot.
- *	- It is known of each row by itself, and the row is known by its place and
- *	  who wrote it.  Positions of the same value may come from a reset.
+ *	- It is known of each row by itself, and the row is known by its key, its
+ *	  place and who wrote it.  Positions of the same value may come from a reset.
  *	- A writer has ended when a snapshot sees it so, which is before it gives
  *	  back its locks.
  *
@@ -135,6 +135,16 @@ GapsFrom(const char *projection, const Stream *stream,
 			from = Min(from, since);
 	}
 	return from;
+}
+
+/*
+ * The positions begin anew: one transaction may write rows twice that look the
+ * same.
+ */
+void
+GapsForget(const char *projection)
+{
+	find_watch(projection, true)->count = 0;
 }
 
 /*

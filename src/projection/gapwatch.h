@@ -13,6 +13,7 @@
 
 extern int64 GapsFrom(const char *projection, const Stream *stream,
 					  const PositionSets *sets);
+extern void GapsForget(const char *projection);
 extern void GapsLooked(const char *projection, const PositionSets *before,
 					   const PositionSets *after, uint64 look);
 

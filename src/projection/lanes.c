@@ -87,9 +87,11 @@ NumberSetFromDatum(Datum datum, int64 last, NumberSet *set)
 /* Reading */
 
 static RowMark
-mark_of(ItemPointer tid, TransactionId writer, int64 version)
+mark_of(ItemPointer tid, TransactionId writer, int lane, int part,
+		int64 version)
 {
-	RowMark		mark = {.writer = writer,.version = version};
+	RowMark		mark = {.writer = writer,.lane = lane,.part = part,
+	.version = version};
 
 	mark.place = ((uint64) ItemPointerGetBlockNumber(tid) << 16) |
 		ItemPointerGetOffsetNumber(tid);
@@ -167,7 +169,7 @@ read_row(LaneRow *row, int groups, Relation catalog, TupleTableSlot *slot,
 						DatumGetTransactionId(slot_getsysattr(slot,
 															  MinTransactionIdAttributeNumber,
 															  &isnull)),
-						*version);
+						set->lane, row->part, *version);
 	if (set->groups == 0 || (set->groups & ~AllGroups(groups)) != 0)
 		return CatalogDamageOf(catalog, values, nulls,
 							   psprintf("the groups are not some of %d", groups));
@@ -542,7 +544,8 @@ LaneSave(const Projection *projection, Relation catalog,
 		else
 			CatalogTupleInsert(catalog, tuple);
 		set->mark = mark_of(&tuple->t_self,
-							HeapTupleHeaderGetRawXmin(tuple->t_data), version);
+							HeapTupleHeaderGetRawXmin(tuple->t_data), lane, i,
+							version);
 	}
 	delete_stale(catalog, before, claimed, lane);
 	CommandCounterIncrement();

@@ -25,7 +25,9 @@
 #include "notice.h"
 #include "projection/park.h"
 #include "projection/skip.h"
+#include "projection/gapwatch.h"
 #include "projection/oldgaps.h"
+#include "projection/parkedset.h"
 #include "projection/projection.h"
 #include "projection/trouble.h"
 #include "projection/wishes.h"
@@ -137,6 +139,8 @@ begin_anew(Projection *projection)
 	PositionsDrop(projection);
 	OldGapsDrop(projection);
 	PositionsCreate(projection);
+	GapsForget(projection->name);
+	ParkedSetForget(projection->name);
 	ParkDrop(projection->name);
 	SkipForgetAll(projection->name);
 	owner = OwnerEnter(projection);

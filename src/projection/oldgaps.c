@@ -7,10 +7,10 @@
  * few; the others stand in blocks, which the row names by their ids.  A
  * block is never changed: sets that were one may name the same.
  *
- * A block's id has the lane in which it was made.  Who has claimed that lane's
- * group deletes it, when no set names it: nobody else can come to name
- * it, as sets get ids only from the sets that they were, or from blocks that
- * they make.
+ * A block's id has the lane in which it was made, so that two who make blocks
+ * at once do not make the same.  Who drops a block's name from his sets deletes
+ * the block, when no other set names it: nobody else can come to name it, as
+ * sets get ids only from the sets that they were, or from blocks that they make.
  */
 #include "postgres.h"
 
@@ -18,6 +18,7 @@
 #include "access/htup_details.h"
 #include "access/stratnum.h"
 #include "access/table.h"
+#include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/indexing.h"
 #include "compat.h"
@@ -479,13 +480,26 @@ blocks_of(const PositionSets *sets, uint64 groups)
 	return result;
 }
 
-/* Delete the blocks of a claimed lane that nobody names. */
+/*
+ * Delete a block that nobody names, unless somebody else is about to: two may
+ * find it at once.
+ */
 static void
-clean_lane(const Projection *projection, Relation catalog, int lane,
-		   const NumberSet *used)
+delete_block(Relation catalog, HeapTuple tuple)
 {
-	SysScanDesc scan = scan_blocks(catalog, projection->name, FIRST_ID(lane),
-								   LAST_ID(lane), NULL);
+	TM_FailureData failure;
+
+	(void) table_tuple_delete(catalog, &tuple->t_self,
+							  GetCurrentCommandId(true), GetActiveSnapshot(),
+							  InvalidSnapshot, false, &failure, false);
+}
+
+/* Delete the blocks with these ids that nobody names. */
+static void
+delete_blocks(const Projection *projection, Relation catalog, int64 first,
+			  int64 last, const NumberSet *used)
+{
+	SysScanDesc scan = scan_blocks(catalog, projection->name, first, last, NULL);
 	HeapTuple	tuple;
 
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
@@ -496,14 +510,16 @@ clean_lane(const Projection *projection, Relation catalog, int lane,
 
 		CHECK_FOR_INTERRUPTS();
 		if (!NumberSetContains(used, DatumGetInt64(id)))
-			CatalogTupleDelete(catalog, &tuple->t_self);
+			delete_block(catalog, tuple);
 	}
 	systable_endscan(scan);
 }
 
 /*
- * After these sets, of all claimed groups, were saved: delete blocks of
- * the claimed lanes that no set names any more, if there are such.
+ * After these sets, of all claimed groups, were saved: delete the blocks that
+ * they have named and no set names any more.  Where two who named the same
+ * have dropped them at once, each has seen the other's; so claimed lanes are
+ * looked through for what others have left.
  */
 void
 OldGapsDeleteUnused(const Projection *projection, const Claims *claims,
@@ -517,15 +533,21 @@ OldGapsDeleteUnused(const Projection *projection, const Claims *claims,
 	if (had.count == 0)
 		return;
 	used = blocks_of(saved, claims->groups);
-	if (NumberSetMinus(&had, &used).count == 0)
+	had = NumberSetMinus(&had, &used);
+	if (had.count == 0)
 		return;
 	others = blocks_of(&claims->all.sets, ~claims->groups);
 	used = NumberSetUnion(&used, &others);
 	catalog = CatalogOpen(OLD_GAPS_CATALOG, RowExclusiveLock);
+	for (int i = 0; i < had.count; i++)
+		delete_blocks(projection, catalog, had.ranges[i].first,
+					  had.ranges[i].last, &used);
+	CommandCounterIncrement();
 	for (int lane = 0; lane < GROUPS_MAX; lane++)
 	{
 		if ((claims->groups & GroupBit(lane)) != 0)
-			clean_lane(projection, catalog, lane, &used);
+			delete_blocks(projection, catalog, FIRST_ID(lane), LAST_ID(lane),
+						  &used);
 	}
 	table_close(catalog, NoLock);
 	CommandCounterIncrement();

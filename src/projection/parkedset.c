@@ -94,6 +94,13 @@ has_row(const ParkedSet *set, const RowMark *row)
 	return false;
 }
 
+/* The positions begin anew. */
+void
+ParkedSetForget(const char *projection)
+{
+	forget(find_set(projection));
+}
+
 /* Are the hashes of all parked keys of these claimed sets known? */
 bool
 ParkedSetKnows(const char *projection, const PositionSets *sets)

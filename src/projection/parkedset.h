@@ -8,6 +8,7 @@
 #include "projection/sets.h"
 
 extern bool ParkedSetKnows(const char *projection, const PositionSets *sets);
+extern void ParkedSetForget(const char *projection);
 extern void ParkedSetRead(const char *projection, const PositionSets *sets);
 extern bool ParkedSetMayHave(const char *projection, uint64 hash);
 extern void ParkedSetAdd(const char *projection, uint64 hash);

@@ -61,7 +61,7 @@ bool
 SameRow(const RowMark *a, const RowMark *b)
 {
 	return a->place == b->place && a->writer == b->writer &&
-		a->version == b->version;
+		a->lane == b->lane && a->part == b->part && a->version == b->version;
 }
 
 /* Do two sets of the same groups say the same? */

@@ -45,13 +45,16 @@ typedef struct LoadedGaps
 } LoadedGaps;
 
 /*
- * Which row a set was read from: its place, and who wrote it.  The same row
- * says the same for ever; another one may, and means something else.
+ * Which row a set was read from.  The same row says the same for ever; another
+ * one may, and means something else.  The place alone is not enough: the table
+ * may be rewritten.
  */
 typedef struct RowMark
 {
 	uint64		place;
-	uint32		writer;
+	uint32		writer;			/* its transaction */
+	int			lane;
+	int			part;
 	int64		version;
 } RowMark;
 
