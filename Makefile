@@ -12,6 +12,7 @@ OBJS = \
 	src/catalog.o \
 	src/catalog_row.o \
 	src/encoding.o \
+	src/facts.o \
 	src/fault.o \
 	src/keyhash.o \
 	src/keylock.o \

@@ -8,26 +8,65 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/heapam.h"
 #include "access/htup_details.h"
 #include "access/stratnum.h"
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_am.h"
 #include "catalog/pg_extension.h"
 #include "commands/extension.h"
 #include "executor/spi.h"
+#include "storage/bufmgr.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
+#include "utils/hsearch.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
 #include "catalog.h"
 #include "catalog_row.h"
 #include "compat.h"
+#include "facts.h"
+
+/* What is remembered of a table, as long as nothing has changed. */
+typedef struct KnownTable
+{
+	const char *name;			/* NULL: nothing is remembered yet */
+	uint64		facts;			/* as of which what follows is true */
+	Oid			relid;
+	Oid			index;			/* the primary key's */
+} KnownTable;
+
+/* there are eight */
+#define KNOWN_TABLES 16
+
+static KnownTable known_tables[KNOWN_TABLES];
+
+/* Where a row was the last time. */
+typedef struct PlaceKey
+{
+	Oid			relid;
+	char		name[NAMEDATALEN];
+} PlaceKey;
+
+typedef struct Place
+{
+	PlaceKey	key;			/* hash key */
+	ItemPointerData tid;
+} Place;
+
+static HTAB *places = NULL;
+
+/* pg_extension's row of this extension, the last time */
+static Oid	extension_oid = InvalidOid;
+static ItemPointerData extension_place;
 
 /* The table's OID; an error if the extension is not in this database. */
 Oid
@@ -57,6 +96,35 @@ refuse_version(void)
 			 errhint("After an update connect again; if the library is in shared_preload_libraries, restart the server. If the library is the newer one, run ALTER EXTENSION wallet_projection UPDATE.")));
 }
 
+/* What is remembered of a table; or room for it. */
+static KnownTable *
+known_table(const char *table)
+{
+	for (int i = 0; i < KNOWN_TABLES; i++)
+	{
+		KnownTable *known = &known_tables[i];
+
+		if (known->name == NULL || strcmp(known->name, table) == 0)
+			return known;
+	}
+	elog(ERROR, "too many tables are in the catalog");
+}
+
+/* The table's primary key; an error if it has none. */
+static Oid
+find_primary_key(Relation catalog)
+{
+	char	   *name = psprintf("%s_pkey", RelationGetRelationName(catalog));
+	Oid			index = get_relname_relid(name, RelationGetNamespace(catalog));
+
+	if (!OidIsValid(index))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("table \"%s.%s\" has no primary key",
+						CATALOG_SCHEMA, RelationGetRelationName(catalog))));
+	return index;
+}
+
 /*
  * The table, open.  An error unless it has the columns that this code knows:
  * after ALTER EXTENSION UPDATE a process may still have the old code in it.
@@ -64,10 +132,27 @@ refuse_version(void)
 Relation
 CatalogOpen(const char *table, LOCKMODE mode)
 {
-	Relation	catalog = table_open(CatalogRelation(table), mode);
+	KnownTable *known = known_table(table);
+	uint64		facts = FactsNow();
+	Relation	catalog;
 
+	if (known->name != NULL && known->facts == facts)
+	{
+		catalog = try_table_open(known->relid, mode);
+		/* the lock may have brought news */
+		if (catalog != NULL && known->facts == FactsNow())
+			return catalog;
+		if (catalog != NULL)
+			table_close(catalog, mode);
+		facts = FactsNow();
+	}
+	catalog = table_open(CatalogRelation(table), mode);
 	if (!CatalogHasShape(catalog, table))
 		refuse_version();
+	known->relid = RelationGetRelid(catalog);
+	known->index = find_primary_key(catalog);
+	known->facts = facts;
+	known->name = table;
 	return catalog;
 }
 
@@ -78,15 +163,14 @@ CatalogOpen(const char *table, LOCKMODE mode)
 SysScanDesc
 CatalogScan(Relation catalog, const char *key)
 {
+	KnownTable *known = known_table(RelationGetRelationName(catalog));
 	ScanKeyData scankey;
-	char	   *name = psprintf("%s_pkey", RelationGetRelationName(catalog));
-	Oid			index = get_relname_relid(name, RelationGetNamespace(catalog));
+	Oid			index;
 
-	if (!OidIsValid(index))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("table \"%s.%s\" has no primary key",
-						CATALOG_SCHEMA, RelationGetRelationName(catalog))));
+	index = known->name != NULL && known->facts == FactsNow() &&
+		known->relid == RelationGetRelid(catalog) ?
+		known->index : find_primary_key(catalog);
+
 	if (key != NULL)
 		ScanKeyInit(&scankey, 1, BTEqualStrategyNumber, F_TEXTEQ,
 					CStringGetTextDatum(key));
@@ -94,16 +178,101 @@ CatalogScan(Relation catalog, const char *key)
 							  key != NULL ? 1 : 0, &scankey);
 }
 
-/* A copy of the one row of this name, or NULL. */
+/*
+ * A copy of the row that is at this place, if a new snapshot sees it; or NULL.
+ * The place may be one that is no more.
+ */
+static HeapTuple
+fetch_at(Relation catalog, ItemPointer place)
+{
+	HeapTupleData tuple;
+	HeapTuple	copy = NULL;
+	Snapshot	snapshot;
+	Buffer		buffer;
+
+	if (catalog->rd_rel->relam != HEAP_TABLE_AM_OID ||
+		ItemPointerGetBlockNumber(place) >= RelationGetNumberOfBlocks(catalog))
+		return NULL;
+	snapshot = RegisterSnapshot(GetCatalogSnapshot(RelationGetRelid(catalog)));
+	tuple.t_self = *place;
+	if (heap_fetch(catalog, snapshot, &tuple, &buffer, false))
+	{
+		copy = heap_copytuple(&tuple);
+		ReleaseBuffer(buffer);
+	}
+	UnregisterSnapshot(snapshot);
+	return copy;
+}
+
+/* Has the row this name in its first column? */
+static bool
+is_named(Relation catalog, HeapTuple tuple, const char *name)
+{
+	bool		isnull;
+	Datum		datum = heap_getattr(tuple, 1, RelationGetDescr(catalog), &isnull);
+	struct varlena *value;
+	Size		length = strlen(name);
+
+	if (isnull)
+		return false;
+	value = PG_DETOAST_DATUM_PACKED(datum);
+	return VARSIZE_ANY_EXHDR(value) == length &&
+		memcmp(VARDATA_ANY(value), name, length) == 0;
+}
+
+/* Where the row of this name was; NULL: that is not known, or not to be. */
+static Place *
+find_place(Relation catalog, const char *name, HASHACTION action)
+{
+	PlaceKey	key;
+
+	if (strlen(name) >= NAMEDATALEN)
+		return NULL;
+	if (places == NULL)
+	{
+		HASHCTL		control = {0};
+
+		control.keysize = sizeof(PlaceKey);
+		control.entrysize = sizeof(Place);
+		control.hcxt = CacheMemoryContext;
+		places = hash_create("wallet_projection places", 32, &control,
+							 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+	memset(&key, 0, sizeof(key));
+	key.relid = RelationGetRelid(catalog);
+	strlcpy(key.name, name, NAMEDATALEN);
+	return hash_search(places, &key, action, NULL);
+}
+
+/*
+ * A copy of the one row of this name, or NULL.  It is looked for where it was
+ * the last time: a row that the snapshot sees, with this name, is the one, as
+ * the name is unique.
+ */
 HeapTuple
 CatalogFetch(Relation catalog, const char *key)
 {
-	SysScanDesc scan = CatalogScan(catalog, key);
-	HeapTuple	tuple = systable_getnext(scan);
+	Place	   *place = find_place(catalog, key, HASH_FIND);
+	SysScanDesc scan;
+	HeapTuple	tuple;
 
+	if (place != NULL)
+	{
+		tuple = fetch_at(catalog, &place->tid);
+		if (HeapTupleIsValid(tuple) && is_named(catalog, tuple, key))
+			return tuple;
+	}
+	scan = CatalogScan(catalog, key);
+	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
 		tuple = heap_copytuple(tuple);
 	systable_endscan(scan);
+	if (!HeapTupleIsValid(tuple))
+		return NULL;
+	/* names that there are not leave nothing behind */
+	place = find_place(catalog, key, HASH_ENTER);
+	if (place != NULL)
+		place->tid = tuple->t_self;
 	return tuple;
 }
 
@@ -156,6 +325,49 @@ ExtensionSchema(void)
 	return ((Form_pg_extension) GETSTRUCT(tuple))->extnamespace;
 }
 
+/* Lock the extension; its row, or NULL if it is gone. */
+static HeapTuple
+lock_extension(void)
+{
+	Oid			extension = get_extension_oid("wallet_projection", true);
+	HeapTuple	tuple;
+
+	if (!OidIsValid(extension))
+		return NULL;
+	LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
+	tuple = extension_row();
+	if (!HeapTupleIsValid(tuple) ||
+		((Form_pg_extension) GETSTRUCT(tuple))->oid != extension)
+		return NULL;
+	extension_oid = extension;
+	extension_place = tuple->t_self;
+	return tuple;
+}
+
+/*
+ * The same for the extension that was there the last time, if its row is still
+ * where it was: the lock first, then the row, as above.
+ */
+static HeapTuple
+lock_known_extension(void)
+{
+	Relation	catalog;
+	HeapTuple	tuple;
+	Form_pg_extension form;
+
+	if (!OidIsValid(extension_oid))
+		return NULL;
+	LockDatabaseObject(ExtensionRelationId, extension_oid, 0, AccessShareLock);
+	catalog = table_open(ExtensionRelationId, AccessShareLock);
+	tuple = fetch_at(catalog, &extension_place);
+	table_close(catalog, AccessShareLock);
+	if (!HeapTupleIsValid(tuple))
+		return NULL;
+	form = (Form_pg_extension) GETSTRUCT(tuple);
+	return form->oid == extension_oid &&
+		strcmp(NameStr(form->extname), "wallet_projection") == 0 ? tuple : NULL;
+}
+
 /*
  * Is the extension in this database?  If so, it stays until the transaction
  * ends: DROP EXTENSION waits for us.  An error if it is of another version
@@ -164,17 +376,13 @@ ExtensionSchema(void)
 bool
 ExtensionIsThere(void)
 {
-	Oid			extension = get_extension_oid("wallet_projection", true);
+	HeapTuple	tuple = lock_known_extension();
 	Relation	catalog;
-	HeapTuple	tuple;
 	bool		isnull;
 
-	if (!OidIsValid(extension))
-		return false;
-	LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
-	tuple = extension_row();
-	if (!HeapTupleIsValid(tuple) ||
-		((Form_pg_extension) GETSTRUCT(tuple))->oid != extension)
+	if (!HeapTupleIsValid(tuple))
+		tuple = lock_extension();
+	if (!HeapTupleIsValid(tuple))
 		return false;
 	catalog = table_open(ExtensionRelationId, AccessShareLock);
 	if (strcmp(TextDatumGetCString(heap_getattr(tuple,
