@@ -35,6 +35,8 @@
 #include "compat.h"
 #include "facts.h"
 
+#define SAFE_PATH "pg_catalog, pg_temp"
+
 /* What is remembered of a table, as long as nothing has changed. */
 typedef struct KnownTable
 {
@@ -405,16 +407,19 @@ QualifiedName(Relation relation)
 
 /*
  * Make the search_path nobody's, until SafePathLeave() with what this
- * returns; an error that ends the transaction leaves as well.
+ * returns; an error that ends the transaction leaves as well.  Where it is so
+ * already, as in a worker, setting it again would only have the server look
+ * through all its settings twice; a SET in between is undone either way.
  */
 int
 SafePathEnter(void)
 {
 	int			level = NewGUCNestLevel();
 
-	(void) set_config_option("search_path", "pg_catalog, pg_temp",
-							 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
-							 true, 0, false);
+	if (strcmp(namespace_search_path, SAFE_PATH) != 0)
+		(void) set_config_option("search_path", SAFE_PATH,
+								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+								 true, 0, false);
 	return level;
 }
 
