@@ -55,6 +55,7 @@ OBJS = \
 	src/projection/failure.o \
 	src/projection/gapwatch.o \
 	src/projection/isolate.o \
+	src/projection/known.o \
 	src/projection/lifecycle.o \
 	src/projection/oldgaps.o \
 	src/projection/onekey.o \

@@ -278,6 +278,28 @@ CatalogFetch(Relation catalog, const char *key)
 	return tuple;
 }
 
+/*
+ * Is this copy of a row, or one that is the same to the last byte, still where
+ * it was copied from?
+ */
+bool
+CatalogRowStands(const char *table, HeapTuple row)
+{
+	Relation	catalog = CatalogOpen(table, AccessShareLock);
+	HeapTuple	now = fetch_at(catalog, &row->t_self);
+
+	table_close(catalog, AccessShareLock);
+	/* a value that is stored elsewhere may be another one now */
+	return HeapTupleIsValid(now) && !HeapTupleHasExternal(now) &&
+		now->t_len == row->t_len &&
+		now->t_data->t_hoff == row->t_data->t_hoff &&
+		HeapTupleHeaderGetNatts(now->t_data) == HeapTupleHeaderGetNatts(row->t_data) &&
+		HeapTupleHasNulls(now) == HeapTupleHasNulls(row) &&
+		memcmp((char *) now->t_data + SizeofHeapTupleHeader,
+			   (char *) row->t_data + SizeofHeapTupleHeader,
+			   now->t_len - SizeofHeapTupleHeader) == 0;
+}
+
 /* Delete all rows of this name. */
 void
 CatalogDelete(const char *table, const char *key)

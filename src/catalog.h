@@ -169,6 +169,7 @@ extern Oid	CatalogRelation(const char *table);
 extern Relation CatalogOpen(const char *table, LOCKMODE mode);
 extern SysScanDesc CatalogScan(Relation catalog, const char *key);
 extern HeapTuple CatalogFetch(Relation catalog, const char *key);
+extern bool CatalogRowStands(const char *table, HeapTuple row);
 extern void CatalogDelete(const char *table, const char *key);
 extern bool ExtensionIsThere(void);
 extern Oid	ExtensionSchema(void);

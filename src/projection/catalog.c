@@ -343,9 +343,10 @@ ProjectionSetReadModel(Projection *projection, Oid relid)
 /*
  * Write the tables down anew where the read model or its owner was renamed, or
  * restored with a dump; the caller holds the projection's lock.  If somebody
- * else is about to write something down, the next one does it.
+ * else is about to write something down, the next one does it.  True where
+ * they were written down as they are.
  */
-void
+bool
 ProjectionRenewReference(Projection *projection)
 {
 	Relation	catalog;
@@ -353,10 +354,11 @@ ProjectionRenewReference(Projection *projection)
 	Datum		values[STATE_CATALOG_NATTS];
 	bool		nulls[STATE_CATALOG_NATTS];
 
-	if ((!TableRefIsStale(&projection->ref, projection->read_model) &&
-		 !ProjectionOwnerIsStale(projection)) ||
-		!KeyLockIfFree(KEYLOCK_ERROR, projection->name, ExclusiveLock))
-		return;
+	if (!TableRefIsStale(&projection->ref, projection->read_model) &&
+		!ProjectionOwnerIsStale(projection))
+		return true;
+	if (!KeyLockIfFree(KEYLOCK_ERROR, projection->name, ExclusiveLock))
+		return false;
 	catalog = CatalogOpen(STATE_CATALOG, RowExclusiveLock);
 	old = CatalogFetch(catalog, projection->name);
 	if (HeapTupleIsValid(old))
@@ -373,6 +375,7 @@ ProjectionRenewReference(Projection *projection)
 	}
 	table_close(catalog, RowExclusiveLock);
 	CommandCounterIncrement();
+	return false;
 }
 
 /*

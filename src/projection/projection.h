@@ -58,7 +58,7 @@ extern void ProjectionSaveError(const char *name, const char *error,
 								int failures, TimestampTz next_try);
 extern void ProjectionDropState(const char *name);
 extern void ProjectionSetReadModel(Projection *projection, Oid relid);
-extern void ProjectionRenewReference(Projection *projection);
+extern bool ProjectionRenewReference(Projection *projection);
 
 /* lifecycle.c */
 extern Projection *ProjectionLock(const char *name, LOCKMODE mode,

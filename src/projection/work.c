@@ -17,6 +17,7 @@
 #include "utils/rel.h"
 
 #include "keylock.h"
+#include "projection/known.h"
 #include "projection/trouble.h"
 #include "projection/wishes.h"
 #include "projection/work.h"
@@ -72,11 +73,17 @@ WorkCheckStream(const Projection *projection, const Stream *stream)
 						 quote_literal_cstr(projection->name))));
 }
 
-/* Check rights, become the owner, open the stream and the read model. */
+/*
+ * Check rights, become the owner, open the stream and the read model.  What the
+ * last batch has found to be right is not asked again as long as nothing has
+ * changed (known.h); the locks on the tables may tell of changes.
+ */
 void
 WorkOpen(Work *work, const char *name)
 {
 	Projection *projection;
+	Known	   *known;
+	bool		is_written;
 
 	for (const Work *outer = running; outer != NULL; outer = outer->outer)
 	{
@@ -87,18 +94,25 @@ WorkOpen(Work *work, const char *name)
 							name),
 					 errhint("A trigger on its read model must not run it.")));
 	}
-	projection = work->projection = ProjectionFetch(name);
+	known = KnownLook(name);
+	projection = work->projection = KnownProjection(known);
 	ProjectionCheckInitialized(projection);
 	work->read_model = ProjectionOpenReadModel(projection, RowExclusiveLock);
-	TroubleRaise(TroubleOfReadModel(projection));
-	TroubleRaise(TroubleOfTable(projection, work->read_model));
+	if (!KnownIsTrue(known))
+	{
+		TroubleRaise(TroubleOfReadModel(projection));
+		TroubleRaise(TroubleOfTable(projection, work->read_model));
+	}
 
 	work->owner = OwnerEnter(projection);
 	work->stream = StreamOpen(projection->stream, AccessShareLock, false);
 	StreamCheckRights(work->stream, GetUserId(), ACL_SELECT);
+	if (KnownIsTrue(known))
+		return;
 	WorkCheckStream(projection, work->stream);
-	ProjectionRenewReference(projection);
-	StreamRenewReference(work->stream);
+	is_written = ProjectionRenewReference(projection);
+	if (StreamRenewReference(work->stream) && is_written)
+		KnownKeep(known);
 }
 
 /* From here to WorkEnd(), which must come also after an error, it runs. */

@@ -163,18 +163,22 @@ register_relation(const char *name, Oid relid)
 
 /*
  * Write the stream's table down anew where it was renamed, or restored with a
- * dump.  If somebody else is about to, leave it to him.
+ * dump.  If somebody else is about to, leave it to him.  True where it was
+ * written down as it is.
  */
-void
+bool
 StreamRenewReference(const Stream *stream)
 {
 	Oid			relid = RelationGetRelid(stream->relation);
 	Relation	catalog;
 	TableRef	ref;
 
-	if (!StreamReference(stream->name, &ref) || !TableRefIsStale(&ref, relid) ||
-		!KeyLockIfFree(KEYLOCK_STREAM, stream->name, ExclusiveLock))
-		return;
+	if (!StreamReference(stream->name, &ref))
+		return false;
+	if (!TableRefIsStale(&ref, relid))
+		return true;
+	if (!KeyLockIfFree(KEYLOCK_STREAM, stream->name, ExclusiveLock))
+		return false;
 	catalog = CatalogOpen(STREAM_CATALOG, RowExclusiveLock);
 	if (StreamReference(stream->name, &ref) && TableRefFind(&ref) == relid &&
 		TableRefIsStale(&ref, relid))
@@ -184,6 +188,7 @@ StreamRenewReference(const Stream *stream)
 	}
 	table_close(catalog, RowExclusiveLock);
 	CommandCounterIncrement();
+	return false;
 }
 
 /*

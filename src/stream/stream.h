@@ -76,7 +76,7 @@ extern int64 StreamLastNumber(Oid sequence);
 
 /* catalog.c */
 extern bool StreamReference(const char *name, TableRef *ref);
-extern void StreamRenewReference(const Stream *stream);
+extern bool StreamRenewReference(const Stream *stream);
 extern struct CatalogDamage *StreamDamage(const char *name);
 extern Oid	StreamRelation(const char *name);
 extern Stream *StreamOpen(const char *name, LOCKMODE mode, bool missing_ok);
