@@ -21,6 +21,7 @@ OBJS = \
 	src/savepoint.o \
 	src/tablelook.o \
 	src/tableref.o \
+	src/tablesize.o \
 	src/unique_index.o \
 	src/stream/aggregate.o \
 	src/stream/append.o \

@@ -34,6 +34,7 @@
 #include "catalog_row.h"
 #include "compat.h"
 #include "facts.h"
+#include "tablesize.h"
 
 #define SAFE_PATH "pg_catalog, pg_temp"
 
@@ -193,7 +194,7 @@ fetch_at(Relation catalog, ItemPointer place)
 	Buffer		buffer;
 
 	if (catalog->rd_rel->relam != HEAP_TABLE_AM_OID ||
-		ItemPointerGetBlockNumber(place) >= RelationGetNumberOfBlocks(catalog))
+		!TableHasBlock(catalog, ItemPointerGetBlockNumber(place)))
 		return NULL;
 	snapshot = RegisterSnapshot(GetCatalogSnapshot(RelationGetRelid(catalog)));
 	tuple.t_self = *place;

@@ -33,6 +33,7 @@
 
 #include "catalog.h"
 #include "handler/read_model.h"
+#include "tablesize.h"
 #include "unique_index.h"
 
 /* room for new versions of rows that a page should have, in bytes */
@@ -171,8 +172,7 @@ ReadModelBegin(const RowHandler *handler, Relation relation,
 						   InvalidOid, model->index->rd_indcollation[0],
 						   F_TEXTEQ, (Datum) 0);
 	model->row = table_slot_create(relation, NULL);
-	model->blocks = RelationGetNumberOfBlocks(relation);
-	model->cache = RowCacheFor(relation, model->blocks);
+	model->cache = RowCacheFor(relation, TableBlocksAtLeast(relation));
 	model->is_heap = relation->rd_rel->relam == HEAP_TABLE_AM_OID;
 	model->buffer = InvalidBuffer;
 	return model;
@@ -332,7 +332,7 @@ find_at_place(ReadModel *model, const FoldedKey *key)
 	if (!model->is_heap || key->rank == NO_PLACE)
 		return false;
 	place_of(key->rank, &tid);
-	if (ItemPointerGetBlockNumber(&tid) >= model->blocks)
+	if (!TableHasBlock(model->relation, ItemPointerGetBlockNumber(&tid)))
 		return false;
 	go_to_page(model, ItemPointerGetBlockNumber(&tid));
 	LockBuffer(model->buffer, BUFFER_LOCK_SHARE);

@@ -23,7 +23,6 @@ typedef struct ReadModel
 	IndexScanDesc scan;
 	ScanKeyData scankey;
 	RowCache   *cache;
-	BlockNumber blocks;			/* of the table when we began */
 	bool		is_heap;		/* rows can be fetched by their places */
 	Buffer		buffer;			/* the page of the last one, pinned */
 	HeapTupleData tuple;		/* what model->row refers to then */

@@ -77,7 +77,7 @@ find_cache(Oid relid)
 	return cache;
 }
 
-/* The cache of this read model, which has this many blocks. */
+/* The cache of this read model, which has this many blocks or more. */
 RowCache *
 RowCacheFor(Relation read_model, BlockNumber blocks)
 {

@@ -15,7 +15,6 @@
 #include "catalog/pg_class.h"
 #include "compat.h"
 #include "miscadmin.h"
-#include "storage/bufmgr.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -24,6 +23,7 @@
 
 #include "catalog.h"
 #include "projection/trouble.h"
+#include "tablesize.h"
 
 static Trouble *
 make_trouble(int sqlerrcode, const char *message, const char *detail,
@@ -236,7 +236,7 @@ TroubleOfPositions(const Projection *projection, const Positions *positions,
 									 projection->partitions),
 							reset_hint(projection));
 	if (!positions->written || read_model->rd_rel->relkind != RELKIND_RELATION ||
-		RelationGetNumberOfBlocks(read_model) > 0)
+		TableHasBlock(read_model, 0))
 		return NULL;
 	return make_trouble(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
 						psprintf("read model \"%s\" is empty, although projection \"%s\" has written rows to it",

@@ -38,6 +38,9 @@
 /* rows per execution of the plan; a limit lets the planner use the indexes */
 #define CHUNK_ROWS 10000
 
+/* a read of fewer pages does without asking how large the table is */
+#define FEW_PAGES 16
+
 /* how many tuples of a page are asked for ahead */
 #define PREFETCH_DISTANCE 6
 
@@ -276,6 +279,17 @@ read_run(const Stream *stream, Snapshot snapshot, PageRun *run,
 	return more;
 }
 
+/*
+ * The read is not short: as a sequential scan does, keep a large table from
+ * filling the cache.
+ */
+static void
+go_on_for_long(const Stream *stream, PageRun *run)
+{
+	if (RelationGetNumberOfBlocks(stream->relation) > NBuffers / 4)
+		run->strategy = GetAccessStrategy(BAS_BULKREAD);
+}
+
 /* Read an ordinary table. */
 static bool
 read_heap(const Stream *stream, Snapshot snapshot, int64 first, int64 last,
@@ -287,11 +301,9 @@ read_heap(const Stream *stream, Snapshot snapshot, int64 first, int64 last,
 	PageRun    *run = begin_run(stream, first);
 	ScanKeyData keys[2];
 	ItemPointer place;
+	int			runs = 0;
 	bool		more = true;
 
-	/* as a sequential scan does: a large table must not fill the cache */
-	if (RelationGetNumberOfBlocks(stream->relation) > NBuffers / 4)
-		run->strategy = GetAccessStrategy(BAS_BULKREAD);
 	ScanKeyInit(&keys[0], 1, BTGreaterEqualStrategyNumber, F_INT8GE,
 				Int64GetDatum(first));
 	ScanKeyInit(&keys[1], 1, BTLessEqualStrategyNumber, F_INT8LE,
@@ -308,6 +320,8 @@ read_heap(const Stream *stream, Snapshot snapshot, int64 first, int64 last,
 			OffsetNumber offset = ItemPointerGetOffsetNumber(place);
 
 			CHECK_FOR_INTERRUPTS();
+			if (++runs == FEW_PAGES)
+				go_on_for_long(stream, run);
 			more = read_run(stream, snapshot, run, receive, state);
 			run->offsets[0] = offset;
 		}
