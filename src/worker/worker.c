@@ -59,6 +59,7 @@
 #define NAP_MIN			5
 #define NAP_MAX			1000	/* who wants the database may wait as long */
 #define LIST_AGE		10000	/* the list is looked up again */
+#define PAUSE			1		/* for more events to come */
 
 #define COMMAND "projection batches"
 
@@ -76,6 +77,7 @@ typedef struct Worker
 	bool		woken;			/* by others, not because the nap is over */
 	bool		again;			/* this round has left something to do */
 	int			nap;
+	int64		events;			/* of this round's batches */
 	MemoryContext memory;		/* lives as long as the process */
 	MemoryContext round;		/* reset at the top of each round */
 } Worker;
@@ -491,7 +493,10 @@ run_batch(const BatchLimits *limits)
 	ServedTook(served, result.events,
 			   TimestampDifferenceMilliseconds(begun, GetCurrentTimestamp()));
 	if (result.events > 0)
+	{
 		SlotCount(result.events);
+		worker.events += result.events;
+	}
 	return result;
 }
 
@@ -576,6 +581,7 @@ go_round(void)
 	ListCell   *cell;
 
 	worker.again = false;
+	worker.events = 0;
 	foreach(cell, worker.served)
 	{
 		Served	   *served = lfirst(cell);
@@ -617,6 +623,20 @@ time_to_rest(bool *retrying)
 	return (int) Max(rest, 1);
 }
 
+/*
+ * A batch costs much the same for one event and for ten.  Where events come
+ * faster than batches, that is, a batch had several, or more came while it ran:
+ * let some gather.  Those who append need not wake us meanwhile.  An event that
+ * comes alone waits for nothing, and nothing waits here for longer than PAUSE.
+ */
+static void
+wait_for_company(void)
+{
+	if (worker.events > 1 || (worker.events == 1 && SlotWoken()))
+		(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, PAUSE,
+						 PG_WAIT_EXTENSION);
+}
+
 /* Sleep until there may be something to do. */
 static void
 rest(void)
@@ -629,6 +649,7 @@ rest(void)
 	if (worker.nap > NAP_MIN)
 		(void) pgstat_report_stat(true);
 	pgstat_report_activity(STATE_IDLE, NULL);
+	wait_for_company();
 	worker.woken = SlotWoken();
 	do
 	{
