@@ -60,6 +60,7 @@
 #define NAP_MAX			1000	/* who wants the database may wait as long */
 #define LIST_AGE		10000	/* the list is looked up again */
 #define PAUSE			1		/* for more events to come */
+#define ASK_INTERVAL	100		/* somebody may want the database */
 
 #define COMMAND "projection batches"
 
@@ -78,6 +79,8 @@ typedef struct Worker
 	bool		again;			/* this round has left something to do */
 	int			nap;
 	int64		events;			/* of this round's batches */
+	TimestampTz asked;			/* whether somebody wants the database */
+	bool		settled_in;		/* that is known */
 	MemoryContext memory;		/* lives as long as the process */
 	MemoryContext round;		/* reset at the top of each round */
 } Worker;
@@ -225,6 +228,22 @@ database_is_wanted(void)
 		return true;
 	LockRelease(&tag, RowExclusiveLock, true);
 	return false;
+}
+
+/*
+ * The same between batches, asked now and then: whoever wants the database
+ * tries for seconds, and the question costs as much as a row's update.
+ */
+static bool
+has_to_make_way(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (worker.asked <= now &&
+		!TimestampDifferenceExceeds(worker.asked, now, ASK_INTERVAL))
+		return false;
+	worker.asked = now;
+	return database_is_wanted();
 }
 
 /* Around a batch, or what is like one: it may be cancelled. */
@@ -659,7 +678,7 @@ rest(void)
 									  Min(timeout, NAP_MAX), PG_WAIT_EXTENSION) & WL_LATCH_SET) != 0;
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
-		if (database_is_wanted())
+		if (has_to_make_way())
 		{
 			worker.leaving = true;
 			return;
@@ -692,7 +711,9 @@ cycle(void)
 		list_projections();
 	if (!worker.leaving)
 	{
-		SlotSettledIn();
+		if (!worker.settled_in)
+			SlotSettledIn();
+		worker.settled_in = true;
 		go_round();
 	}
 	if (worker.leaving)
@@ -703,7 +724,7 @@ cycle(void)
 	{
 		(void) pgstat_report_stat(false);
 		worker.woken = false;
-		worker.leaving = database_is_wanted();
+		worker.leaving = has_to_make_way();
 	}
 }
 
