@@ -34,7 +34,10 @@ typedef struct ParkedHash
 #define SH_SCOPE static inline
 #define SH_DECLARE
 #define SH_DEFINE
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"	/* the template's own */
 #include "lib/simplehash.h"
+#pragma GCC diagnostic pop
 
 /* What this process knows of a projection. */
 typedef struct ParkedSet
