@@ -209,7 +209,7 @@ static LaneScan
 scan_begin(const Projection *projection, Relation catalog, Snapshot snapshot)
 {
 	LaneScan	scan = {.catalog = catalog};
-	Oid			index = RelationGetPrimaryKeyIndex(catalog);
+	Oid			index = compat_primary_key_index(catalog);
 
 	if (!OidIsValid(index))
 		ereport(ERROR,

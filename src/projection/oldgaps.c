@@ -35,6 +35,9 @@
 #define BLOCK_RANGES 16
 #define ROW_RANGES (2 * BLOCK_RANGES)
 
+/* so many ranges of ids a row names; rather than more, blocks are made anew */
+#define ID_RANGES 16
+
 /* an id is the lane, and within it a number that rises */
 #define LANE_BITS 57
 #define FIRST_ID(lane) ((int64) (lane) << LANE_BITS)
@@ -60,7 +63,7 @@ scan_blocks(Relation catalog, const char *projection, int64 first, int64 last,
 			Snapshot snapshot)
 {
 	ScanKeyData keys[3];
-	Oid			index = RelationGetPrimaryKeyIndex(catalog);
+	Oid			index = compat_primary_key_index(catalog);
 
 	if (!OidIsValid(index))
 		ereport(ERROR,
@@ -313,8 +316,8 @@ write_block(BlockWriter *writer, OldGaps *old, NumberRange *ranges, int count)
 }
 
 /*
- * The blocks that were read and still say what is true are kept; what is left
- * of the others is written anew.  Returns how many of the gaps that were
+ * The blocks that were read and still say what is true are kept, as long as
+ * their ids are not too scattered; what is left of the others is written anew.  Returns how many of the gaps that were
  * read are left.
  */
 static int
@@ -334,7 +337,7 @@ store_loaded(BlockWriter *writer, PositionSet *set)
 		CHECK_FOR_INTERRUPTS();
 		while (at < count && ranges[at].last <= was[block->count - 1].last)
 			at++;
-		if (at - begin == block->count &&
+		if (set->old.blocks.count < ID_RANGES && at - begin == block->count &&
 			memcmp(&ranges[begin], was, block->count * sizeof(NumberRange)) == 0)
 			name_block(&set->old, block->id, was, block->count);
 		else if (at > begin)

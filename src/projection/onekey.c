@@ -34,6 +34,7 @@ task_wants(const KeyTask *task, int64 no)
 typedef struct Count
 {
 	const KeyTask *task;
+	int64		until;			/* no further than this number */
 	KeyEvents	events;
 } Count;
 
@@ -43,6 +44,8 @@ count_event(void *state, const Event *event)
 {
 	Count	   *count = state;
 
+	if (event->no > count->until)
+		return false;
 	if (task_wants(count->task, event->no))
 	{
 		if (count->events.count++ == 0)
@@ -56,11 +59,35 @@ count_event(void *state, const Event *event)
 KeyEvents
 KeyEventsCount(const ApplyScope *scope, const KeyTask *task, int64 from_no)
 {
-	Count		count = {.task = task};
+	Count		count = {.task = task,.until = PG_INT64_MAX};
 
 	(void) ReadKeyEvents(scope->stream, scope->snapshot,
 						 scope->projection->aggregate_type, task->key,
 						 from_no, task->last_no, count_event, &count);
+	return count.events;
+}
+
+/* EventReceiver */
+static bool
+count_run(void *state, const Event *event)
+{
+	Count	   *count = state;
+	bool		more = count_event(state, event);
+
+	if (count->events.count == 1 && count->until == PG_INT64_MAX)
+		count->until = NumberSetNext(&count->task->position->gaps, event->no);
+	return more;
+}
+
+/* The same up to the first gap behind the first of them. */
+KeyEvents
+KeyEventsRun(const ApplyScope *scope, const KeyTask *task, int64 from_no)
+{
+	Count		count = {.task = task,.until = PG_INT64_MAX};
+
+	(void) ReadKeyEvents(scope->stream, scope->snapshot,
+						 scope->projection->aggregate_type, task->key,
+						 from_no, task->last_no, count_run, &count);
 	return count.events;
 }
 

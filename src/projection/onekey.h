@@ -40,6 +40,8 @@ typedef struct KeyOutcome
 
 extern KeyEvents KeyEventsCount(const ApplyScope *scope, const KeyTask *task,
 								int64 from_no);
+extern KeyEvents KeyEventsRun(const ApplyScope *scope, const KeyTask *task,
+							  int64 from_no);
 extern KeyOutcome KeyApply(const ApplyScope *scope, const KeyTask *task);
 extern KeyOutcome KeyLeave(const ApplyScope *scope, const KeyTask *task);
 

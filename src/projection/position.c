@@ -68,6 +68,27 @@ NumberSetContains(const NumberSet *set, int64 number)
 	return false;
 }
 
+/* The first number of the set above this one; PG_INT64_MAX if there is none. */
+int64
+NumberSetNext(const NumberSet *set, int64 number)
+{
+	int			low = 0;
+	int			high = set->count;
+
+	while (low < high)
+	{
+		int			middle = low + (high - low) / 2;
+
+		if (set->ranges[middle].last > number)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	if (low == set->count)
+		return PG_INT64_MAX;
+	return Max(set->ranges[low].first, number + 1);
+}
+
 bool
 NumberSetEquals(const NumberSet *a, const NumberSet *b)
 {

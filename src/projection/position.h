@@ -48,6 +48,7 @@ typedef struct ReadReport
 
 extern void NumberSetAppend(NumberSet *set, int64 first, int64 last);
 extern bool NumberSetContains(const NumberSet *set, int64 number);
+extern int64 NumberSetNext(const NumberSet *set, int64 number);
 extern bool NumberSetEquals(const NumberSet *a, const NumberSet *b);
 extern int64 NumberSetSize(const NumberSet *set);
 extern NumberSet NumberSetCopy(const NumberSet *set);

@@ -86,24 +86,15 @@ static ReplayResult
 skip_all(const ApplyScope *scope, const KeyTask *task, const Parked *parked)
 {
 	ReplayResult result = {.outcome = REPLAY_HEALED};
-	const NumberSet *gaps = &task->position->gaps;
-	int64		from_no = task->from_no;
+	KeyEvents	events;
 
-	/* a row for each range between gaps: what fills these does not wait yet */
-	for (int i = 0; i <= gaps->count; i++)
+	/* a row for each run between gaps: what fills these does not wait yet */
+	for (int64 from_no = task->from_no;
+		 (events = KeyEventsRun(scope, task, from_no)).count > 0;
+		 from_no = events.last_no + 1)
 	{
-		KeyTask		range = *task;
 		Parked		first = *parked;
-		KeyEvents	events;
 
-		if (i < gaps->count)
-			range.last_no = gaps->ranges[i].first - 1;
-		if (range.last_no < from_no)
-			continue;
-		events = KeyEventsCount(scope, &range, from_no);
-		from_no = i < gaps->count ? gaps->ranges[i].last + 1 : from_no;
-		if (events.count == 0)
-			continue;
 		first.failure.no = events.first_no;
 		SkipAll(scope->stream, scope->snapshot, &first, events.last_no,
 				events.count);
@@ -155,7 +146,9 @@ replay(Work *work, const Claims *claims, Parked *parked, ReplaySkip skip,
 		refuse_locked(parked);
 	if (own && parked->attempts == 0)
 		LocksSoon();
-	OldGapsLoad(work->projection, &claims->sets.sets[0]);
+	/* gaps below the event that failed are none of those that wait */
+	if (claims->sets.sets[0].old.last >= parked->failure.no)
+		OldGapsLoad(work->projection, &claims->sets.sets[0]);
 	scope.snapshot = RegisterSnapshot(GetLatestSnapshot());
 	if (skip == REPLAY_SKIPS_EVENT)
 		SkipEvent(work->stream, scope.snapshot, parked);

@@ -124,38 +124,46 @@ youngest(const Generations *known)
 		known->generations[known->count - 1].last;
 }
 
+/* Leave out those of a generation who have ended. */
+static void
+shrink(Generations *known, int i, WriterHasEnded has_ended)
+{
+	Writers    *writers = &known->generations[i].writers;
+	int64		from = i == 0 ? known->settled + 1 :
+		known->generations[i - 1].last + 1;
+	bool		shrunk = false;
+
+	for (int j = writers->count - 1; j >= 0; j--)
+	{
+		if (!has_ended(&writers->ids[j]))
+			continue;
+		/* before the writer is left out: there may be an error in between */
+		if (!shrunk)
+			mark_filled(known, from, youngest(known));
+		shrunk = true;
+		writers->ids[j] = writers->ids[--writers->count];
+	}
+}
+
 /*
  * A new look: those who have ended since are no generation's any more.  What
  * lies in a generation without writers is settled.
+ *
+ * From the youngest on: a writer who is asked for again, and ends in between,
+ * goes on in a younger one.  The other way round, he would be forgotten if that
+ * takes in the older one (join_next), which nobody has marked.
  */
 void
 GenerationsShrink(Generations *known, WriterHasEnded has_ended)
 {
-	int64		last = youngest(known);
 	int			settled = 0;
-	int			filled = -1;
 
 	known->look++;
-	for (int i = 0; i < known->count; i++)
-	{
-		Generation *generation = &known->generations[i];
-		Writers    *writers = &generation->writers;
-		int			left = 0;
-
-		for (int j = 0; j < writers->count; j++)
-		{
-			if (!has_ended(&writers->ids[j]))
-				writers->ids[left++] = writers->ids[j];
-		}
-		if (left < writers->count && filled < 0)
-			filled = i;
-		writers->count = left;
-		if (left == 0 && settled == i)
-			settled++;
-	}
-	if (filled >= 0)
-		mark_filled(known, filled == 0 ? known->settled + 1 :
-					known->generations[filled - 1].last + 1, last);
+	for (int i = known->count - 1; i >= 0; i--)
+		shrink(known, i, has_ended);
+	while (settled < known->count &&
+		   known->generations[settled].writers.count == 0)
+		settled++;
 	if (settled > 0)
 		known->settled = Max(known->settled,
 							 known->generations[settled - 1].last);
@@ -190,6 +198,7 @@ void
 GenerationsAdd(Generations *known, int64 last, const Writers *writers)
 {
 	Generation *generation;
+	Writers		copy;
 	int64		before = youngest(known);
 
 	if (writers->count == 0)
@@ -201,11 +210,12 @@ GenerationsAdd(Generations *known, int64 last, const Writers *writers)
 	}
 	if (before >= last)
 		return;
+	copy = WritersCopy(writers);
 	/* some may have been filled before the writers were found */
 	mark_filled(known, before + 1, last);
 	generation = &known->generations[known->count++];
 	generation->last = last;
-	generation->writers = WritersCopy(writers);
+	generation->writers = copy;
 	join(known);
 }
 
@@ -217,14 +227,17 @@ GenerationsAdd(Generations *known, int64 last, const Writers *writers)
 void
 GenerationsLearn(Generations *known, int64 last, const Writers *writers)
 {
+	Writers		copy;
+
 	if (writers->count == 0 || last <= known->settled ||
 		(known->count > 0 && last >= known->generations[0].last))
 		return;
+	copy = WritersCopy(writers);
 	memmove(&known->generations[1], &known->generations[0],
 			known->count * sizeof(Generation));
 	known->count++;
 	known->generations[0].last = last;
-	known->generations[0].writers = WritersCopy(writers);
+	known->generations[0].writers = copy;
 	join(known);
 }
 

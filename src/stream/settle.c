@@ -223,9 +223,10 @@ Settle(const Stream *stream)
 	/* a child table that was made before that must not be overlooked */
 	AcceptInvalidationMessages();
 	look.own = find_writers(&writers, stream->relation);
+	GenerationsShrink(known, has_ended);
+	/* the sequence was set back: what is known is of other numbers */
 	if (look.last_number < known->settled)
 		GenerationsForget(known);
-	GenerationsShrink(known, has_ended);
 	/* of our own numbers we can tell nothing */
 	if (!look.own)
 	{
