@@ -24,7 +24,8 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
-#include "utils/lsyscache.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
 #include "utils/multirangetypes.h"
 #include "utils/rangetypes.h"
 #include "utils/rel.h"
@@ -195,15 +196,74 @@ compare_sets(const void *a, const void *b)
 	return x->lane - y->lane;
 }
 
-/* A scan over the newest version of each lane, from the highest one down. */
+/*
+ * A scan over the newest version of each lane, from the highest lane down.
+ *
+ * A btree takes all entries of a page that match, before it gives the first.
+ * Dead versions would be most of them; so a process remembers which version it
+ * has met of each lane, and asks for those from that one on.  That is a hint:
+ * where there is none, it asks for all.
+ */
 typedef struct LaneScan
 {
 	Relation	catalog;
 	Relation	index;
 	IndexScanDesc scan;
-	ScanKeyData keys[2];
+	ScanKeyData keys[3];
 	TupleTableSlot *slot;
 } LaneScan;
+
+/* What a process has met of a projection. */
+typedef struct LaneHints
+{
+	char		projection[NAMEDATALEN];	/* hash key */
+	int			count;
+	struct
+	{
+		int			lane;
+		int64		version;
+	}			met[GROUPS_MAX];	/* the highest lane first */
+} LaneHints;
+
+static HTAB *lane_hints = NULL;
+
+static LaneHints *
+find_hints(const char *projection)
+{
+	LaneHints  *hints;
+	bool		found;
+
+	if (lane_hints == NULL)
+	{
+		HASHCTL		control = {0};
+
+		control.keysize = NAMEDATALEN;
+		control.entrysize = sizeof(LaneHints);
+		control.hcxt = CacheMemoryContext;
+		lane_hints = hash_create("wallet_projection lanes", 16, &control,
+								 HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+	}
+	hints = hash_search(lane_hints, projection, HASH_ENTER, &found);
+	if (!found)
+		hints->count = 0;
+	return hints;
+}
+
+/* Remember what was read. */
+static void
+keep_hints(LaneHints *hints, const Positions *found)
+{
+	hints->count = 0;
+	for (int i = 0; i < found->row_count; i++)
+	{
+		const RowMark *mark = &found->rows[i].set.mark;
+
+		if (mark->part != 0)
+			continue;
+		hints->met[hints->count].lane = mark->lane;
+		hints->met[hints->count++].version = mark->version;
+	}
+}
 
 static LaneScan
 scan_begin(const Projection *projection, Relation catalog, Snapshot snapshot)
@@ -221,11 +281,31 @@ scan_begin(const Projection *projection, Relation catalog, Snapshot snapshot)
 	ScanKeyInit(&scan.keys[0], 1, BTEqualStrategyNumber, F_TEXTEQ,
 				CStringGetTextDatum(projection->name));
 	scan.keys[0].sk_collation = scan.index->rd_indcollation[0];
-	ScanKeyInit(&scan.keys[1], 2, BTLessStrategyNumber, F_INT4LT,
-				Int32GetDatum(PG_INT32_MAX));
-	scan.scan = compat_index_beginscan(catalog, scan.index, snapshot, 2);
-	index_rescan(scan.scan, scan.keys, 2, NULL, 0);
+	scan.scan = compat_index_beginscan(catalog, scan.index, snapshot,
+									   lengthof(scan.keys));
 	return scan;
+}
+
+/* Aim at the lanes between these two. */
+static void
+aim_between(LaneScan *scan, int low, int high)
+{
+	ScanKeyInit(&scan->keys[1], POSITION_CATALOG_LANE,
+				BTGreaterStrategyNumber, F_INT4GT, Int32GetDatum(low));
+	ScanKeyInit(&scan->keys[2], POSITION_CATALOG_LANE, BTLessStrategyNumber,
+				F_INT4LT, Int32GetDatum(high));
+	index_rescan(scan->scan, scan->keys, lengthof(scan->keys), NULL, 0);
+}
+
+/* Aim at the versions of this lane from this one on. */
+static void
+aim_at(LaneScan *scan, int lane, int64 version)
+{
+	ScanKeyInit(&scan->keys[1], POSITION_CATALOG_LANE, BTEqualStrategyNumber,
+				F_INT4EQ, Int32GetDatum(lane));
+	ScanKeyInit(&scan->keys[2], POSITION_CATALOG_VERSION,
+				BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(version));
+	index_rescan(scan->scan, scan->keys, lengthof(scan->keys), NULL, 0);
 }
 
 static bool
@@ -237,14 +317,6 @@ scan_next(LaneScan *scan)
 	return true;
 }
 
-/* Go on below this lane, however many versions it has. */
-static void
-scan_below(LaneScan *scan, int lane)
-{
-	scan->keys[1].sk_argument = Int32GetDatum(lane);
-	index_rescan(scan->scan, scan->keys, 2, NULL, 0);
-}
-
 static void
 scan_end(LaneScan *scan)
 {
@@ -253,46 +325,93 @@ scan_end(LaneScan *scan)
 	index_close(scan->index, AccessShareLock);
 }
 
+/* Room for one more row. */
+static LaneRow *
+next_row(Positions *found)
+{
+	/* a power of two of them */
+	if (found->row_count == 0)
+		found->rows = palloc_array(LaneRow, 4);
+	else if (found->row_count >= 4 &&
+			 (found->row_count & (found->row_count - 1)) == 0)
+		found->rows = repalloc_array(found->rows, LaneRow,
+									 2 * found->row_count);
+	return &found->rows[found->row_count];
+}
+
+static int
+int_of(const LaneScan *scan, int column)
+{
+	return DatumGetInt32(scan->slot->tts_values[column - 1]);
+}
+
+/*
+ * Read the version to which the row at hand, its last part, belongs: parts come
+ * from the last one down.  What is damaged, or NULL.
+ */
+static CatalogDamage *
+read_version(LaneScan *scan, Positions *found)
+{
+	for (;;)
+	{
+		LaneRow    *row = next_row(found);
+		int64		version;
+		CatalogDamage *damage = read_row(row, found->groups, scan->catalog,
+										 scan->slot, &version);
+
+		if (damage != NULL)
+			return damage;
+		found->row_count++;
+		if (row->part == 0)
+			return NULL;
+		if (!scan_next(scan) ||
+			int_of(scan, POSITION_CATALOG_LANE) != row->set.lane ||
+			DatumGetInt64(scan->slot->tts_values[POSITION_CATALOG_VERSION - 1]) != version ||
+			int_of(scan, POSITION_CATALOG_PART) != row->part - 1)
+			return CatalogDamageOf(scan->catalog, scan->slot->tts_values,
+								   scan->slot->tts_isnull,
+								   "the row before it is missing");
+	}
+}
+
+/* Read the newest version of each lane between these two. */
+static CatalogDamage *
+read_between(LaneScan *scan, int low, int high, Positions *found)
+{
+	CatalogDamage *damage = NULL;
+
+	while (damage == NULL && high - 1 > low)
+	{
+		aim_between(scan, low, high);
+		if (!scan_next(scan))
+			break;
+		damage = read_version(scan, found);
+		if (damage == NULL)
+			high = found->rows[found->row_count - 1].set.lane;
+	}
+	return damage;
+}
+
 /* Read the newest version of each lane; what is damaged, or NULL. */
 static CatalogDamage *
-read_rows(LaneScan *scan, int groups, Positions *found)
+read_rows(LaneScan *scan, const LaneHints *hints, Positions *found)
 {
-	int			size = 4;
+	CatalogDamage *damage = NULL;
+	int			high = GROUPS_MAX;
 
-	found->rows = palloc_array(LaneRow, size);
-	while (scan_next(scan))
+	for (int i = 0; i < hints->count && damage == NULL; i++)
 	{
-		int64		version;
+		int			lane = hints->met[i].lane;
 
-		/* parts come from the last one down */
-		do
-		{
-			LaneRow    *row;
-			CatalogDamage *damage;
-
-			if (found->row_count == size)
-			{
-				size *= 2;
-				found->rows = repalloc_array(found->rows, LaneRow, size);
-			}
-			row = &found->rows[found->row_count];
-			damage = read_row(row, groups, scan->catalog, scan->slot, &version);
-			if (damage != NULL)
-				return damage;
-			found->row_count++;
-			if (row->part == 0)
-				break;
-			if (!scan_next(scan) ||
-				DatumGetInt32(scan->slot->tts_values[POSITION_CATALOG_LANE - 1]) != row->set.lane ||
-				DatumGetInt64(scan->slot->tts_values[POSITION_CATALOG_VERSION - 1]) != version ||
-				DatumGetInt32(scan->slot->tts_values[POSITION_CATALOG_PART - 1]) != row->part - 1)
-				return CatalogDamageOf(scan->catalog, scan->slot->tts_values,
-									   scan->slot->tts_isnull,
-									   "the row before it is missing");
-		} while (true);
-		scan_below(scan, found->rows[found->row_count - 1].set.lane);
+		damage = read_between(scan, lane, high, found);
+		if (damage != NULL)
+			break;
+		aim_at(scan, lane, hints->met[i].version);
+		damage = scan_next(scan) ? read_version(scan, found) :
+			read_between(scan, lane - 1, lane + 1, found);
+		high = lane;
 	}
-	return NULL;
+	return damage != NULL ? damage : read_between(scan, -1, high, found);
 }
 
 /*
@@ -305,16 +424,18 @@ PositionsFind(const Projection *projection, Snapshot snapshot,
 {
 	Relation	catalog = CatalogOpen(POSITION_CATALOG, AccessShareLock);
 	LaneScan	scan = scan_begin(projection, catalog, snapshot);
+	LaneHints  *hints = find_hints(projection->name);
 	PositionSet *stored;
 	CatalogDamage *damage;
 
 	memset(found, 0, sizeof(Positions));
 	found->groups = GroupsOf(projection->partitions);
-	damage = read_rows(&scan, found->groups, found);
+	damage = read_rows(&scan, hints, found);
 	scan_end(&scan);
 	table_close(catalog, NoLock);
 	if (damage != NULL)
 		return damage;
+	keep_hints(hints, found);
 	stored = palloc_array(PositionSet, Max(found->row_count, 1));
 	for (int i = 0; i < found->row_count; i++)
 	{
