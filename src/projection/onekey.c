@@ -286,6 +286,7 @@ typedef struct Progress
 	int64		ends[HALVES];
 	bool		begun;
 	bool		done;
+	bool		was_last;		/* no event comes after the one that has failed */
 } Progress;
 
 /* What was tried is applied; what comes next? */
@@ -341,6 +342,7 @@ apply_chunk(const ApplyScope *scope, const KeyTask *task, Progress *progress,
 		outcome->failed = true;
 		outcome->failure = failure;
 		take_event(&outcome->failure, &chunk->first);
+		progress->was_last = chunk->events == 1 && progress->halves == 0;
 		progress->done = true;
 	}
 }
@@ -368,7 +370,7 @@ KeyApply(const ApplyScope *scope, const KeyTask *task)
 	}
 	MemoryContextSwitchTo(context);
 	MemoryContextDelete(round);
-	if (outcome.failed)
+	if (outcome.failed && !progress.was_last)
 		outcome.waiting = KeyEventsCount(scope, task,
 										 outcome.failure.no).count - 1;
 	return outcome;

@@ -26,6 +26,7 @@
 #include "tcop/dest.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/hsearch.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
@@ -450,6 +451,62 @@ ReadEvents(const Stream *stream, Snapshot snapshot, int64 first, int64 last,
 	return read_plan(stream, snapshot, first, last, receive, state);
 }
 
+/* How the events of a stream's aggregate are read. */
+typedef struct KeyPlan
+{
+	Oid			relid;			/* hash key */
+	char	   *query;
+	SPIPlanPtr	plan;
+} KeyPlan;
+
+static HTAB *key_plans = NULL;
+
+static KeyPlan *
+find_key_plan(Oid relid)
+{
+	KeyPlan    *kept;
+	bool		found;
+
+	if (key_plans == NULL)
+	{
+		HASHCTL		control = {0};
+
+		control.keysize = sizeof(Oid);
+		control.entrysize = sizeof(KeyPlan);
+		control.hcxt = CacheMemoryContext;
+		key_plans = hash_create("wallet_projection key plans", 16, &control,
+								HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	}
+	kept = hash_search(key_plans, &relid, HASH_ENTER, &found);
+	if (!found)
+	{
+		kept->query = NULL;
+		kept->plan = NULL;
+	}
+	return kept;
+}
+
+/*
+ * The plan of this query, which is kept as long as the table has its name:
+ * where many keys fail, their events are read one key after the other.
+ */
+static SPIPlanPtr
+plan_for(Oid relid, const char *query, int nargs, Oid *types)
+{
+	KeyPlan    *kept = find_key_plan(relid);
+
+	if (kept->plan != NULL && strcmp(kept->query, query) == 0)
+		return kept->plan;
+	if (kept->plan != NULL)
+		(void) SPI_freeplan(kept->plan);
+	kept->plan = NULL;
+	kept->query = MemoryContextStrdup(CacheMemoryContext, query);
+	kept->plan = SPI_prepare_cursor(query, nargs, types, CURSOR_OPT_CUSTOM_PLAN);
+	if (kept->plan != NULL)
+		(void) SPI_keepplan(kept->plan);
+	return kept->plan;
+}
+
 /*
  * Give the receiver the events of one aggregate with the numbers first..last
  * that the snapshot sees, in order of number.  Returns false where the
@@ -482,8 +539,7 @@ ReadKeyEvents(const Stream *stream, Snapshot snapshot, const char *type,
 	values[2] = Int64GetDatum(first);
 	values[3] = Int64GetDatum(last);
 	SPI_connect();
-	plan = SPI_prepare_cursor(query, lengthof(types), types,
-							  CURSOR_OPT_CUSTOM_PLAN);
+	plan = plan_for(RelationGetRelid(relation), query, lengthof(types), types);
 	if (plan == NULL)
 		elog(ERROR, "unexpected result of preparing a read of stream \"%s\"",
 			 stream->name);
