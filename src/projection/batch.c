@@ -172,12 +172,13 @@ read_gaps(Batch *batch, int64 from)
 	for (int i = 0; i < batch->claims.sets.count; i++)
 	{
 		PositionSet *set = &batch->claims.sets.sets[i];
+		NumberSet	some;
 
 		if (set->old.last >= from)
 			OldGapsLoad(batch->projection, set);
-		gaps = NumberSetUnion(&gaps, &set->position.gaps);
+		some = NumberSetBetween(&set->position.gaps, from, batch->low);
+		gaps = gaps.count == 0 ? some : NumberSetUnion(&gaps, &some);
 	}
-	gaps = NumberSetBetween(&gaps, from, batch->low);
 	for (int i = 0; i < gaps.count && more; i++)
 	{
 		int64		first = gaps.ranges[i].first;

@@ -79,36 +79,67 @@ scan_blocks(Relation catalog, const char *projection, int64 first, int64 last,
 	return systable_beginscan(catalog, index, true, snapshot, 3, keys);
 }
 
-/* A block as it was read. */
-typedef struct ReadBlock
+/* Blocks as they were read, in any order. */
+typedef struct ReadBlocks
 {
-	int64		id;
-	NumberSet	gaps;
-} ReadBlock;
+	int			count;
+	int			size;
+	OldBlock   *blocks;
+	int			range_count;
+	int			range_size;
+	NumberRange *ranges;		/* theirs, one block after the other */
+} ReadBlocks;
 
-static int
-compare_blocks(const void *a, const void *b)
+/* Add a block; false if it is damaged.  Memory context: reset afterwards. */
+static bool
+add_block(Relation catalog, HeapTuple tuple, int64 last, ReadBlocks *read)
 {
-	const ReadBlock *x = a;
-	const ReadBlock *y = b;
-	int64		first_x = x->gaps.ranges[0].first;
-	int64		first_y = y->gaps.ranges[0].first;
+	Datum		values[OLD_GAPS_CATALOG_NATTS];
+	bool		nulls[OLD_GAPS_CATALOG_NATTS];
+	NumberSet	gaps = {0};
+	OldBlock   *block;
 
-	return first_x < first_y ? -1 : first_x > first_y;
+	if (CatalogDeformDamaged(catalog, tuple, values, nulls) != NULL ||
+		!NumberSetFromDatum(values[OLD_GAPS_CATALOG_GAPS - 1], last, &gaps) ||
+		gaps.count == 0)
+		return false;
+	if (read->count == read->size)
+	{
+		read->size *= 2;
+		read->blocks = repalloc_huge(read->blocks,
+									 read->size * sizeof(OldBlock));
+	}
+	while (read->range_count + gaps.count > read->range_size)
+	{
+		read->range_size *= 2;
+		read->ranges = repalloc_huge(read->ranges,
+									 read->range_size * sizeof(NumberRange));
+	}
+	block = &read->blocks[read->count++];
+	block->id = DatumGetInt64(values[OLD_GAPS_CATALOG_BLOCK - 1]);
+	block->first = read->range_count;
+	block->count = gaps.count;
+	memcpy(&read->ranges[read->range_count], gaps.ranges,
+		   gaps.count * sizeof(NumberRange));
+	read->range_count += gaps.count;
+	return true;
 }
 
 /* Read the blocks of these ids; false if some are damaged or missing. */
 static bool
 read_blocks(const Projection *projection, Snapshot snapshot,
-			const OldGaps *old, ReadBlock **blocks, int *count)
+			const OldGaps *old, ReadBlocks *read)
 {
 	Relation	catalog = CatalogOpen(OLD_GAPS_CATALOG, AccessShareLock);
-	int64		expected = NumberSetSize(&old->blocks);
+	MemoryContext one = AllocSetContextCreate(CurrentMemoryContext,
+											  "wallet_projection block",
+											  ALLOCSET_SMALL_SIZES);
 	bool		good = true;
-	int			size = 64;
 
-	*count = 0;
-	*blocks = palloc_array(ReadBlock, size);
+	read->size = 16;
+	read->blocks = palloc_array(OldBlock, read->size);
+	read->range_size = 16 * BLOCK_RANGES;
+	read->ranges = palloc_array(NumberRange, read->range_size);
 	for (int i = 0; i < old->blocks.count && good; i++)
 	{
 		SysScanDesc scan = scan_blocks(catalog, projection->name,
@@ -118,57 +149,62 @@ read_blocks(const Projection *projection, Snapshot snapshot,
 
 		while (good && HeapTupleIsValid(tuple = systable_getnext(scan)))
 		{
-			Datum		values[OLD_GAPS_CATALOG_NATTS];
-			bool		nulls[OLD_GAPS_CATALOG_NATTS];
-			ReadBlock  *block;
+			MemoryContext context = MemoryContextSwitchTo(one);
 
 			CHECK_FOR_INTERRUPTS();
-			if (*count == size)
-			{
-				size *= 2;
-				*blocks = repalloc_huge(*blocks, size * sizeof(ReadBlock));
-			}
-			block = &(*blocks)[(*count)++];
-			memset(block, 0, sizeof(ReadBlock));
-			good = CatalogDeformDamaged(catalog, tuple, values, nulls) == NULL &&
-				NumberSetFromDatum(values[OLD_GAPS_CATALOG_GAPS - 1],
-								   old->last, &block->gaps) &&
-				block->gaps.count > 0;
-			block->id = DatumGetInt64(values[OLD_GAPS_CATALOG_BLOCK - 1]);
+			good = add_block(catalog, tuple, old->last, read);
+			MemoryContextSwitchTo(context);
+			MemoryContextReset(one);
 		}
 		systable_endscan(scan);
 	}
+	MemoryContextDelete(one);
 	table_close(catalog, NoLock);
-	return good && *count == expected;
+	return good && read->count == NumberSetSize(&old->blocks);
+}
+
+/* qsort_arg comparator, by their first numbers */
+static int
+compare_blocks(const void *a, const void *b, void *arg)
+{
+	const NumberRange *ranges = arg;
+	int64		x = ranges[((const OldBlock *) a)->first].first;
+	int64		y = ranges[((const OldBlock *) b)->first].first;
+
+	return x < y ? -1 : x > y;
 }
 
 /* Put them together, in order of their numbers; false if they do not fit. */
 static bool
-put_together(const OldGaps *old, ReadBlock *blocks, int count,
-			 LoadedGaps *loaded)
+put_together(const OldGaps *old, const ReadBlocks *read, LoadedGaps *loaded)
 {
-	int64		last = 0;
+	NumberSet  *gaps = &loaded->gaps;
 
-	qsort(blocks, count, sizeof(ReadBlock), compare_blocks);
-	loaded->count = count;
-	loaded->blocks = palloc_extended(Max(count, 1) * sizeof(OldBlock),
+	qsort_arg(read->blocks, read->count, sizeof(OldBlock), compare_blocks,
+			  read->ranges);
+	loaded->count = read->count;
+	loaded->blocks = palloc_extended(Max(read->count, 1) * sizeof(OldBlock),
 									 MCXT_ALLOC_HUGE);
-	for (int i = 0; i < count; i++)
+	gaps->capacity = Max(read->range_count, 1);
+	gaps->ranges = palloc_extended(gaps->capacity * sizeof(NumberRange),
+								   MCXT_ALLOC_HUGE);
+	for (int i = 0; i < read->count; i++)
 	{
-		const NumberSet *gaps = &blocks[i].gaps;
+		OldBlock   *block = &loaded->blocks[i];
+		const NumberRange *ranges = &read->ranges[read->blocks[i].first];
 
-		if (i > 0 && gaps->ranges[0].first <= last + 1)
+		*block = read->blocks[i];
+		block->first = gaps->count;
+		if (gaps->count > 0 &&
+			ranges[0].first <= gaps->ranges[gaps->count - 1].last + 1)
 			return false;
-		loaded->blocks[i].id = blocks[i].id;
-		loaded->blocks[i].first = loaded->gaps.count;
-		loaded->blocks[i].count = gaps->count;
-		for (int j = 0; j < gaps->count; j++)
-			NumberSetAppend(&loaded->gaps, gaps->ranges[j].first,
-						 gaps->ranges[j].last);
-		last = gaps->ranges[gaps->count - 1].last;
+		memcpy(&gaps->ranges[gaps->count], ranges,
+			   block->count * sizeof(NumberRange));
+		gaps->count += block->count;
 	}
-	return count > 0 && blocks[0].gaps.ranges[0].first == old->first &&
-		last == old->last && NumberSetSize(&loaded->gaps) == old->size;
+	return gaps->count > 0 && gaps->ranges[0].first == old->first &&
+		gaps->ranges[gaps->count - 1].last == old->last &&
+		NumberSetSize(gaps) == old->size;
 }
 
 /* Read the old gaps of a set, which has some. */
@@ -176,17 +212,12 @@ static bool
 find_old(const Projection *projection, Snapshot snapshot, const OldGaps *old,
 		 LoadedGaps *loaded)
 {
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
-												  "wallet_projection old gaps",
-												  ALLOCSET_DEFAULT_SIZES);
-	MemoryContext result = MemoryContextSwitchTo(context);
-	ReadBlock  *blocks;
-	int			count;
-	bool		good = read_blocks(projection, snapshot, old, &blocks, &count);
+	ReadBlocks	read = {0};
+	bool		good = read_blocks(projection, snapshot, old, &read) &&
+		put_together(old, &read, loaded);
 
-	MemoryContextSwitchTo(result);
-	good = good && put_together(old, blocks, count, loaded);
-	MemoryContextDelete(context);
+	pfree(read.blocks);
+	pfree(read.ranges);
 	return good;
 }
 
@@ -275,6 +306,7 @@ typedef struct BlockWriter
 	const Projection *projection;
 	Relation	catalog;
 	CatalogIndexState indexes;
+	MemoryContext one;			/* of one block */
 	int64		next_id;
 } BlockWriter;
 
@@ -304,6 +336,7 @@ write_block(BlockWriter *writer, OldGaps *old, NumberRange *ranges, int count)
 	Datum		values[OLD_GAPS_CATALOG_NATTS];
 	bool		nulls[OLD_GAPS_CATALOG_NATTS] = {0};
 	int64		id = writer->next_id++;
+	MemoryContext context = MemoryContextSwitchTo(writer->one);
 	HeapTuple	tuple;
 
 	values[OLD_GAPS_CATALOG_PROJECTION - 1] = CStringGetTextDatum(writer->projection->name);
@@ -311,7 +344,8 @@ write_block(BlockWriter *writer, OldGaps *old, NumberRange *ranges, int count)
 	values[OLD_GAPS_CATALOG_GAPS - 1] = NumberSetToDatum(&gaps);
 	tuple = heap_form_tuple(RelationGetDescr(writer->catalog), values, nulls);
 	CatalogTupleInsertWithInfo(writer->catalog, tuple, writer->indexes);
-	heap_freetuple(tuple);
+	MemoryContextSwitchTo(context);
+	MemoryContextReset(writer->one);
 	name_block(old, id, ranges, count);
 }
 
@@ -456,6 +490,9 @@ OldGapsStore(const Projection *projection, const Claims *claims,
 	{
 		writer.catalog = CatalogOpen(OLD_GAPS_CATALOG, RowExclusiveLock);
 		writer.indexes = CatalogOpenIndexes(writer.catalog);
+		writer.one = AllocSetContextCreate(CurrentMemoryContext,
+										   "wallet_projection block",
+										   ALLOCSET_SMALL_SIZES);
 		writer.next_id = free_id(projection, writer.catalog, claims,
 								 LowestGroup(claims->groups));
 	}
@@ -464,6 +501,7 @@ OldGapsStore(const Projection *projection, const Claims *claims,
 	if (writer.catalog != NULL)
 	{
 		CatalogCloseIndexes(writer.indexes);
+		MemoryContextDelete(writer.one);
 		table_close(writer.catalog, NoLock);
 		CommandCounterIncrement();
 	}

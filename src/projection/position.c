@@ -206,6 +206,13 @@ PositionApplied(const Position *position, int64 number)
 		!NumberSetContains(&position->gaps, number);
 }
 
+static void
+free_set(NumberSet *set)
+{
+	if (set->capacity > 0)
+		pfree(set->ranges);
+}
+
 /*
  * The position after all unapplied events that the report speaks of were
  * applied.  The head never goes backwards.
@@ -236,13 +243,18 @@ PositionAdvance(const Position *position, const ReadReport *report)
 		NumberSetAppend(&open, position->head + 1, result.head);
 
 	result.gaps = NumberSetMinus(&open, report->seen);
+	free_set(&open);
 	if (report->from <= forget)
 	{
 		NumberSet	dead = {0};
 
+		NumberSet	left = result.gaps;
+
 		/* what this read did not look at stays as it was */
 		NumberSetAppend(&dead, report->from, forget);
-		result.gaps = NumberSetMinus(&result.gaps, &dead);
+		result.gaps = NumberSetMinus(&left, &dead);
+		free_set(&left);
+		free_set(&dead);
 	}
 	return result;
 }
