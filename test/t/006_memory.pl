@@ -95,5 +95,38 @@ my $failing = growth_with_failures(1990);
 # the server keeps 8 kB for some subtransactions, of which each key takes two or three
 cmp_ok($failing, '<', $clean + 50_000, 'keys that fail leave little in memory');
 
+# By how much it grows when as many rows are updated, with this trigger.
+sub growth_of_updates
+{
+	my ($version, $trigger) = @_;
+	my $session = $node->background_psql('postgres');
+	my $pid = backend_pid($session);
+
+	query(<<"SQL");
+INSERT INTO wallet_stream (event_id, event_name, aggregate_type, aggregate_id, aggregate_version, payload)
+SELECT gen_random_uuid(), 'WalletWasCredited', 'Wallet', 'wallet number ' || i, $version, '{"amount": 1}'
+  FROM generate_series(1, $wallets) i;
+$trigger
+SQL
+	$session->query_safe("SELECT projection_run('wallet_balance', 1000)");
+
+	my $before = peak($pid);
+	is($session->query_safe("SELECT projection_backfill('wallet_balance')"), $wallets - 1000, "version $version");
+	my $growth = peak($pid) - $before;
+
+	$session->quit;
+	note "grew by $growth kB";
+	return $growth;
+}
+
+query("ALTER TABLE wallet_balances DROP CONSTRAINT wallet_balances_wallet_id_check; SELECT projection_reset('wallet_balance')");
+query("SELECT projection_backfill('wallet_balance')");
+my $plain = growth_of_updates(2, '');
+my $triggered = growth_of_updates(3, <<'SQL');
+CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.total_credits := NEW.total_credits + 0; RETURN NEW; END $$;
+CREATE TRIGGER touch BEFORE UPDATE ON wallet_balances FOR EACH ROW EXECUTE FUNCTION touch();
+SQL
+cmp_ok($triggered, '<', $plain + 16_000, 'a trigger for each row leaves nothing in memory');
+
 $node->stop;
 done_testing();
