@@ -25,6 +25,10 @@
  */
 #define PARTS 8
 
+/* keys that are tried at once after one has failed, and how that grows */
+#define REACH_FIRST 16
+#define REACH_GROWS 4
+
 /* culprits that may turn out to be none */
 #define SPARE 100
 
@@ -92,12 +96,19 @@ isolate_parts(Isolation *isolation, FoldedKey *keys, int64 count, int parts)
 		isolate(isolation, keys + done, Min(size, count - done));
 }
 
-/* Write these keys, if possible in one subtransaction. */
+/*
+ * Write these keys, if possible in one subtransaction.  After a key that fails
+ * few are tried at once, and more and more of them as long as they are
+ * written: all that are tried are put in order before.
+ */
 static void
 isolate(Isolation *isolation, FoldedKey *keys, int64 count)
 {
+	int64		reach = count;
+
 	while (count > 0 && !IsolationGivesUp(isolation))
 	{
+		int64		tried = Min(reach, count);
 		WriteResult result;
 		FoldEntry  *entry;
 		int64		good;
@@ -109,19 +120,24 @@ isolate(Isolation *isolation, FoldedKey *keys, int64 count)
 			leave_keys(isolation, keys, count);
 			break;
 		}
-		result = TryKeys(isolation->scope, keys, count);
+		result = TryKeys(isolation->scope, keys, tried);
 		if (result.error == NULL)
 		{
-			isolation->written += count - list_length(result.locked);
+			isolation->written += tried - list_length(result.locked);
 			isolation->locked = list_concat(isolation->locked, result.locked);
-			break;
+			keys += tried;
+			count -= tried;
+			reach = tried * REACH_GROWS;
+			continue;
 		}
 		is_lock = count_lock(isolation, result.error);
-		good = count == 1 ? 0 : index_of(keys, count, result.culprit);
+		good = tried == 1 ? 0 : index_of(keys, tried, result.culprit);
 		if (good < 0)
 		{
-			isolate_parts(isolation, keys, count, PARTS);
-			break;
+			isolate_parts(isolation, keys, tried, PARTS);
+			keys += tried;
+			count -= tried;
+			continue;
 		}
 		/* the keys before it may be put into another order */
 		entry = keys[good].entry;
@@ -130,9 +146,10 @@ isolate(Isolation *isolation, FoldedKey *keys, int64 count)
 			isolation->locked = lappend(isolation->locked, entry);
 		else
 			isolation->culprits = lappend(isolation->culprits, entry);
-		good = index_of(keys, count, entry) + 1;
+		good = index_of(keys, tried, entry) + 1;
 		keys += good;
 		count -= good;
+		reach = REACH_FIRST;
 	}
 }
 
