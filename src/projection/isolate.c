@@ -26,8 +26,8 @@
 #define PARTS 8
 
 /* keys that are tried at once after one has failed, and how that grows */
-#define REACH_FIRST 16
-#define REACH_GROWS 4
+#define REACH_FIRST 64
+#define REACH_GROWS 16
 
 /* culprits that may turn out to be none */
 #define SPARE 100
