@@ -87,7 +87,7 @@ CREATE TABLE wallet_projection.position (
     PRIMARY KEY (projection, lane, version, part)
 );
 COMMENT ON TABLE wallet_projection.position IS
-    'positions: an event is applied if and only if its number is not above head, not in gaps and not in a block of old gaps; of a lane the highest version counts, of a group (a bit of groups: partitions p with p mod 64 equal) the row with the highest turn; written: rows were written to the read model since the beginning; see projection_partitions';
+    'positions: an event is applied if and only if its number is not above head, not in gaps and not in a block of old gaps; of a lane the highest version counts, of a group (a bit of groups: partitions p with p mod 64 equal) the row with the highest turn; written: rows were written to the read model since the beginning; old_owners: a mark of the installation, and the only transactions there that may fill the old gaps; see projection_partitions';
 
 CREATE TABLE wallet_projection.old_gaps (
     projection text COLLATE "C" NOT NULL,

@@ -312,7 +312,7 @@ CatalogDelete(const char *table, const char *key)
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 		CatalogTupleDelete(catalog, &tuple->t_self);
 	systable_endscan(scan);
-	table_close(catalog, RowExclusiveLock);
+	table_close(catalog, NoLock);
 	CommandCounterIncrement();
 }
 

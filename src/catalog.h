@@ -7,7 +7,9 @@
  * operator or search_path of a user's can come between.  Each function that
  * uses them says itself who may call it.
  *
- * Rows are read under a snapshot that is new at each call.
+ * Rows are read under a snapshot that is new at each call.  Who writes one, or
+ * remembers its place to write it, keeps the table's lock to the end of the
+ * transaction, as VACUUM FULL gives rows new places.
  */
 #ifndef WALLET_PROJECTION_CATALOG_H
 #define WALLET_PROJECTION_CATALOG_H

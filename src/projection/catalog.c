@@ -320,7 +320,7 @@ ProjectionSaveState(const Projection *projection, bool with_options)
 		CatalogTupleUpdate(catalog, &old->t_self, tuple);
 	else
 		CatalogTupleInsert(catalog, tuple);
-	table_close(catalog, RowExclusiveLock);
+	table_close(catalog, NoLock);
 	CommandCounterIncrement();
 }
 
@@ -373,7 +373,7 @@ ProjectionRenewReference(Projection *projection)
 						   heap_form_tuple(RelationGetDescr(catalog), values,
 										   nulls));
 	}
-	table_close(catalog, RowExclusiveLock);
+	table_close(catalog, NoLock);
 	CommandCounterIncrement();
 	return false;
 }
@@ -425,7 +425,7 @@ ProjectionSaveError(const char *name, const char *error, int failures,
 						   heap_form_tuple(RelationGetDescr(catalog), values,
 										   nulls));
 	}
-	table_close(catalog, RowExclusiveLock);
+	table_close(catalog, NoLock);
 	CommandCounterIncrement();
 }
 

@@ -222,7 +222,7 @@ ask_differently(Batch *batch)
 		FoldBanThose(batch->fold, NULL);
 	else if (batch->parked_asked == ASK_AT_MOST && !batch->parked_known)
 	{
-		ParkedSetRead(batch->projection->name, &batch->claims.sets);
+		ParkedSetRead(batch->projection->name);
 		batch->parked_known = true;
 	}
 }

@@ -17,9 +17,12 @@
 #include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/indexing.h"
+#include "access/xlog.h"
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
 #include "compat.h"
 #include "executor/tuptable.h"
+#include "miscadmin.h"
 #include "storage/procarray.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -125,21 +128,40 @@ read_old_gaps(const Datum *values, const bool *nulls, PositionSet *set)
 	return NULL;
 }
 
-/* Who may fill the old gaps; nobody, if it is not known. */
+/*
+ * Where ids of transactions mean what they say: in this database of this
+ * server, and not where its rows were restored.
+ */
+static uint64
+installation(Relation catalog)
+{
+	uint64		here = ((uint64) MyDatabaseId << 32) | RelationGetRelid(catalog);
+
+	return hash_combine64(GetSystemIdentifier(), here);
+}
+
+/*
+ * Who may fill the old gaps, after the installation where that was written;
+ * nobody, if it is not known here.
+ */
 static void
-read_owners(Datum datum, PositionSet *set)
+read_owners(Relation catalog, Datum datum, PositionSet *set)
 {
 	ArrayType  *array = DatumGetArrayTypeP(datum);
 	Datum	   *values;
 	uint64	   *owners;
+	int			count;
 
 	if (ARR_NDIM(array) != 1 || array_contains_nulls(array))
 		return;
 	deconstruct_array(array, XID8OID, sizeof(uint64), FLOAT8PASSBYVAL,
-					  TYPALIGN_DOUBLE, &values, NULL, &set->owners.count);
-	owners = palloc_array(uint64, Max(set->owners.count, 1));
-	for (int i = 0; i < set->owners.count; i++)
-		owners[i] = DatumGetUInt64(values[i]);
+					  TYPALIGN_DOUBLE, &values, NULL, &count);
+	if (count < 2 || DatumGetUInt64(values[0]) != installation(catalog))
+		return;
+	owners = palloc_array(uint64, count - 1);
+	for (int i = 1; i < count; i++)
+		owners[i - 1] = DatumGetUInt64(values[i]);
+	set->owners.count = count - 1;
 	set->owners.ids = owners;
 }
 
@@ -180,7 +202,7 @@ read_row(LaneRow *row, int groups, Relation catalog, TupleTableSlot *slot,
 							   "column \"gaps\" has numbers below 1 or above the head");
 	problem = read_old_gaps(values, nulls, set);
 	if (!nulls[POSITION_CATALOG_OLD_OWNERS - 1])
-		read_owners(values[POSITION_CATALOG_OLD_OWNERS - 1], set);
+		read_owners(catalog, values[POSITION_CATALOG_OLD_OWNERS - 1], set);
 	return problem == NULL ? NULL :
 		CatalogDamageOf(catalog, values, nulls, problem);
 }
@@ -507,13 +529,14 @@ PositionSetSize(const PositionSet *set)
 /* Writing */
 
 static Datum
-owners_to_datum(const Owners *owners)
+owners_to_datum(Relation catalog, const Owners *owners)
 {
-	Datum	   *values = palloc_array(Datum, owners->count);
+	Datum	   *values = palloc_array(Datum, owners->count + 1);
 
+	values[0] = UInt64GetDatum(installation(catalog));
 	for (int i = 0; i < owners->count; i++)
-		values[i] = UInt64GetDatum(owners->ids[i]);
-	return PointerGetDatum(construct_array(values, owners->count, XID8OID,
+		values[i + 1] = UInt64GetDatum(owners->ids[i]);
+	return PointerGetDatum(construct_array(values, owners->count + 1, XID8OID,
 										   sizeof(uint64), FLOAT8PASSBYVAL,
 										   TYPALIGN_DOUBLE));
 }
@@ -548,7 +571,7 @@ form_row(const Projection *projection, Relation catalog,
 	nulls[POSITION_CATALOG_OLD_SIZE - 1] = !old;
 	nulls[POSITION_CATALOG_OLD_OWNERS - 1] = !old || set->owners.count == 0;
 	if (!nulls[POSITION_CATALOG_OLD_OWNERS - 1])
-		values[POSITION_CATALOG_OLD_OWNERS - 1] = owners_to_datum(&set->owners);
+		values[POSITION_CATALOG_OLD_OWNERS - 1] = owners_to_datum(catalog, &set->owners);
 	return heap_form_tuple(RelationGetDescr(catalog), values, nulls);
 }
 
@@ -565,7 +588,7 @@ PositionsCreate(const Projection *projection)
 	set.turn = (int64) U64FromFullTransactionId(GetCurrentFullTransactionId());
 	CatalogTupleInsert(catalog, form_row(projection, catalog, &set, set.turn,
 										 0, false));
-	table_close(catalog, RowExclusiveLock);
+	table_close(catalog, NoLock);
 	CommandCounterIncrement();
 }
 

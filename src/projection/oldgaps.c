@@ -25,6 +25,8 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
@@ -556,11 +558,62 @@ delete_blocks(const Projection *projection, Relation catalog, int64 first,
 	systable_endscan(scan);
 }
 
+/* Whether there may be blocks that nobody names, as far as this process knows. */
+typedef struct LeftOver
+{
+	char		projection[NAMEDATALEN];	/* hash key */
+	bool		may_be;
+} LeftOver;
+
+static HTAB *left_overs = NULL;
+
+static bool *
+may_be_left(const char *projection)
+{
+	LeftOver   *left;
+	bool		found;
+
+	if (left_overs == NULL)
+	{
+		HASHCTL		control = {0};
+
+		control.keysize = NAMEDATALEN;
+		control.entrysize = sizeof(LeftOver);
+		control.hcxt = CacheMemoryContext;
+		left_overs = hash_create("wallet_projection old gaps", 16, &control,
+								 HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+	}
+	left = hash_search(left_overs, projection, HASH_ENTER, &found);
+	if (!found)
+		left->may_be = true;
+	return &left->may_be;
+}
+
+/*
+ * All groups are claimed, and none named a block before: if these sets do not
+ * either, whatever blocks there are have been left by two who dropped them at
+ * once.
+ */
+static void
+delete_left_over(const Projection *projection, const PositionSets *saved)
+{
+	NumberSet	nothing = {0};
+	bool	   *may_be = may_be_left(projection->name);
+	Relation	catalog;
+
+	if (!*may_be || blocks_of(saved, ~UINT64CONST(0)).count > 0)
+		return;
+	catalog = CatalogOpen(OLD_GAPS_CATALOG, RowExclusiveLock);
+	delete_blocks(projection, catalog, 1, PG_INT64_MAX, &nothing);
+	table_close(catalog, NoLock);
+	CommandCounterIncrement();
+	*may_be = false;
+}
+
 /*
  * After these sets, of all claimed groups, were saved: delete the blocks that
  * they have named and no set names any more.  Where two who named the same
- * have dropped them at once, each has seen the other's; so claimed lanes are
- * looked through for what others have left.
+ * have dropped them at once, each has seen the other's: see above.
  */
 void
 OldGapsDeleteUnused(const Projection *projection, const Claims *claims,
@@ -572,7 +625,12 @@ OldGapsDeleteUnused(const Projection *projection, const Claims *claims,
 	Relation	catalog;
 
 	if (had.count == 0)
+	{
+		if (claims->groups == AllGroups(claims->all.groups))
+			delete_left_over(projection, saved);
 		return;
+	}
+	*may_be_left(projection->name) = true;
 	used = blocks_of(saved, claims->groups);
 	had = NumberSetMinus(&had, &used);
 	if (had.count == 0)
@@ -583,13 +641,6 @@ OldGapsDeleteUnused(const Projection *projection, const Claims *claims,
 	for (int i = 0; i < had.count; i++)
 		delete_blocks(projection, catalog, had.ranges[i].first,
 					  had.ranges[i].last, &used);
-	CommandCounterIncrement();
-	for (int lane = 0; lane < GROUPS_MAX; lane++)
-	{
-		if ((claims->groups & GroupBit(lane)) != 0)
-			delete_blocks(projection, catalog, FIRST_ID(lane), LAST_ID(lane),
-						  &used);
-	}
 	table_close(catalog, NoLock);
 	CommandCounterIncrement();
 }

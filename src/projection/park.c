@@ -394,7 +394,8 @@ find_row(const char *index, ScanKey keys, int count, Parked **parked)
 	if (parked != NULL)
 		*parked = found ? read_row(catalog, tuple) : NULL;
 	systable_endscan(scan);
-	table_close(catalog, AccessShareLock);
+	/* the row may be written by its place: nobody must rewrite the table */
+	table_close(catalog, NoLock);
 	return found;
 }
 
@@ -551,7 +552,7 @@ ParkKey(const Projection *projection, int partition, const char *key,
 	parked.first_failed_at = GetCurrentTimestamp();
 	schedule(projection, &parked);
 	CatalogTupleInsert(catalog, form_row(catalog, &parked));
-	table_close(catalog, RowExclusiveLock);
+	table_close(catalog, NoLock);
 	CommandCounterIncrement();
 	return parked.next_retry_at;
 }
@@ -563,7 +564,7 @@ update_row(const Parked *parked)
 	ItemPointerData place = parked->place;
 
 	CatalogTupleUpdate(catalog, &place, form_row(catalog, parked));
-	table_close(catalog, RowExclusiveLock);
+	table_close(catalog, NoLock);
 	CommandCounterIncrement();
 }
 
@@ -591,7 +592,7 @@ ParkAgain(const Projection *projection, Parked *parked,
 
 		/* whoever has looked at the old event must not mean this one */
 		parked->id = next_id(catalog);
-		table_close(catalog, RowExclusiveLock);
+		table_close(catalog, NoLock);
 		parked->attempts = failure->locked ? 0 : 1;
 		parked->first_failed_at = GetCurrentTimestamp();
 	}
@@ -629,7 +630,7 @@ ParkFree(const Parked *parked)
 	ItemPointerData place = parked->place;
 
 	CatalogTupleDelete(catalog, &place);
-	table_close(catalog, RowExclusiveLock);
+	table_close(catalog, NoLock);
 	CommandCounterIncrement();
 }
 
@@ -689,7 +690,7 @@ ParkPassOver(const Stream *stream, Snapshot snapshot, const char *projection,
 		passed = NumberSetMinus(&passed, &before->gaps);
 		parked->applied = NumberSetUnion(&parked->applied, &passed);
 		parked->id = next_id(catalog);
-		table_close(catalog, RowExclusiveLock);
+		table_close(catalog, NoLock);
 		parked->failure.no = first_no;
 		parked->failure.version = event.version;
 		parked->failure.event_name = event.name;

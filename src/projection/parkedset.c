@@ -5,9 +5,8 @@
  * Where many keys are parked, a batch that has many keys must not look up each
  * of them.  So a process keeps the hashes of the parked ones.  A key is parked only
  * by a batch that has claimed its group and saves its position; so as long as
- * the rows of the claimed positions are those that were there when the hashes
- * were read, or that this process has saved since, a key whose hash is not among
- * them is not parked.  A hash that is among them says nothing: the key may have
+ * the rows of the claimed positions are those that this process has saved since it
+ * read the hashes, a key whose hash is not among them is not parked.  A hash that is among them says nothing: the key may have
  * been freed since, or be another one.
  */
 #include "postgres.h"
@@ -118,9 +117,12 @@ ParkedSetKnows(const char *projection, const PositionSets *sets)
 	return set->context != NULL;
 }
 
-/* Read them. */
+/*
+ * Read them.  They hold for the rows that the batch saves, and not for those
+ * that were there: what our own transaction has freed, it may take back.
+ */
 void
-ParkedSetRead(const char *projection, const PositionSets *sets)
+ParkedSetRead(const char *projection)
 {
 	ParkedSet  *set = find_set(projection);
 
@@ -130,7 +132,6 @@ ParkedSetRead(const char *projection, const PositionSets *sets)
 										 ALLOCSET_DEFAULT_SIZES);
 	set->hashes = parkedhash_create(set->context, 1024, NULL);
 	ParkedHashes(projection, ParkedSetAdd);
-	ParkedSetSaved(projection, sets);
 }
 
 /* May a key with this hash be parked?  If not, it is not. */

@@ -9,7 +9,7 @@
 
 extern bool ParkedSetKnows(const char *projection, const PositionSets *sets);
 extern void ParkedSetForget(const char *projection);
-extern void ParkedSetRead(const char *projection, const PositionSets *sets);
+extern void ParkedSetRead(const char *projection);
 extern bool ParkedSetMayHave(const char *projection, uint64 hash);
 extern void ParkedSetAdd(const char *projection, uint64 hash);
 extern void ParkedSetSaved(const char *projection, const PositionSets *sets);

@@ -50,7 +50,7 @@ insert_row(const Stream *stream, Snapshot snapshot, const Parked *parked,
 		last_no == 0;
 	CatalogTupleInsert(catalog, heap_form_tuple(RelationGetDescr(catalog),
 												values, nulls));
-	table_close(catalog, RowExclusiveLock);
+	table_close(catalog, NoLock);
 	CommandCounterIncrement();
 }
 
@@ -98,7 +98,7 @@ SkipCheck(const Stream *stream, const char *projection)
 	}
 	UnregisterSnapshot(snapshot);
 	systable_endscan(scan);
-	table_close(catalog, RowExclusiveLock);
+	table_close(catalog, NoLock);
 	CommandCounterIncrement();
 }
 
@@ -141,7 +141,7 @@ SkipForgetAll(const char *projection)
 			CatalogTupleDelete(catalog, &tuple->t_self);
 	}
 	systable_endscan(scan);
-	table_close(catalog, RowExclusiveLock);
+	table_close(catalog, NoLock);
 	CommandCounterIncrement();
 }
 

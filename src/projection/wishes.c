@@ -98,7 +98,7 @@ WishStart(const Projection *projection)
 		CatalogTupleInsert(catalog, tuple);
 	else if (!is_of_here(catalog, old))
 		CatalogTupleUpdate(catalog, &old->t_self, tuple);
-	table_close(catalog, RowExclusiveLock);
+	table_close(catalog, NoLock);
 	CommandCounterIncrement();
 	WishesPublish();
 }
@@ -161,7 +161,7 @@ WishScale(const char *channel, int workers)
 		CatalogTupleUpdate(catalog, &old->t_self, tuple);
 	else
 		CatalogTupleInsert(catalog, tuple);
-	table_close(catalog, RowExclusiveLock);
+	table_close(catalog, NoLock);
 	CommandCounterIncrement();
 	WishesPublish();
 }

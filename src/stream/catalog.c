@@ -157,7 +157,7 @@ register_relation(const char *name, Oid relid)
 	TableRef	ref = TableRefOf(catalog, relid);
 
 	write_reference(catalog, name, &ref);
-	table_close(catalog, RowExclusiveLock);
+	table_close(catalog, NoLock);
 	CommandCounterIncrement();
 }
 
@@ -186,7 +186,7 @@ StreamRenewReference(const Stream *stream)
 		TableRefRenew(&ref, catalog, relid);
 		write_reference(catalog, stream->name, &ref);
 	}
-	table_close(catalog, RowExclusiveLock);
+	table_close(catalog, NoLock);
 	CommandCounterIncrement();
 	return false;
 }
