@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include <inttypes.h>
+#include <setjmp.h>
 
 #include "support.h"
 #include "stream/generations.h"
@@ -357,6 +358,71 @@ test_learn(void)
 	ok(known.count == GENERATIONS_MAX && is_sound(), "never are there too many");
 }
 
+static jmp_buf on_error;
+static int	until_error;		/* so many questions are answered */
+
+static bool
+has_ended_or_error(const VirtualTransactionId *writer)
+{
+	if (until_error-- == 0)
+		longjmp(on_error, 1);
+	return has_ended(writer);
+}
+
+/* Three generations, of which the writers 1 and 2 end, and an error. */
+static void
+shrink_with_error(int answers)
+{
+	start_round();
+	shrink(0);
+	add(10, 1 | 2);
+	shrink(0);
+	add(20, 1 | 2 | 4);
+	shrink(0);
+	add(30, 1 | 2 | 4 | 8);
+	ended[ids[1]] = ended[ids[2]] = true;
+	until_error = answers;
+	if (setjmp(on_error) == 0)
+		GenerationsShrink(&known, has_ended_or_error);
+}
+
+/*
+ * An error in the middle of a look: what was left out is marked, and the next
+ * look finds the rest.
+ */
+static void
+test_error(void)
+{
+	bool		sound = true;
+	bool		marked = true;
+	bool		found = true;
+
+	for (int answers = 0; answers <= 9; answers++)
+	{
+		uint64		look;
+
+		shrink_with_error(answers);
+		/* of the look before the error */
+		look = known.look - 1;
+		sound = sound && is_sound() && known.settled == 0;
+		for (int i = 0; i < known.count; i++)
+			if (known.generations[i].writers.count < 2 + i)
+				marked = marked && GenerationsSince(&known, look) <=
+					(i == 0 ? 1 : known.generations[i - 1].last + 1);
+		GenerationsShrink(&known, has_ended);
+		found = found && is_sound() && GenerationsSince(&known, look) == 1 &&
+			known.count == 2 && known.generations[0].last == 20 &&
+			known.generations[0].writers.count == 1 &&
+			known.generations[1].writers.count == 2;
+		ended[ids[0]] = ended[ids[3]] = true;
+		GenerationsShrink(&known, has_ended);
+		found = found && known.count == 0 && known.settled == 30;
+	}
+	ok(sound, "an error in a look leaves what is known sound");
+	ok(marked, "who was left out before it has marked his numbers");
+	ok(found, "the next look finds the rest");
+}
+
 int
 main(int argc, char **argv)
 {
@@ -374,6 +440,7 @@ main(int argc, char **argv)
 	test_many_looks();
 	test_no_writers();
 	test_learn();
+	test_error();
 	test_random(rounds, seed);
 	return finish();
 }
