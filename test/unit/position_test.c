@@ -136,6 +136,40 @@ test_contains(void)
 	   "contains: the ends of the type alone");
 }
 
+/* The same sets, and the first number above each number around them. */
+static void
+test_next(void)
+{
+	NumberSet	set = {0};
+	NumberSet	all = parse("-9223372036854775808-9223372036854775807");
+	NumberSet	ends = parse("-9223372036854775808 9223372036854775807");
+
+	for (int count = 0; count <= 20; count++)
+	{
+		bool		good = true;
+		int64		expected = TOP;
+
+		/* 10-12 20-22 30-32 ... */
+		if (count > 0)
+			NumberSetAppend(&set, count * 10, count * 10 + 2);
+		for (int n = count * 10 + 15; n >= 0; n--)
+		{
+			good = good && NumberSetNext(&set, n) == expected;
+			if (n >= 10 && n / 10 <= count && n % 10 <= 2)
+				expected = n;
+		}
+		good = good && NumberSetNext(&set, TOP - 1) == TOP &&
+			NumberSetNext(&set, BOTTOM) == expected;
+		ok(good, "next: %d ranges", count);
+	}
+	ok(NumberSetNext(&all, BOTTOM) == BOTTOM + 1 &&
+	   NumberSetNext(&all, 0) == 1 && NumberSetNext(&all, TOP - 1) == TOP,
+	   "next: all numbers there are");
+	ok(NumberSetNext(&ends, BOTTOM) == TOP && NumberSetNext(&ends, 0) == TOP &&
+	   NumberSetNext(&ends, TOP - 1) == TOP && NumberSetNext(&ends, TOP) == TOP,
+	   "next: the ends of the type");
+}
+
 static void
 test_equals(void)
 {
@@ -913,6 +947,7 @@ main(int argc, char **argv)
 	test_append();
 	test_append_growth();
 	test_contains();
+	test_next();
 	test_equals();
 	test_size();
 	test_union();
