@@ -16,7 +16,10 @@
 
 #include "storage/lock.h"
 
+/* test/model has fewer, so that there are often too many */
+#ifndef GENERATIONS_MAX
 #define GENERATIONS_MAX 8
+#endif
 #define STEPS_MAX 64
 
 /* Transactions that may write to a stream. */

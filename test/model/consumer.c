@@ -31,6 +31,7 @@ consumer_forget(Consumer *consumer)
 {
 	GenerationsForget(&consumer->known);
 	consumer->look_count = 0;
+	parked_forget(consumer);
 }
 
 static bool
@@ -41,7 +42,13 @@ is_look_at(const Look *look, const PositionSet *set)
 			NumberSetEquals(&look->position.gaps, &set->position.gaps);
 	if (mutation == WATCHED_BY_LANE)
 		return look->lane == set->lane;
-	return look->mark == set->mark.place;
+	if (mutation == WATCHED_BY_PLACE)
+		return look->mark.place == set->mark.place;
+	if (mutation == WATCHED_BY_WRITER)
+		return look->mark.place == set->mark.place &&
+			look->mark.writer == set->mark.writer &&
+			look->mark.version == set->mark.version;
+	return SameRow(&look->mark, &set->mark);
 }
 
 const Look *
@@ -64,7 +71,7 @@ consumer_remember(Consumer *consumer, const PositionSet *set, uint64 look)
 	}
 	consumer->looks[consumer->look_count++] = (Look)
 	{
-		.mark = set->mark.place,.position = set->position,
+		.mark = set->mark,.position = set->position,
 			.lane = set->lane,.look = look
 	};
 }
@@ -139,6 +146,47 @@ first_read(Consumer *consumer)
 	consumer->phase = SECOND_READ;
 }
 
+/* The answers when the writers of the oldest generation are asked first. */
+static bool answers[GENERATIONS_MAX][STEPS];
+static const Generations *answers_of;
+
+static void
+ask_oldest_first(const Generations *known)
+{
+	answers_of = known;
+	for (int i = 0; i < known->count; i++)
+		for (int j = 0; j < known->generations[i].writers.count; j++)
+			answers[i][j] = writer_asked(&known->generations[i].writers.ids[j]);
+}
+
+static bool
+answered(const VirtualTransactionId *id)
+{
+	for (int i = 0; i < answers_of->count; i++)
+	{
+		const VirtualTransactionId *ids = answers_of->generations[i].writers.ids;
+
+		/* whoever is asked now has not been moved yet */
+		for (int j = 0; j < answers_of->generations[i].writers.count; j++)
+			if (&ids[j] == id)
+				return answers[i][j];
+	}
+	Assert(false);
+	return false;
+}
+
+static void
+shrink(Generations *known)
+{
+	if (mutation == OLDEST_ASKED_FIRST)
+	{
+		ask_oldest_first(known);
+		GenerationsShrink(known, answered);
+	}
+	else
+		GenerationsShrink(known, writer_asked);
+}
+
 /* The generation was there before, as it were. */
 static void
 add_unmarked(Generations *known, int64 last, const Writers *writers)
@@ -168,7 +216,7 @@ second_read(Consumer *consumer)
 		mutation != RESTART_OVERLOOKED)
 		GenerationsForget(known);
 	consumer->sequence_file = sequence_file;
-	GenerationsShrink(known, writer_has_ended);
+	shrink(known);
 	/* our own transaction may have numbers that no snapshot shows yet */
 	if (consumer->own != NOBODY && mutation != OWN_OVERLOOKED)
 		;
@@ -285,7 +333,7 @@ choose_gaps(Batch *batch)
 
 	/* asked after the snapshot: who still writes now is not in it */
 	if (mutation != GAPS_LEFT_OUT_TOO_EARLY)
-		GenerationsShrink(&consumer->known, writer_has_ended);
+		shrink(&consumer->known);
 	for (int i = 0; i < batch->count; i++)
 	{
 		const PositionSet *set = &batch->trips[i].before;
@@ -414,6 +462,7 @@ apply_events(Batch *batch)
 	for (int n = 1; n <= STEPS; n++)
 		if (batch->events[n] && wanted(batch, n))
 		{
+			parked_check(batch, events[n].aggregate);
 			apply_event(n);
 			batch->consumer->applied[batch->consumer->applied_count++] = n;
 		}
@@ -480,14 +529,6 @@ undo(Consumer *consumer)
 	consumer->phase = RELEASE;
 }
 
-/* Goes back to a savepoint: what was claimed since is free. */
-static void
-undo_batch(Consumer *consumer)
-{
-	claimed &= ~(consumer->claimed & ~consumer->claimed_before);
-	consumer->claimed = consumer->claimed_before;
-}
-
 static void
 commit(Consumer *consumer)
 {
@@ -501,6 +542,34 @@ commit(Consumer *consumer)
 	consumer->phase = RELEASE;
 }
 
+/* One more in this transaction? */
+static void
+go_on(Consumer *consumer)
+{
+	consumer->phase = consumer->batch_count < BATCHES && random_chance(20) ?
+		CLAIM : COMMIT;
+}
+
+/* Goes back to a savepoint: what was claimed since is free. */
+static void
+undo_batch(Consumer *consumer)
+{
+	claimed &= ~(consumer->claimed & ~consumer->claimed_before);
+	consumer->claimed = consumer->claimed_before;
+	go_on(consumer);
+	/* what comes next is written by another subtransaction */
+	consumer->writer = store_new_writer();
+}
+
+static void
+keep_batch(const Batch *batch)
+{
+	Consumer   *consumer = batch->consumer;
+
+	consumer->batches[consumer->batch_count++] = batch->change;
+	go_on(consumer);
+}
+
 /*
  * Reads, applies and saves; or rolls back, and goes on with what it knows; or
  * crashes.  The final batch reads it all.
@@ -511,9 +580,20 @@ apply(Consumer *consumer, bool final)
 	static const int limits[] = {1, 2, 3, STEPS};
 	static Batch batch;
 	int			limit = final ? STEPS : limits[random_below(4)];
-	bool		keeps = final || !random_chance(10);
+	/* a transaction that has done something is rolled back more often */
+	bool		keeps = final ||
+		!random_chance(consumer->batch_count > 0 ? 40 : 10);
 
 	start_batch(&batch, consumer, final);
+	if (!final && random_chance(10))
+	{
+		parked_replay(&batch);
+		keep_batch(&batch);
+		if (random_chance(60))
+			consumer->phase = consumer->batch_count < BATCHES ? CLAIM : COMMIT;
+		return;
+	}
+	parked_open(&batch);
 	choose_gaps(&batch);
 	read_batch(&batch, limit);
 	check_read(&batch);
@@ -530,13 +610,18 @@ apply(Consumer *consumer, bool final)
 	for (int n = 1; n <= STEPS; n++)
 		if (batch.events[n] && wanted(&batch, n))
 			broken = "an event that was applied is still a gap";
-	batch_save(&batch);
 	if (keeps)
-		consumer->batches[consumer->batch_count++] = batch.change;
-	else
+	{
+		batch_save(&batch);
+		keep_batch(&batch);
+		return;
+	}
+	if (random_chance(50))
+		batch_save(&batch);
+	if (random_chance(50))
 		undo_batch(consumer);
-	consumer->phase = consumer->batch_count < BATCHES && random_chance(20) ?
-		CLAIM : COMMIT;
+	else
+		undo(consumer);
 }
 
 static void
@@ -553,6 +638,7 @@ consumer_step(Consumer *consumer)
 	switch (consumer->phase)
 	{
 		case WAIT:
+			consumer->writer = store_new_writer();
 			if (mutation == READ_BEFORE_CLAIM)
 				read_positions(consumer);
 			if (random_chance(writes_percent))
@@ -589,6 +675,13 @@ consumer_step(Consumer *consumer)
 	}
 }
 
+/* Has its transaction opened the table of positions? */
+bool
+consumer_has_positions(const Consumer *consumer)
+{
+	return consumer->phase > POSITIONS || consumer->batch_count > 0;
+}
+
 /* It keeps what it knows. */
 void
 consumer_roll_back(Consumer *consumer)
@@ -601,6 +694,7 @@ consumer_roll_back(Consumer *consumer)
 void
 consumer_read_all(Consumer *consumer)
 {
+	consumer->writer = store_new_writer();
 	consumer->claimed = claimed = AllGroups(GROUPS);
 	if (mutation == SNAPSHOT_BEFORE_SETTLE)
 		read_events(consumer);

@@ -13,7 +13,7 @@
 /* When a consumer has looked at all gaps of a row. */
 typedef struct Look
 {
-	uint64		mark;
+	RowMark		mark;
 	Position	position;		/* by this it must not be known, */
 	int			lane;			/* nor by that */
 	uint64		look;
@@ -33,8 +33,13 @@ typedef struct Consumer
 	int			sequence_file;
 	int			look_count;
 	Look		looks[LOOKS];
+	bool		parked_read;	/* at any time */
+	unsigned	may_be_parked;	/* keys */
+	int			parked_count;
+	RowMark		parked_rows[GROUPS];	/* of whose groups these are all */
 	/* of the transaction */
 	uint64		claimed;
+	uint32		writer;			/* of the rows that it writes */
 	int			own;			/* it writes as this writer, or NOBODY */
 	int			batch_count;
 	Change		batches[BATCHES];	/* what it has written */
@@ -76,6 +81,7 @@ typedef struct Batch
 	ReadReport	report;
 	NumberSet	seen;
 	bool		events[STEPS + 1];
+	bool		parked_known;
 	Change		change;
 } Batch;
 
@@ -91,11 +97,19 @@ extern void consumer_step(Consumer *consumer);
 extern void consumer_forget(Consumer *consumer);
 extern void consumer_roll_back(Consumer *consumer);
 extern void consumer_read_all(Consumer *consumer);
+extern bool consumer_has_positions(const Consumer *consumer);
 extern const Look *consumer_look(const Consumer *consumer,
 								 const PositionSet *set);
 extern void consumer_remember(Consumer *consumer, const PositionSet *set,
 							  uint64 look);
 extern bool consumer_applied(int number);
+
+/* parked.c: which keys are certainly not parked */
+extern void parked_forget(Consumer *consumer);
+extern void parked_open(Batch *batch);
+extern void parked_replay(Batch *batch);
+extern void parked_check(const Batch *batch, int key);
+extern void parked_save(Batch *batch, uint64 saved);
 
 /* save.c */
 extern void batch_save(Batch *batch);

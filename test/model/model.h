@@ -34,9 +34,12 @@ enum Mutation
 	READ_BEFORE_CLAIM,
 	WATCHED_BY_VALUE,
 	WATCHED_BY_LANE,
+	WATCHED_BY_PLACE,
+	WATCHED_BY_WRITER,
 	SECOND_LOOK_REMEMBERED,
 	CUT_LOOK_REMEMBERED,
 	NEW_GENERATION_OLD,
+	OLDEST_ASKED_FIRST,
 	JOINED_AFTER_CUT,
 	ONE_WRITER_GOES_ON,
 	ONE_OWNER_GOES_ON,
@@ -50,6 +53,8 @@ enum Mutation
 	RESTART_OVERLOOKED,
 	OWN_OVERLOOKED,
 	OWN_AMONG_OWNERS,
+	PARKED_REMEMBERED,
+	PARKED_KNOWN_TOO_EARLY,
 	MUTATIONS
 };
 
@@ -87,6 +92,7 @@ typedef struct Store
 	Lane		lanes[GROUPS];
 	int			block_count;
 	Block		blocks[BLOCKS];
+	unsigned	parked;			/* keys, which are aggregates */
 } Store;
 
 /* What a batch writes when it commits. */
@@ -100,6 +106,8 @@ typedef struct Change
 	Block		new_blocks[BLOCKS];
 	int			deleted_count;
 	int64		deleted_blocks[BLOCKS];
+	unsigned	freed;			/* keys */
+	unsigned	parked;
 } Change;
 
 extern enum Mutation mutation;
@@ -122,6 +130,7 @@ extern bool stream_own_sees(int id, int number);
 extern void stream_own_end(int id, bool commit);
 extern Writers stream_unfinished(const Writers *writers);
 extern bool writer_has_ended(const VirtualTransactionId *id);
+extern bool writer_asked(const VirtualTransactionId *id);
 extern int	group_of(int number);
 
 /* store.c: the positions */
@@ -132,7 +141,10 @@ extern PositionSets store_resolve(const Store *store);
 extern const StoredSet *store_row(const Store *store, const PositionSet *set);
 extern const Block *store_block(const Store *store, int64 id);
 extern NumberSet store_old_gaps(const Store *store, const PositionSet *set);
-extern uint64 store_new_mark(void);
+extern uint32 store_new_writer(void);
+extern RowMark store_new_mark(uint32 writer, int lane, int part,
+							  int64 version);
+extern void store_rewrite(void);
 extern void store_apply(Store *store, const Change *change);
 extern void store_commit(const Change *change);
 

@@ -9,7 +9,8 @@
  * save.c) claim groups, read the stored positions (store.c), read the
  * sequence, read the lockers, take a snapshot, read a limited batch, apply it
  * and save; or they roll back and keep what they know, or crash and forget
- * it.  Now and then all positions begin anew, and sometimes the stream, too.
+ * it.  Now and then all positions begin anew, and sometimes the stream, too; or
+ * their table is rewritten, so that rows have other places.
  * At the end every committed event must have been applied exactly once, each
  * aggregate in version order, and no gap may be left.
  *
@@ -50,9 +51,12 @@ static const char *const mutation_names[MUTATIONS] = {
 	"positions read before the claim",
 	"positions watched by value",
 	"positions watched by lane",
+	"positions watched by place",
+	"positions watched by place, writer and version",
 	"the second look remembered",
 	"a look remembered after a cut read",
 	"a new generation not marked as filled",
+	"the oldest generation asked first",
 	"sets joined after a cut read",
 	"gaps left out although a writer has ended",
 	"gaps left out although a stored owner has ended",
@@ -66,6 +70,8 @@ static const char *const mutation_names[MUTATIONS] = {
 	"generations remembered across a restart",
 	"the consumer's own transaction overlooked",
 	"the consumer's own transaction taken for an owner that goes on",
+	"parked keys remembered although others have saved",
+	"parked keys known before the batch has saved",
 };
 
 enum Mutation mutation;
@@ -76,6 +82,7 @@ static int	paused;				/* so many steps are still the stream's */
 
 /* chosen for each run */
 static bool resets;				/* do positions begin anew? */
+static int	rewrites;			/* per mille: their table is rewritten */
 static int	working;			/* so many consumers work */
 static int	share;				/* percent of what happens, for the stream */
 static int	pause;				/* percent: the stream goes on for a while */
@@ -100,6 +107,16 @@ reset(void)
 		stream_empty();
 }
 
+/* The table of positions is rewritten, if nobody uses it. */
+static void
+rewrite(void)
+{
+	for (int i = 0; i < CONSUMERS; i++)
+		if (consumer_has_positions(&consumers[i]))
+			return;
+	store_rewrite();
+}
+
 /* Under one long writer, consumers know much, and seldom look. */
 static void
 choose_run(bool one_is_long)
@@ -112,6 +129,7 @@ choose_run(bool one_is_long)
 	writes_percent = 10 * random_below(3);
 	frailty_percent = one_is_long ? 3 : 10 * random_below(2);
 	resets = !one_is_long && random_chance(50);
+	rewrites = 40 * random_below(3);
 	patience = 20 + 20 * random_below(one_is_long ? 2 : 4);
 }
 
@@ -154,6 +172,8 @@ random_event(void)
 {
 	if (resets && random_below(1000) < 5)
 		reset();
+	else if (random_below(1000) < rewrites)
+		rewrite();
 	else if (random_chance(8))
 		stream_unlock_some();
 	else if (paused > 0 || random_chance(share))

@@ -138,17 +138,32 @@ origin_of(const Batch *batch, const PositionSet *set)
 		const Trip *trip = &batch->trips[i];
 
 		if ((trip->before.groups & set->groups) != 0 &&
-			trip->now.mark.place == set->mark.place)
+			SameRow(&trip->now.mark, &set->mark))
 			return trip;
 	}
 	return NULL;
+}
+
+static StoredSet *
+new_row(Lane *version)
+{
+	return &version->sets[version->count++];
+}
+
+static RowMark
+mark_of(const Batch *batch, const StoredSet *row)
+{
+	const Lane *version = &batch->change.version;
+
+	return store_new_mark(batch->consumer->writer, batch->change.lane,
+						  (int) (row - version->sets), version->version);
 }
 
 static void
 add_set(Batch *batch, const PositionSet *joined)
 {
 	Lane	   *version = &batch->change.version;
-	StoredSet  *row = &version->sets[version->count++];
+	StoredSet  *row = new_row(version);
 	const Trip *origin = origin_of(batch, joined);
 	const Look *look = consumer_look(batch->consumer, &origin->before);
 	uint64		now = mutation == SECOND_LOOK_REMEMBERED ?
@@ -157,7 +172,7 @@ add_set(Batch *batch, const PositionSet *joined)
 	row->set = *joined;
 	row->set.lane = batch->change.lane;
 	row->set.turn = version->version;
-	row->set.mark.place = store_new_mark();
+	row->set.mark = mark_of(batch, row);
 	row->owners = (Writers) {0};
 	if (move_gaps(batch, batch->change.lane, &row->set))
 		row->owners = find_owners(batch, &row->set, origin->looked);
@@ -176,12 +191,12 @@ carry_set(Batch *batch, const PositionSet *carried)
 {
 	Lane	   *version = &batch->change.version;
 	const StoredSet *from = store_row(&batch->consumer->view, carried);
-	StoredSet  *row = &version->sets[version->count++];
+	StoredSet  *row = new_row(version);
 	const Look *look = consumer_look(batch->consumer, carried);
 
 	*row = *from;
 	row->set.groups = carried->groups;
-	row->set.mark.place = store_new_mark();
+	row->set.mark = mark_of(batch, row);
 	if (look != NULL)
 		consumer_remember(batch->consumer, &row->set, look->look);
 }
@@ -308,4 +323,5 @@ batch_save(Batch *batch)
 		broken = "all is read, and sets have not become one";
 	delete_lanes(batch, saved);
 	delete_blocks(batch, saved);
+	parked_save(batch, saved);
 }

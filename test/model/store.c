@@ -13,14 +13,71 @@
 
 Store		stored;
 
-static uint64 last_mark;
+static uint64 last_place;
+static uint32 last_writer;
 static int64 highest_turn;
 
-/* Another one for each row that is written. */
-uint64
-store_new_mark(void)
+/* The id of a transaction, or subtransaction, that writes positions. */
+uint32
+store_new_writer(void)
 {
-	return ++last_mark;
+	return ++last_writer;
+}
+
+/* Of a row that is written: behind all others. */
+RowMark
+store_new_mark(uint32 writer, int lane, int part, int64 version)
+{
+	return (RowMark)
+	{
+		.place = ++last_place,.writer = writer,.lane = lane,.part = part,
+			.version = version
+	};
+}
+
+static void
+shuffle(uint64 *places, int count)
+{
+	for (int i = 1; i < count; i++)
+	{
+		int			other = random_below(i + 1);
+		uint64		place = places[i];
+
+		places[i] = places[other];
+		places[other] = place;
+	}
+}
+
+/*
+ * VACUUM FULL: the same rows in other places.  Rows of a lane have one
+ * another's; or all of them have the first places, where others have been.
+ * Nobody has written rows that are not committed.
+ */
+void
+store_rewrite(void)
+{
+	bool		first = random_chance(30);
+	uint64		places[GROUPS * GROUPS];
+	int			count = 0;
+
+	for (int lane = 0; lane < GROUPS; lane++)
+	{
+		int			before = count;
+
+		for (int i = 0; i < stored.lanes[lane].count; i++, count++)
+			places[count] = first ? (uint64) count + 1 :
+				stored.lanes[lane].sets[i].set.mark.place;
+		if (!first)
+			shuffle(&places[before], count - before);
+	}
+	if (first)
+	{
+		shuffle(places, count);
+		last_place = count;
+	}
+	for (int lane = GROUPS - 1; lane >= 0; lane--)
+		for (int i = stored.lanes[lane].count - 1; i >= 0; i--)
+			stored.lanes[lane].sets[i].set.mark.place = places[--count];
 }
 
 PositionSets
@@ -42,7 +99,7 @@ store_row(const Store *store, const PositionSet *set)
 	const Lane *lane = &store->lanes[set->lane];
 
 	for (int i = 0; i < lane->count; i++)
-		if (lane->sets[i].set.mark.place == set->mark.place)
+		if (SameRow(&lane->sets[i].set.mark, &set->mark))
 			return &lane->sets[i];
 	return NULL;
 }
@@ -86,7 +143,8 @@ store_start(void)
 	lane->count = 1;
 	lane->sets[0].set.groups = AllGroups(GROUPS);
 	lane->sets[0].set.turn = highest_turn;
-	lane->sets[0].set.mark.place = store_new_mark();
+	lane->sets[0].set.mark = store_new_mark(store_new_writer(), 0, 0,
+											highest_turn);
 }
 
 static const PositionSet *
@@ -200,6 +258,7 @@ store_apply(Store *store, const Change *change)
 		delete_block(store, change->deleted_blocks[i]);
 	for (int i = 0; i < change->new_count; i++)
 		add_block(store, &change->new_blocks[i]);
+	store->parked = (store->parked & ~change->freed) | change->parked;
 	if (change->lane < 0)
 		return;
 	if (change->version.version <= store->lanes[change->lane].version)

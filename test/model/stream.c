@@ -41,6 +41,7 @@ static int	most_writers;		/* at a time */
 static bool one_is_long;		/* one writer goes on, all others are fast */
 static int	promptness;			/* percent: locks are given back at once */
 static int	haste;				/* percent: the youngest writer goes on */
+static int	disquiet;			/* percent: one ends while others are asked */
 
 /* The version that the writer would write next. */
 static int
@@ -199,6 +200,14 @@ writer_end(int id, bool commit)
 		writer_unlock(id);
 }
 
+/* A slow one seldom does. */
+static void
+writer_ends_perhaps(int id)
+{
+	if (!writers[id].slow || random_chance(one_is_long ? 1 : 10))
+		writer_end(id, random_chance(75));
+}
+
 void
 stream_unlock_some(void)
 {
@@ -228,6 +237,7 @@ stream_start(bool long_writer)
 	last_writer = 0;
 	most_writers = 2 + random_below(8);
 	promptness = one_is_long ? 100 : 50 * random_below(3);
+	disquiet = 8 * random_below(3);
 	haste = one_is_long ? 60 : 40 * random_below(3);
 	memset(events, 0, sizeof(events));
 	memset(version, 0, sizeof(version));
@@ -259,8 +269,7 @@ stream_event(void)
 		return;
 	else if (dice >= 50)
 	{
-		if (!writers[writer].slow || random_chance(one_is_long ? 1 : 10))
-			writer_end(writer, random_chance(75));
+		writer_ends_perhaps(writer);
 	}
 	else if (writers[writer].prepared)
 		return;
@@ -309,6 +318,22 @@ writer_has_ended(const VirtualTransactionId *id)
 
 	return !writer->running &&
 		!(writer->ending && mutation == LOCKS_SAY_WHO_HAS_ENDED);
+}
+
+/* The same, while time passes: this one or another one may end thereafter. */
+bool
+writer_asked(const VirtualTransactionId *id)
+{
+	bool		ended = writer_has_ended(id);
+
+	if (random_chance(disquiet))
+	{
+		int			next = random_chance(50) ? id->transaction : random_writer();
+
+		if (next != NOBODY && writers[next].running && !writers[next].own)
+			writer_ends_perhaps(next);
+	}
+	return ended;
 }
 
 /* Those who have not ended, by ids that are unique for ever. */
