@@ -675,11 +675,13 @@ consumer_step(Consumer *consumer)
 	}
 }
 
-/* Has its transaction opened the table of positions? */
-bool
-consumer_has_positions(const Consumer *consumer)
+/* Until it has not opened the table of positions, or has ended. */
+void
+consumer_finish(Consumer *consumer)
 {
-	return consumer->phase > POSITIONS || consumer->batch_count > 0;
+	while (consumer->phase != WAIT &&
+		   (consumer->phase != CLAIM || consumer->batch_count > 0))
+		consumer_step(consumer);
 }
 
 /* It keeps what it knows. */

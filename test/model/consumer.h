@@ -97,7 +97,7 @@ extern void consumer_step(Consumer *consumer);
 extern void consumer_forget(Consumer *consumer);
 extern void consumer_roll_back(Consumer *consumer);
 extern void consumer_read_all(Consumer *consumer);
-extern bool consumer_has_positions(const Consumer *consumer);
+extern void consumer_finish(Consumer *consumer);
 extern const Look *consumer_look(const Consumer *consumer,
 								 const PositionSet *set);
 extern void consumer_remember(Consumer *consumer, const PositionSet *set,

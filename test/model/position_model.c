@@ -33,7 +33,7 @@
 #include "consumer.h"
 
 #define CONSUMERS 3
-#define ENOUGH 5				/* broken runs show that a mutation is seen */
+#define ENOUGH 3				/* broken runs show that a mutation is seen */
 
 static const char *const mutation_names[MUTATIONS] = {
 	"none",
@@ -82,7 +82,6 @@ static int	paused;				/* so many steps are still the stream's */
 
 /* chosen for each run */
 static bool resets;				/* do positions begin anew? */
-static int	rewrites;			/* per mille: their table is rewritten */
 static int	working;			/* so many consumers work */
 static int	share;				/* percent of what happens, for the stream */
 static int	pause;				/* percent: the stream goes on for a while */
@@ -107,13 +106,12 @@ reset(void)
 		stream_empty();
 }
 
-/* The table of positions is rewritten, if nobody uses it. */
+/* The table of positions is rewritten; it waits for batches that run. */
 static void
 rewrite(void)
 {
 	for (int i = 0; i < CONSUMERS; i++)
-		if (consumer_has_positions(&consumers[i]))
-			return;
+		consumer_finish(&consumers[i]);
 	store_rewrite();
 }
 
@@ -129,7 +127,6 @@ choose_run(bool one_is_long)
 	writes_percent = 10 * random_below(3);
 	frailty_percent = one_is_long ? 3 : 10 * random_below(2);
 	resets = !one_is_long && random_chance(50);
-	rewrites = 40 * random_below(3);
 	patience = 20 + 20 * random_below(one_is_long ? 2 : 4);
 }
 
@@ -172,7 +169,7 @@ random_event(void)
 {
 	if (resets && random_below(1000) < 5)
 		reset();
-	else if (random_below(1000) < rewrites)
+	else if (random_below(1000) < 40)
 		rewrite();
 	else if (random_chance(8))
 		stream_unlock_some();
