@@ -100,7 +100,7 @@ SQL
 my $process = session();
 $id = query("SELECT id FROM projection_dead_letters WHERE partition_key = 'm7'");
 # the batch fails before it saves
-query(q(SELECT stream_append('wallet_stream', 'Wallet', 'm9', '[{"event_name": "WalletWasCredited", "payload": {"amount": "x"}}]'); SELECT projection_set('wallet_balance', 'max_parked', '0')));
+query(q(SELECT stream_append('wallet_stream', 'Wallet', 'bad999', '[{"event_name": "WalletWasCredited", "payload": {"amount": "x"}}]'); SELECT projection_set('wallet_balance', 'max_parked', '0')));
 $process->query_safe("BEGIN; DO \$\$ BEGIN PERFORM dead_letter_replay($id); BEGIN PERFORM projection_run('wallet_balance'); RAISE division_by_zero; EXCEPTION WHEN division_by_zero THEN RAISE; WHEN OTHERS THEN NULL; END; END \$\$; ROLLBACK");
 query("SELECT projection_set('wallet_balance', 'max_parked', '1000')");
 query(q(SELECT stream_append('wallet_stream', 'Wallet', 'm7', '[{"event_name": "WalletWasCredited", "payload": {"amount": 100}}]')));
