@@ -57,9 +57,6 @@ static shmem_startup_hook_type previous_startup_hook = NULL;
 
 #define TRANCHE "wallet_projection"
 
-/* a worker that is alone does not get on with a batch of so many ms */
-#define STUCK 5
-
 /* a worker whose batch was cancelled so long ago is terminated, in ms */
 #define CANCEL_PATIENCE 5000
 
@@ -377,7 +374,6 @@ detach(int code, Datum arg)
 	LWLockReleaseAll();
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	slot->process = NULL;
-	slot->alone = false;
 	slot->batch_since = 0;
 	slot->state = WORKER_FREE;
 	wake_peers(slot);
@@ -407,7 +403,6 @@ SlotAttach(int number, uint32 generation, Oid *database, char *channel)
 		slot->process = MyProc;
 		slot->pid = MyProcPid;
 		slot->attached = now;
-		slot->alone = false;
 		slot->interests = -1;
 		set_state(slot, WORKER_IDLE, now);
 		*database = slot->database;
@@ -427,41 +422,21 @@ SlotSettledIn(void)
 	LWLockRelease(shared->lock);
 }
 
-/*
- * Does the worker do all the work of its channel, and gets on with it?  Where
- * a batch takes longer than it did, the others are not to wait for its end.
- */
-static bool
-does_all(const WorkerSlot *slot)
-{
-	return slot->alone &&
-		(slot->batch_since == 0 ||
-		 !TimestampDifferenceExceeds(slot->batch_since, GetCurrentTimestamp(),
-									 STUCK));
-}
-
 /* A slot's rank among those of its channel.  The caller holds the lock. */
-static WorkerShare
-share_of(const WorkerSlot *mine)
+static void
+share_of(const WorkerSlot *mine, int *rank, int *of)
 {
-	WorkerShare share = {0};
-	const WorkerSlot *first = NULL;
-
+	*rank = *of = 0;
 	for (int i = 0; i < shared->slots; i++)
 	{
 		const WorkerSlot *slot = &shared->slot[i];
 
 		if (!serves(slot, mine->database, mine->channel))
 			continue;
-		if (first == NULL)
-			first = slot;
 		if (slot < mine)
-			share.rank++;
-		share.of++;
+			(*rank)++;
+		(*of)++;
 	}
-	share.alone = first == mine && mine->alone;
-	share.spared = first != mine && first != NULL && does_all(first);
-	return share;
 }
 
 /* Where we stand, at the beginning of a round: what woke us before is known. */
@@ -473,26 +448,11 @@ SlotShare(void)
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	mine->woken = false;
-	share = share_of(mine);
-	/* others were there before us: we are not asked */
-	mine->alone = share.alone;
+	share_of(mine, &share.rank, &share.of);
 	share.leave = mine->leave;
 	share.wishes = shared->wishes;
 	LWLockRelease(shared->lock);
 	return share;
-}
-
-/* Take all partitions of the channel, or leave the others theirs again. */
-void
-SlotAlone(bool alone)
-{
-	WorkerSlot *mine = &shared->slot[my_slot];
-
-	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	mine->alone = alone;
-	if (!alone)
-		wake_peers(mine);
-	LWLockRelease(shared->lock);
 }
 
 /* Has somebody woken us since the round began? */
@@ -648,20 +608,17 @@ concerns(const WorkerSlot *slot, int rank, int of,
 static bool
 has_work(const WorkerSlot *slot, const Notices *notices)
 {
-	WorkerShare share;
+	int			rank;
+	int			of;
 
 	if (slot->process == NULL || slot->database != MyDatabaseId)
 		return false;
 	if (notices->append_lost || notices->wishes)
 		return true;
-	share = share_of(slot);
-	if (share.spared)
-		return false;
-	if (share.alone)
-		share.of = 1;
+	share_of(slot, &rank, &of);
 	for (int i = 0; i < notices->appends; i++)
 	{
-		if (concerns(slot, share.rank, share.of, &notices->append[i]))
+		if (concerns(slot, rank, of, &notices->append[i]))
 			return true;
 	}
 	return false;

@@ -77,8 +77,6 @@ typedef struct WorkerSlot
 	TimestampTz attached;
 	bool		settled_in;		/* it got as far as serving; stays after the
 								 * end, for the launcher to see */
-	bool		alone;			/* of rank 0: it does the others' work, too,
-								 * as there is little */
 	char		projection[NAMEDATALEN];	/* the one that is served, or was
 											 * last */
 	uint64		groups;			/* of partitions, held, of that projection */
@@ -95,8 +93,6 @@ typedef struct WorkerShare
 {
 	int			rank;
 	int			of;
-	bool		alone;			/* all partitions are ours for now */
-	bool		spared;			/* another one's */
 	bool		leave;
 	uint32		wishes;			/* changes whenever what is wanted does */
 } WorkerShare;
@@ -132,7 +128,6 @@ extern bool SlotAttach(int number, uint32 generation, Oid *database,
 extern void SlotSettledIn(void);
 extern WorkerShare SlotShare(void);
 extern bool SlotWoken(void);
-extern void SlotAlone(bool alone);
 extern void SlotReport(WorkerState state, const char *projection,
 					   const Claims *claims);
 extern void SlotBatchBegins(const char *projection);

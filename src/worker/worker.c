@@ -61,9 +61,6 @@
 #define LIST_AGE		10000	/* the list is looked up again */
 #define PAUSE			1		/* for more events to come */
 #define ASK_INTERVAL	100		/* somebody may want the database */
-#define QUICK			5		/* a batch of a channel with little to do */
-#define CALM			1000	/* since a batch was not quick */
-#define ALONE_EVENTS	100		/* a batch of one worker for all */
 
 #define COMMAND "projection batches"
 
@@ -84,7 +81,6 @@ typedef struct Worker
 	int64		events;			/* of this round's batches */
 	TimestampTz asked;			/* whether somebody wants the database */
 	bool		settled_in;		/* that is known */
-	TimestampTz busy;			/* when there was more to do than a little */
 	MemoryContext memory;		/* lives as long as the process */
 	MemoryContext round;		/* reset at the top of each round */
 } Worker;
@@ -496,7 +492,6 @@ run_batch(const BatchLimits *limits)
 	Served	   *served = worker.at_hand;
 	TimestampTz begun = GetCurrentTimestamp();
 	BatchResult result = {0};
-	long		took;
 
 	/* another version is not the projection's failure */
 	worker.at_hand = NULL;
@@ -514,10 +509,8 @@ run_batch(const BatchLimits *limits)
 	ServedGrow(served);
 	served->lock_timeouts = 0;
 	ServedRetryAt(served, result.next_retry);
-	took = TimestampDifferenceMilliseconds(begun, GetCurrentTimestamp());
-	ServedTook(served, result.events, took);
-	if (took >= QUICK)
-		worker.busy = GetCurrentTimestamp();
+	ServedTook(served, result.events,
+			   TimestampDifferenceMilliseconds(begun, GetCurrentTimestamp()));
 	if (result.events > 0)
 	{
 		SlotCount(result.events);
@@ -578,11 +571,6 @@ serve(Served *served)
 	BatchResult own;
 	BatchResult helped = {0};
 
-	if (worker.share.alone)
-	{
-		limits.choice.of = 1;
-		limits.events = Min(limits.events, ALONE_EVENTS);
-	}
 	worker.at_hand = served;
 	own = run_batch(&limits);
 	if (own.help_wanted && own.events == 0 && own.outcome != BATCH_CUT &&
@@ -622,38 +610,9 @@ go_round(void)
 			break;
 		if (ServedIsDue(served) && ServedRetryIsDue(served))
 			run_replay(served);
-		/* who has failed finds out by himself whether it is over */
-		if (ServedIsDue(served) && !worker.leaving &&
-			(!worker.share.spared || served->failures > 0 || served->isolate))
+		if (ServedIsDue(served) && !worker.leaving)
 			serve(served);
 	}
-}
-
-/*
- * One worker is enough for a channel with little to do, where each batch is
- * quick: it has more company for each event than several had, and the others
- * sleep.  As soon as there is more to do, or something fails, they share again.
- */
-static void
-share_or_not(void)
-{
-	TimestampTz now = GetCurrentTimestamp();
-	bool		alone;
-	ListCell   *cell;
-
-	if (worker.share.rank > 0 || worker.share.of < 2)
-		return;
-	if (worker.again)
-		worker.busy = now;
-	foreach(cell, worker.served)
-	{
-		if (((Served *) lfirst(cell))->failures > 0 ||
-			!ServedIsDue(lfirst(cell)))
-			worker.busy = now;
-	}
-	alone = TimestampDifferenceExceeds(worker.busy, now, CALM);
-	if (alone != worker.share.alone)
-		SlotAlone(alone);
 }
 
 /*
@@ -756,7 +715,6 @@ cycle(void)
 			SlotSettledIn();
 		worker.settled_in = true;
 		go_round();
-		share_or_not();
 	}
 	if (worker.leaving)
 		return;
@@ -783,7 +741,6 @@ set_up(int slot)
 	OverrideSettings();
 	pgstat_report_appname(MyBgworkerEntry->bgw_name);
 	worker.nap = NAP_MIN;
-	worker.busy = GetCurrentTimestamp();
 	worker.memory = AllocSetContextCreate(TopMemoryContext,
 										  "wallet_projection worker",
 										  ALLOCSET_DEFAULT_SIZES);
