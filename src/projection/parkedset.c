@@ -71,6 +71,7 @@ find_set(const char *projection)
 	if (!found)
 	{
 		set->context = NULL;
+		set->hashes = NULL;
 		set->count = 0;
 	}
 	return set;
@@ -82,6 +83,7 @@ forget(ParkedSet *set)
 	if (set->context != NULL)
 		MemoryContextDelete(set->context);
 	set->context = NULL;
+	set->hashes = NULL;
 	set->count = 0;
 }
 
@@ -114,7 +116,7 @@ ParkedSetKnows(const char *projection, const PositionSets *sets)
 		if (!has_row(set, &sets->sets[i].mark))
 			return false;
 	}
-	return set->context != NULL;
+	return set->hashes != NULL;
 }
 
 /*
@@ -148,7 +150,7 @@ ParkedSetAdd(const char *projection, uint64 hash)
 	ParkedSet  *set = find_set(projection);
 	bool		found;
 
-	if (set->context != NULL)
+	if (set->hashes != NULL)
 		(void) parkedhash_insert(set->hashes, hash, &found);
 }
 

@@ -500,6 +500,9 @@ plan_for(Oid relid, const char *query, int nargs, Oid *types)
 	if (kept->plan != NULL)
 		(void) SPI_freeplan(kept->plan);
 	kept->plan = NULL;
+	if (kept->query != NULL)
+		pfree(kept->query);
+	kept->query = NULL;
 	kept->query = MemoryContextStrdup(CacheMemoryContext, query);
 	kept->plan = SPI_prepare_cursor(query, nargs, types, CURSOR_OPT_CUSTOM_PLAN);
 	if (kept->plan != NULL)
