@@ -52,9 +52,6 @@
 /* events of any kind that a batch reads at most, for each that it may apply */
 #define SEEN_PER_EVENT 20
 
-/* gaps so near each other are read at once, in numbers */
-#define GAPS_NEAR 16
-
 /* how often memory and time are looked at, in events of any kind */
 #define CHECK_INTERVAL 128
 

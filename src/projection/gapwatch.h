@@ -8,6 +8,9 @@
 #include "projection/sets.h"
 #include "stream/stream.h"
 
+/* gaps so near each other are read at once, in numbers */
+#define GAPS_NEAR 16
+
 /* no gap at all */
 #define GAPS_NONE PG_INT64_MAX
 

@@ -38,9 +38,11 @@
 #include "catalog.h"
 #include "keyhash.h"
 #include "projection/park.h"
+#include "projection/gapwatch.h"
 #include "projection/oldgaps.h"
 #include "projection/trouble.h"
 #include "projection/work.h"
+#include "stream/settle.h"
 #include "tablelook.h"
 #include "worker/slots.h"
 #include "worker/status.h"
@@ -148,7 +150,9 @@ lacks_event(Look *look, const Goal *goal)
 	{
 		PositionSet *set = &look->positions.sets.sets[i];
 
-		if (set->old.first <= goal->highest)
+		/* who may fill them goes on: the goal's snapshot sees none of them */
+		if (set->old.size > 0 && set->old.first <= goal->highest &&
+			!OwnersUnfinished(&set->owners))
 			set->position.gaps = OldGapsRead(look->projection, look->snapshot,
 											 set);
 		gaps = NumberSetUnion(&gaps, &set->position.gaps);
@@ -158,8 +162,17 @@ lacks_event(Look *look, const Goal *goal)
 		return false;
 	stream = open_stream(look->projection, &owner);
 	for (int i = 0; i < gaps.count && !look->lacks; i++)
-		(void) ReadEvents(stream, goal->snapshot, gaps.ranges[i].first,
-						  gaps.ranges[i].last, receive_pending, look);
+	{
+		int64		first = gaps.ranges[i].first;
+
+		/* what lies between is applied */
+		while (i + 1 < gaps.count &&
+			   gaps.ranges[i + 1].first - gaps.ranges[i].last <= GAPS_NEAR)
+			i++;
+		CHECK_FOR_INTERRUPTS();
+		(void) ReadEvents(stream, goal->snapshot, first, gaps.ranges[i].last,
+						  receive_pending, look);
+	}
 	close_stream(stream, &owner);
 	return look->lacks;
 }
