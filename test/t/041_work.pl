@@ -131,6 +131,12 @@ foreach my $gaps (2000, 20000)
 	cmp_ok(cost_of($fresh, $run)->{entries}, '<', 200, "$gaps gaps: a new session reads few entries");
 	$fresh->quit;
 }
+# but not where that was written in another database, which was dumped and restored
+query("UPDATE wallet_projection.position SET old_owners[1] = '1' WHERE old_owners IS NOT NULL");
+my $restored = $node->background_psql('postgres');
+$restored->query_safe("SELECT wallet_credit('p16w1', 1)");
+cmp_ok(cost_of($restored, $run)->{entries}, '>', 10000, 'it looks itself at what comes from elsewhere');
+$restored->quit;
 $writer->query_safe('COMMIT');
 is($holder->query_safe($run), '1', 'the writer has ended: his event');
 is(query('SELECT gaps, lag_events, (SELECT count(*) FROM wallet_projection.old_gaps) FROM projection_status'),
