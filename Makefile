@@ -17,6 +17,7 @@ OBJS = \
 	src/keyhash.o \
 	src/keylock.o \
 	src/notice.o \
+	src/remember.o \
 	src/rowwriter.o \
 	src/savepoint.o \
 	src/tablelook.o \

@@ -47,7 +47,7 @@ typedef struct KnownTable
 	Oid			index;			/* the primary key's */
 } KnownTable;
 
-/* there are eight */
+/* there are nine */
 #define KNOWN_TABLES 16
 
 static KnownTable known_tables[KNOWN_TABLES];
@@ -159,6 +159,17 @@ CatalogOpen(const char *table, LOCKMODE mode)
 	return catalog;
 }
 
+/* The table's primary key; an error if it has none. */
+Oid
+CatalogPrimaryKey(Relation catalog)
+{
+	const KnownTable *known = known_table(RelationGetRelationName(catalog));
+
+	return known->name != NULL && known->facts == FactsNow() &&
+		known->relid == RelationGetRelid(catalog) ?
+		known->index : find_primary_key(catalog);
+}
+
 /*
  * Begin a scan of the rows of this name (NULL: of all), in the primary key's
  * order.
@@ -166,18 +177,12 @@ CatalogOpen(const char *table, LOCKMODE mode)
 SysScanDesc
 CatalogScan(Relation catalog, const char *key)
 {
-	KnownTable *known = known_table(RelationGetRelationName(catalog));
 	ScanKeyData scankey;
-	Oid			index;
-
-	index = known->name != NULL && known->facts == FactsNow() &&
-		known->relid == RelationGetRelid(catalog) ?
-		known->index : find_primary_key(catalog);
 
 	if (key != NULL)
 		ScanKeyInit(&scankey, 1, BTEqualStrategyNumber, F_TEXTEQ,
 					CStringGetTextDatum(key));
-	return systable_beginscan(catalog, index, true, NULL,
+	return systable_beginscan(catalog, CatalogPrimaryKey(catalog), true, NULL,
 							  key != NULL ? 1 : 0, &scankey);
 }
 

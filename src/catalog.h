@@ -169,6 +169,7 @@ enum
 
 extern Oid	CatalogRelation(const char *table);
 extern Relation CatalogOpen(const char *table, LOCKMODE mode);
+extern Oid	CatalogPrimaryKey(Relation catalog);
 extern SysScanDesc CatalogScan(Relation catalog, const char *key);
 extern HeapTuple CatalogFetch(Relation catalog, const char *key);
 extern bool CatalogRowStands(const char *table, HeapTuple row);

@@ -73,14 +73,6 @@ typedef bool CompatUpdateIndexes;
 	EvalPlanQualInit(epqstate, estate, NULL, NIL, -1)
 #endif
 
-/* The index of the primary key; invalid if there is none. */
-#if PG_VERSION_NUM >= 180000
-#define compat_primary_key_index(relation) \
-	RelationGetPrimaryKeyIndex(relation, false)
-#else
-#define compat_primary_key_index(relation) RelationGetPrimaryKeyIndex(relation)
-#endif
-
 /* The sequence of an identity column. */
 #if PG_VERSION_NUM >= 170000
 #define compat_getIdentitySequence(relation, column, missing_ok) \

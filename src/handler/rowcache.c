@@ -19,6 +19,7 @@
 #include "utils/rel.h"
 
 #include "handler/rowcache.h"
+#include "remember.h"
 
 #define CACHE_LINE 64
 #define WAYS 5
@@ -55,26 +56,8 @@ static HTAB *caches = NULL;
 static RowCache *
 find_cache(Oid relid)
 {
-	RowCache   *cache;
-	bool		found;
-
-	if (caches == NULL)
-	{
-		HASHCTL		control = {0};
-
-		control.keysize = sizeof(Oid);
-		control.entrysize = sizeof(RowCache);
-		control.hcxt = CacheMemoryContext;
-		caches = hash_create("wallet_projection rows", 16, &control,
-							 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	}
-	cache = hash_search(caches, &relid, HASH_ENTER, &found);
-	if (!found)
-	{
-		cache->nsets = 0;
-		cache->sets = NULL;
-	}
-	return cache;
+	return RememberedOfTable(&caches, "wallet_projection rows", relid,
+							 sizeof(RowCache));
 }
 
 /* The cache of this read model, which has this many blocks or more. */

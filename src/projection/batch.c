@@ -31,7 +31,6 @@
  */
 #include "postgres.h"
 
-#include "miscadmin.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -157,14 +156,12 @@ batch_receive(void *state, const Event *event)
 
 /*
  * Read the gaps of all claimed sets from this number on that lie at or below
- * the lowest head.  Those that lie near each other are read with what is
- * between them, which is applied.
+ * the lowest head.
  */
 static bool
 read_gaps(Batch *batch, int64 from)
 {
 	NumberSet	gaps = {0};
-	bool		more = true;
 
 	for (int i = 0; i < batch->claims.sets.count; i++)
 	{
@@ -176,18 +173,7 @@ read_gaps(Batch *batch, int64 from)
 		some = NumberSetBetween(&set->position.gaps, from, batch->low);
 		gaps = gaps.count == 0 ? some : NumberSetUnion(&gaps, &some);
 	}
-	for (int i = 0; i < gaps.count && more; i++)
-	{
-		int64		first = gaps.ranges[i].first;
-
-		while (i + 1 < gaps.count &&
-			   gaps.ranges[i + 1].first - gaps.ranges[i].last <= GAPS_NEAR)
-			i++;
-		CHECK_FOR_INTERRUPTS();
-		more = ReadEvents(batch->stream, batch->snapshot, first,
-						  gaps.ranges[i].last, batch_receive, batch);
-	}
-	return more;
+	return GapsRead(batch->stream, batch->snapshot, &gaps, batch_receive, batch);
 }
 
 /* An error if an event has a number that its sequence has not given yet. */

@@ -22,11 +22,16 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 
 #include "projection/gapwatch.h"
+#include "remember.h"
 #include "stream/settle.h"
+
+/* gaps so near each other are read at once, in numbers */
+#define NEAR 16
 
 typedef struct Looked
 {
@@ -45,33 +50,17 @@ typedef struct GapWatch
 static HTAB *gap_watches = NULL;
 
 static GapWatch *
-find_watch(const char *projection, bool create)
+find_watch(const char *projection)
 {
-	GapWatch   *watch;
-	bool		found;
-
-	if (gap_watches == NULL)
-	{
-		HASHCTL		control = {0};
-
-		control.keysize = NAMEDATALEN;
-		control.entrysize = sizeof(GapWatch);
-		control.hcxt = CacheMemoryContext;
-		gap_watches = hash_create("wallet_projection gaps", 16, &control,
-								  HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
-	}
-	watch = hash_search(gap_watches, projection,
-						create ? HASH_ENTER : HASH_FIND, &found);
-	if (create && !found)
-		watch->count = 0;
-	return watch;
+	return RememberedOf(&gap_watches, "wallet_projection gaps", projection,
+						sizeof(GapWatch));
 }
 
 /* When this process looked at the gaps of this row; 0: never. */
 static uint64
 looked_at(const GapWatch *watch, const RowMark *row)
 {
-	for (int i = 0; watch != NULL && i < watch->count; i++)
+	for (int i = 0; i < watch->count; i++)
 	{
 		if (SameRow(&watch->looked[i].row, row))
 			return watch->looked[i].look;
@@ -110,7 +99,7 @@ int64
 GapsFrom(const char *projection, const Stream *stream,
 		 const PositionSets *sets)
 {
-	const GapWatch *watch = find_watch(projection, false);
+	const GapWatch *watch = find_watch(projection);
 	int64		settled;
 	int64		from = GAPS_NONE;
 
@@ -138,13 +127,38 @@ GapsFrom(const char *projection, const Stream *stream,
 }
 
 /*
+ * Give the receiver the events in these gaps, in order.  Gaps that lie near
+ * each other are read with what is between them, which is applied.  False
+ * where the receiver ended the read.
+ */
+bool
+GapsRead(const Stream *stream, Snapshot snapshot, const NumberSet *gaps,
+		 EventReceiver receive, void *state)
+{
+	bool		more = true;
+
+	for (int i = 0; i < gaps->count && more; i++)
+	{
+		int64		first = gaps->ranges[i].first;
+
+		while (i + 1 < gaps->count &&
+			   gaps->ranges[i + 1].first - gaps->ranges[i].last <= NEAR)
+			i++;
+		CHECK_FOR_INTERRUPTS();
+		more = ReadEvents(stream, snapshot, first, gaps->ranges[i].last,
+						  receive, state);
+	}
+	return more;
+}
+
+/*
  * The positions begin anew: one transaction may write rows twice that look the
  * same.
  */
 void
 GapsForget(const char *projection)
 {
-	find_watch(projection, true)->count = 0;
+	find_watch(projection)->count = 0;
 }
 
 /*
@@ -156,7 +170,7 @@ void
 GapsLooked(const char *projection, const PositionSets *before,
 		   const PositionSets *after, uint64 look)
 {
-	GapWatch   *watch = find_watch(projection, true);
+	GapWatch   *watch = find_watch(projection);
 	GapWatch	old = *watch;
 
 	watch->count = 0;

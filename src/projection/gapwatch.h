@@ -6,16 +6,15 @@
 #define WALLET_PROJECTION_GAPWATCH_H
 
 #include "projection/sets.h"
-#include "stream/stream.h"
-
-/* gaps so near each other are read at once, in numbers */
-#define GAPS_NEAR 16
+#include "stream/reader.h"
 
 /* no gap at all */
 #define GAPS_NONE PG_INT64_MAX
 
 extern int64 GapsFrom(const char *projection, const Stream *stream,
 					  const PositionSets *sets);
+extern bool GapsRead(const Stream *stream, Snapshot snapshot,
+					 const NumberSet *gaps, EventReceiver receive, void *state);
 extern void GapsForget(const char *projection);
 extern void GapsLooked(const char *projection, const PositionSets *before,
 					   const PositionSets *after, uint64 look);

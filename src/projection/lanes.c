@@ -37,6 +37,7 @@
 
 #include "catalog.h"
 #include "projection/lanes.h"
+#include "remember.h"
 
 /* A set of numbers as the catalog holds it. */
 Datum
@@ -252,23 +253,8 @@ static HTAB *lane_hints = NULL;
 static LaneHints *
 find_hints(const char *projection)
 {
-	LaneHints  *hints;
-	bool		found;
-
-	if (lane_hints == NULL)
-	{
-		HASHCTL		control = {0};
-
-		control.keysize = NAMEDATALEN;
-		control.entrysize = sizeof(LaneHints);
-		control.hcxt = CacheMemoryContext;
-		lane_hints = hash_create("wallet_projection lanes", 16, &control,
-								 HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
-	}
-	hints = hash_search(lane_hints, projection, HASH_ENTER, &found);
-	if (!found)
-		hints->count = 0;
-	return hints;
+	return RememberedOf(&lane_hints, "wallet_projection lanes", projection,
+						sizeof(LaneHints));
 }
 
 /* Remember what was read. */
@@ -291,14 +277,8 @@ static LaneScan
 scan_begin(const Projection *projection, Relation catalog, Snapshot snapshot)
 {
 	LaneScan	scan = {.catalog = catalog};
-	Oid			index = compat_primary_key_index(catalog);
 
-	if (!OidIsValid(index))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("table \"%s.%s\" has no primary key",
-						CATALOG_SCHEMA, RelationGetRelationName(catalog))));
-	scan.index = index_open(index, AccessShareLock);
+	scan.index = index_open(CatalogPrimaryKey(catalog), AccessShareLock);
 	scan.slot = table_slot_create(catalog, NULL);
 	ScanKeyInit(&scan.keys[0], 1, BTEqualStrategyNumber, F_TEXTEQ,
 				CStringGetTextDatum(projection->name));

@@ -32,6 +32,7 @@
 
 #include "catalog.h"
 #include "projection/oldgaps.h"
+#include "remember.h"
 
 /* ranges in a block; and in a set's row, before the oldest become a block */
 #define BLOCK_RANGES 16
@@ -65,20 +66,15 @@ scan_blocks(Relation catalog, const char *projection, int64 first, int64 last,
 			Snapshot snapshot)
 {
 	ScanKeyData keys[3];
-	Oid			index = compat_primary_key_index(catalog);
 
-	if (!OidIsValid(index))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("table \"%s.%s\" has no primary key",
-						CATALOG_SCHEMA, RelationGetRelationName(catalog))));
 	ScanKeyInit(&keys[0], OLD_GAPS_CATALOG_PROJECTION, BTEqualStrategyNumber,
 				F_TEXTEQ, CStringGetTextDatum(projection));
 	ScanKeyInit(&keys[1], OLD_GAPS_CATALOG_BLOCK,
 				BTGreaterEqualStrategyNumber, F_INT8GE, Int64GetDatum(first));
 	ScanKeyInit(&keys[2], OLD_GAPS_CATALOG_BLOCK,
 				BTLessEqualStrategyNumber, F_INT8LE, Int64GetDatum(last));
-	return systable_beginscan(catalog, index, true, snapshot, 3, keys);
+	return systable_beginscan(catalog, CatalogPrimaryKey(catalog), true,
+							  snapshot, 3, keys);
 }
 
 /* Blocks as they were read, in any order. */
@@ -558,35 +554,20 @@ delete_blocks(const Projection *projection, Relation catalog, int64 first,
 	systable_endscan(scan);
 }
 
-/* Whether there may be blocks that nobody names, as far as this process knows. */
+/* Whether this process knows that there are no blocks that nobody names. */
 typedef struct LeftOver
 {
 	char		projection[NAMEDATALEN];	/* hash key */
-	bool		may_be;
+	bool		none;
 } LeftOver;
 
 static HTAB *left_overs = NULL;
 
-static bool *
-may_be_left(const char *projection)
+static LeftOver *
+find_left_over(const char *projection)
 {
-	LeftOver   *left;
-	bool		found;
-
-	if (left_overs == NULL)
-	{
-		HASHCTL		control = {0};
-
-		control.keysize = NAMEDATALEN;
-		control.entrysize = sizeof(LeftOver);
-		control.hcxt = CacheMemoryContext;
-		left_overs = hash_create("wallet_projection old gaps", 16, &control,
-								 HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
-	}
-	left = hash_search(left_overs, projection, HASH_ENTER, &found);
-	if (!found)
-		left->may_be = true;
-	return &left->may_be;
+	return RememberedOf(&left_overs, "wallet_projection old gaps", projection,
+						sizeof(LeftOver));
 }
 
 /*
@@ -598,16 +579,16 @@ static void
 delete_left_over(const Projection *projection, const PositionSets *saved)
 {
 	NumberSet	nothing = {0};
-	bool	   *may_be = may_be_left(projection->name);
+	LeftOver   *left_over = find_left_over(projection->name);
 	Relation	catalog;
 
-	if (!*may_be || blocks_of(saved, ~UINT64CONST(0)).count > 0)
+	if (left_over->none || blocks_of(saved, ~UINT64CONST(0)).count > 0)
 		return;
 	catalog = CatalogOpen(OLD_GAPS_CATALOG, RowExclusiveLock);
 	delete_blocks(projection, catalog, 1, PG_INT64_MAX, &nothing);
 	table_close(catalog, NoLock);
 	CommandCounterIncrement();
-	*may_be = false;
+	left_over->none = true;
 }
 
 /*
@@ -630,7 +611,7 @@ OldGapsDeleteUnused(const Projection *projection, const Claims *claims,
 			delete_left_over(projection, saved);
 		return;
 	}
-	*may_be_left(projection->name) = true;
+	find_left_over(projection->name)->none = false;
 	used = blocks_of(saved, claims->groups);
 	had = NumberSetMinus(&had, &used);
 	if (had.count == 0)

@@ -17,6 +17,7 @@
 
 #include "projection/park.h"
 #include "projection/parkedset.h"
+#include "remember.h"
 
 typedef struct ParkedHash
 {
@@ -54,27 +55,8 @@ static HTAB *parked_sets = NULL;
 static ParkedSet *
 find_set(const char *projection)
 {
-	ParkedSet  *set;
-	bool		found;
-
-	if (parked_sets == NULL)
-	{
-		HASHCTL		control = {0};
-
-		control.keysize = NAMEDATALEN;
-		control.entrysize = sizeof(ParkedSet);
-		control.hcxt = CacheMemoryContext;
-		parked_sets = hash_create("wallet_projection parked keys", 16, &control,
-								  HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
-	}
-	set = hash_search(parked_sets, projection, HASH_ENTER, &found);
-	if (!found)
-	{
-		set->context = NULL;
-		set->hashes = NULL;
-		set->count = 0;
-	}
-	return set;
+	return RememberedOf(&parked_sets, "wallet_projection parked keys",
+						projection, sizeof(ParkedSet));
 }
 
 static void

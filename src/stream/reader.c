@@ -34,6 +34,7 @@
 #include "utils/uuid.h"
 
 #include "catalog.h"
+#include "remember.h"
 #include "stream/reader.h"
 
 /* rows per execution of the plan; a limit lets the planner use the indexes */
@@ -473,26 +474,8 @@ static HTAB *key_plans = NULL;
 static KeyPlan *
 find_key_plan(Oid relid)
 {
-	KeyPlan    *kept;
-	bool		found;
-
-	if (key_plans == NULL)
-	{
-		HASHCTL		control = {0};
-
-		control.keysize = sizeof(Oid);
-		control.entrysize = sizeof(KeyPlan);
-		control.hcxt = CacheMemoryContext;
-		key_plans = hash_create("wallet_projection key plans", 16, &control,
-								HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	}
-	kept = hash_search(key_plans, &relid, HASH_ENTER, &found);
-	if (!found)
-	{
-		kept->query = NULL;
-		kept->plan = NULL;
-	}
-	return kept;
+	return RememberedOfTable(&key_plans, "wallet_projection key plans", relid,
+							 sizeof(KeyPlan));
 }
 
 /*

@@ -38,6 +38,7 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
+#include "remember.h"
 #include "stream/generations.h"
 #include "stream/settle.h"
 
@@ -54,26 +55,8 @@ static HTAB *memories = NULL;
 static SettleMemory *
 find_memory(Oid relid)
 {
-	SettleMemory *memory;
-	bool		found;
-
-	if (memories == NULL)
-	{
-		HASHCTL		control = {0};
-
-		control.keysize = sizeof(Oid);
-		control.entrysize = sizeof(SettleMemory);
-		control.hcxt = CacheMemoryContext;
-		memories = hash_create("wallet_projection settlements", 16, &control,
-							   HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	}
-	memory = hash_search(memories, &relid, HASH_ENTER, &found);
-	if (!found)
-	{
-		memset(memory, 0, sizeof(SettleMemory));
-		memory->relid = relid;
-	}
-	return memory;
+	return RememberedOfTable(&memories, "wallet_projection settlements", relid,
+							 sizeof(SettleMemory));
 }
 
 /*

@@ -161,18 +161,7 @@ lacks_event(Look *look, const Goal *goal)
 	if (gaps.count == 0)
 		return false;
 	stream = open_stream(look->projection, &owner);
-	for (int i = 0; i < gaps.count && !look->lacks; i++)
-	{
-		int64		first = gaps.ranges[i].first;
-
-		/* what lies between is applied */
-		while (i + 1 < gaps.count &&
-			   gaps.ranges[i + 1].first - gaps.ranges[i].last <= GAPS_NEAR)
-			i++;
-		CHECK_FOR_INTERRUPTS();
-		(void) ReadEvents(stream, goal->snapshot, first, gaps.ranges[i].last,
-						  receive_pending, look);
-	}
+	(void) GapsRead(stream, goal->snapshot, &gaps, receive_pending, look);
 	close_stream(stream, &owner);
 	return look->lacks;
 }
