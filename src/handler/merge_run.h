@@ -1,0 +1,58 @@
+/*
+ * merge_run.h
+ *		A Merge compiled: events into items, items into a row.
+ *
+ * Nothing here touches a table: rows come in and go out in slots.  An
+ * expression that raises an error raises it to the caller.
+ */
+#ifndef WALLET_PROJECTION_MERGE_RUN_H
+#define WALLET_PROJECTION_MERGE_RUN_H
+
+#include "executor/tuptable.h"
+#include "utils/relcache.h"
+
+#include "definition/merge.h"
+
+typedef struct MergeRun MergeRun;
+
+/* One item of an event; good until the receiver returns. */
+typedef struct MergeItem
+{
+	int			ordinal;		/* of the event's items, from 0 */
+	Datum	   *values;			/* item_width of them */
+	bool	   *nulls;
+	Datum		key[INDEX_MAX_KEYS];
+	bool		has_key;		/* no column of the key is null */
+} MergeItem;
+
+typedef void (*MergeItemReceiver) (void *arg, const MergeItem *item);
+
+/* What an item has done to the row. */
+typedef struct MergeEffect
+{
+	int			clause;			/* of merge->clauses, from 0; -1: none held */
+	MergeAction action;
+} MergeEffect;
+
+/* The row of one key as the items have left it. */
+typedef struct MergeRow
+{
+	bool		existed;		/* in the table, before the first item */
+	bool		exists;			/* now */
+	bool		changed;		/* something has to be written */
+	bool		replaced;		/* deleted and inserted again */
+	TupleTableSlot *slot;		/* the row, if it exists now: virtual, of the
+								 * read model's descriptor */
+} MergeRow;
+
+extern MergeRun *MergeRunBegin(const Merge *merge, Relation stream,
+							   Relation read_model);
+extern void MergeRunEnd(MergeRun *run);
+extern void MergeRunItems(MergeRun *run, TupleTableSlot *event,
+						  MergeItemReceiver receive, void *arg);
+extern Size MergeItemSize(MergeRun *run, const MergeItem *item);
+extern void MergeItemStore(MergeRun *run, const MergeItem *item, char *where);
+extern MergeRow *MergeRowBegin(MergeRun *run, TupleTableSlot *row);
+extern MergeEffect MergeRowApply(MergeRun *run, const char *stored_item);
+
+#endif							/* WALLET_PROJECTION_MERGE_RUN_H */
