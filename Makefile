@@ -18,6 +18,7 @@ OBJS = \
 	src/keylock.o \
 	src/notice.o \
 	src/remember.o \
+	src/retry.o \
 	src/rowwriter.o \
 	src/savepoint.o \
 	src/tablelook.o \
@@ -26,59 +27,59 @@ OBJS = \
 	src/unique_index.o \
 	src/stream/aggregate.o \
 	src/stream/append.o \
-	src/stream/catalog.o \
-	src/stream/find.o \
 	src/stream/event_id.o \
+	src/stream/find.o \
+	src/stream/generations.o \
 	src/stream/history.o \
 	src/stream/new_event.o \
 	src/stream/numbers.o \
 	src/stream/read.o \
 	src/stream/reader.o \
-	src/stream/generations.o \
 	src/stream/settle.o \
 	src/stream/shape.o \
+	src/stream/stream.o \
 	src/stream/tables.o \
-	src/wallet/event.o \
-	src/wallet/wallet.o \
+	src/definition/desired.o \
+	src/definition/known.o \
+	src/definition/owner.o \
+	src/definition/projection.o \
 	src/handler/apply.o \
 	src/handler/fit.o \
 	src/handler/fold.o \
 	src/handler/read_model.o \
+	src/handler/registry.o \
 	src/handler/rowcache.o \
-	src/handler/wallet_balance.o \
-	src/projection/batch.o \
-	src/projection/catalog.o \
-	src/projection/choice.o \
-	src/projection/claim.o \
-	src/projection/consume.o \
-	src/projection/dead_letter.o \
-	src/projection/deferred.o \
-	src/projection/definition.o \
-	src/projection/failure.o \
-	src/projection/gapwatch.o \
-	src/projection/isolate.o \
-	src/projection/known.o \
-	src/projection/lifecycle.o \
-	src/projection/oldgaps.o \
-	src/projection/onekey.o \
-	src/projection/owner.o \
-	src/projection/park.o \
-	src/projection/claims.o \
-	src/projection/lanes.o \
-	src/projection/parkedset.o \
-	src/projection/position.o \
-	src/projection/replay.o \
-	src/projection/retry.o \
-	src/projection/run.o \
-	src/projection/served.o \
-	src/projection/sets.o \
-	src/projection/skip.o \
-	src/projection/time_limit.o \
-	src/projection/trouble.o \
-	src/projection/wallet_query.o \
-	src/projection/wishes.o \
-	src/projection/work.o \
-	src/projection/writekeys.o \
+	src/position/choice.o \
+	src/position/claims.o \
+	src/position/gapwatch.o \
+	src/position/lanes.o \
+	src/position/oldgaps.o \
+	src/position/position.o \
+	src/position/sets.o \
+	src/position/trouble.o \
+	src/parking/park.o \
+	src/parking/parkedset.o \
+	src/parking/skip.o \
+	src/batch/batch.o \
+	src/batch/blame.o \
+	src/batch/claim.o \
+	src/batch/deferred.o \
+	src/batch/failure.o \
+	src/batch/isolate.o \
+	src/batch/onekey.o \
+	src/batch/opened.o \
+	src/batch/replay.o \
+	src/batch/writekeys.o \
+	src/consumer/assignment.o \
+	src/consumer/consume.o \
+	src/consumer/dead_letter.o \
+	src/consumer/lifecycle.o \
+	src/consumer/run.o \
+	src/consumer/time_limit.o \
+	src/wallet/event.o \
+	src/wallet/wallet.o \
+	src/wallet/wallet_balance.o \
+	src/wallet/wallet_query.o \
 	src/worker/behind.o \
 	src/worker/control.o \
 	src/worker/finding.o \
@@ -86,9 +87,9 @@ OBJS = \
 	src/worker/meter.o \
 	src/worker/override.o \
 	src/worker/positions.o \
+	src/worker/rotation.o \
 	src/worker/slots.o \
 	src/worker/status.o \
-	src/worker/turns.o \
 	src/worker/wait.o \
 	src/worker/worker.o
 

@@ -11,7 +11,7 @@
  *	  gone, a trigger's function is broken, a publication wants a replica
  *	  identity), or only on the way that a trigger takes for one key.  The
  *	  SQLSTATE does not say which, so the other keys are asked
- *	  (projection/definition.c): if they fail too, nobody is parked and the
+ *	  (batch/blame.c): if they fail too, nobody is parked and the
  *	  batch fails.
  *	- Nobody's: the server's or another session's.  It may be well a moment
  *	  later, so the batch fails and is done again.

@@ -7,7 +7,7 @@
  * lock dies with its holder.
  *
  * Lock order: the extension (a worker's batch), KEYLOCK_STOP, KEYLOCK_PROJECTION (which a
- * worker's batch does not wait for), KEYLOCK_WISHES, KEYLOCK_STREAM, relations, KEYLOCK_PRESENCE, KEYLOCK_CLAIM,
+ * worker's batch does not wait for), KEYLOCK_DESIRED, KEYLOCK_STREAM, relations, KEYLOCK_PRESENCE, KEYLOCK_CLAIM,
  * KEYLOCK_FAILURE, KEYLOCK_ERROR; for appends: the stream's
  * relation, KEYLOCK_EVENT_ID, KEYLOCK_AGGREGATE.
  */
@@ -26,7 +26,7 @@ typedef enum KeyLockClass
 	KEYLOCK_ERROR,				/* exclusive: writing down a failure */
 	KEYLOCK_AGGREGATE,			/* exclusive: appending to an aggregate, until
 								 * its events are in the table */
-	KEYLOCK_WISHES,				/* exclusive: changing what is started, and
+	KEYLOCK_DESIRED,				/* exclusive: changing what is started, and
 								 * how many workers channels have */
 	KEYLOCK_FAILURE,			/* shared, for the session: its last batch has
 								 * failed, and it is going to try again; never

@@ -55,7 +55,7 @@ forget_all(void)
 	notices.append_lost = false;
 	notices.progresses = 0;
 	notices.progress_lost = false;
-	notices.wishes = false;
+	notices.desired = false;
 	dead_letters = NIL;
 }
 
@@ -126,7 +126,7 @@ at_end(XactEvent event, void *arg)
 		case XACT_EVENT_COMMIT:
 			if (notices.appends > 0 || notices.progresses > 0 ||
 				notices.append_lost || notices.progress_lost ||
-				notices.wishes)
+				notices.desired)
 				deliver(&notices);
 			forget_all();
 			break;
@@ -280,10 +280,10 @@ NoticeProgress(const char *projection, int64 events, int64 numbers)
 
 /* What is to run, and by how many workers, has changed. */
 void
-NoticeWishes(void)
+NoticeDesired(void)
 {
 	if (deliver != NULL)
-		notices.wishes = true;
+		notices.desired = true;
 }
 
 /*

@@ -44,7 +44,7 @@ typedef struct Notices
 	bool		append_lost;	/* there were more than could be kept */
 	int			progresses;
 	bool		progress_lost;
-	bool		wishes;			/* what is to run has changed */
+	bool		desired;			/* what is to run has changed */
 	AppendNotice append[APPEND_NOTICES];
 	ProgressNotice progress[PROGRESS_NOTICES];
 } Notices;
@@ -57,7 +57,7 @@ extern void NoticeAppend(Oid stream, Datum type, Datum key);
 extern void NoticeAppendAny(Oid stream);
 extern void NoticeProgress(const char *projection, int64 events,
 						   int64 numbers);
-extern void NoticeWishes(void);
+extern void NoticeDesired(void);
 extern void NoticeDeadLetter(const char *payload);
 
 #endif							/* WALLET_PROJECTION_NOTICE_H */

@@ -9,9 +9,10 @@
 #include "miscadmin.h"
 #include "utils/guc.h"
 
+#include "definition/desired.h"
 #include "notice.h"
-#include "projection/wishes.h"
 #include "settings.h"
+#include "wallet/wallet.h"
 #include "worker/launcher.h"
 #include "worker/slots.h"
 
@@ -88,10 +89,11 @@ void
 _PG_init(void)
 {
 	define_settings();
+	WalletRegister();
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	Preloaded = true;
-	register_label_provider(WISHES_PROVIDER, check_label);
+	register_label_provider(DESIRED_PROVIDER, check_label);
 	SlotsInstall();
 	NoticesDeliverTo(SlotsDeliver);
 	LauncherRegister();

@@ -61,6 +61,8 @@ typedef struct RowHandler
 /* as many columns as a handler may keep */
 #define HANDLER_MAX_COLUMNS 64
 
-extern const RowHandler WalletBalanceHandler;
+/* registry.c */
+extern void HandlerRegister(const RowHandler *handler);
+extern const RowHandler *HandlerFind(const char *name);
 
 #endif							/* WALLET_PROJECTION_HANDLER_H */

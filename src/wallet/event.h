@@ -2,8 +2,8 @@
  * event.h
  *		What a wallet's events look like.
  */
-#ifndef WALLET_PROJECTION_WALLET_EVENT_H
-#define WALLET_PROJECTION_WALLET_EVENT_H
+#ifndef WALLET_PROJECTION_EVENT_H
+#define WALLET_PROJECTION_EVENT_H
 
 #include "amount.h"
 
@@ -14,4 +14,4 @@ extern Jsonb *WalletSnapshot(Datum wallet_id, int64 version,
 extern bool WalletSnapshotBalance(Datum metadata, Datum wallet_id,
 								  int64 version, Amount *balance);
 
-#endif							/* WALLET_PROJECTION_WALLET_EVENT_H */
+#endif							/* WALLET_PROJECTION_EVENT_H */

@@ -12,7 +12,7 @@
 #include "utils/timestamp.h"
 
 #include "encoding.h"
-#include "projection/park.h"
+#include "parking/park.h"
 #include "worker/slots.h"
 #include "worker/status.h"
 

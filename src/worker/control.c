@@ -2,7 +2,7 @@
  * control.c
  *		Start, stop, scale: what is to run in the background.
  *
- * These write down what is wanted (projection/wishes.c); at commit the
+ * These write down what is wanted (definition/desired.c); at commit the
  * launcher and the workers hear of it.
  */
 #include "postgres.h"
@@ -21,10 +21,10 @@
 
 #include "argument.h"
 #include "catalog.h"
+#include "definition/desired.h"
+#include "definition/projection.h"
 #include "keylock.h"
 #include "notice.h"
-#include "projection/projection.h"
-#include "projection/wishes.h"
 #include "savepoint.h"
 #include "stream/stream.h"
 #include "worker/slots.h"
@@ -52,7 +52,7 @@ projection_start(PG_FUNCTION_ARGS)
 	SlotsCheckReady("projection_start()");
 	projection = ProjectionLock(name, ShareLock, "projection_start()");
 	ProjectionCheckInitialized(projection);
-	WishStart(projection);
+	DesiredStart(projection);
 	PG_RETURN_VOID();
 }
 
@@ -129,7 +129,7 @@ projection_stop(PG_FUNCTION_ARGS)
 		cancel_batches(name);
 	else
 		await_batches(name);
-	WishStop(ProjectionLock(name, ExclusiveLock, "projection_stop()"));
+	DesiredStop(ProjectionLock(name, ExclusiveLock, "projection_stop()"));
 	PG_RETURN_VOID();
 }
 
@@ -150,7 +150,7 @@ channel_scale(PG_FUNCTION_ARGS)
 	SlotsCheckReady("channel_scale()");
 	PreventCommandIfReadOnly("channel_scale()");
 	(void) ProjectionsOwned(channel);
-	WishScale(channel, workers);
+	DesiredScale(channel, workers);
 	PG_RETURN_VOID();
 }
 

@@ -19,8 +19,8 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
-#include "projection/oldgaps.h"
-#include "projection/trouble.h"
+#include "position/oldgaps.h"
+#include "position/trouble.h"
 #include "savepoint.h"
 #include "tablelook.h"
 #include "worker/status.h"

@@ -4,9 +4,9 @@
  *
  * One process of the server, connected to no database, so that it is in
  * nobody's way.  It reads from the labels in pg_shseclabel what databases
- * want (projection/wishes.c), compares that with the worker slots, asks those
+ * want (definition/desired.c), compares that with the worker slots, asks those
  * to leave that are not wanted any more, and starts those that are missing.
- * It sleeps until a worker ends, a wish is committed, or NAP is over.
+ * It sleeps until a worker ends, a change of what is desired is committed, or NAP is over.
  *
  * Workers are started in turn, so that each channel gets its first before
  * another gets its second.  Where the server has no process left, a channel
@@ -44,11 +44,11 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
-#include "projection/wishes.h"
+#include "definition/desired.h"
 #include "settings.h"
 #include "worker/launcher.h"
+#include "worker/rotation.h"
 #include "worker/slots.h"
-#include "worker/turns.h"
 
 /* all in milliseconds */
 #define NAP				10000	/* between looks, where nothing happens */
@@ -159,15 +159,15 @@ read_label(List *wanted, Oid database, const char *label)
 {
 	ListCell   *cell;
 
-	foreach(cell, WishesParse(label))
+	foreach(cell, DesiredParse(label))
 	{
-		ChannelWish *wish = lfirst(cell);
+		DesiredChannel *desired = lfirst(cell);
 		Wanted	   *channel = palloc0(sizeof(Wanted));
 
 		channel->database = database;
-		channel->channel = wish->channel;
-		channel->workers = wish->workers < 0 ? DefaultWorkers : wish->workers;
-		channel->rests = wish->workers == 0;
+		channel->channel = desired->channel;
+		channel->workers = desired->workers < 0 ? DefaultWorkers : desired->workers;
+		channel->rests = desired->workers == 0;
 		wanted = lappend(wanted, channel);
 	}
 	return wanted;
@@ -202,7 +202,7 @@ read_wanted(void)
 		label = heap_getattr(tuple, Anum_pg_shseclabel_label,
 							 RelationGetDescr(catalog), &isnull);
 		if (form->classoid != DatabaseRelationId ||
-			strcmp(TextDatumGetCString(provider), WISHES_PROVIDER) != 0 ||
+			strcmp(TextDatumGetCString(provider), DESIRED_PROVIDER) != 0 ||
 			VARATT_IS_EXTERNAL(DatumGetPointer(label)) ||
 			!database_is_open(form->objoid))
 			continue;
@@ -493,7 +493,7 @@ spare_some(List *wanted)
 
 	for (int poor = count_poor(wanted, slots, count); poor > 0; poor--)
 	{
-		int			chosen = TurnsSpare(wanted, slots, count);
+		int			chosen = RotationSpare(wanted, slots, count);
 
 		if (chosen < 0)
 			return;
@@ -584,7 +584,7 @@ look(void)
 	tell_of_read_only();
 	wanted = read_wanted();
 	count_workers(wanted);
-	TurnsOrder(wanted);
+	RotationOrder(wanted);
 	nap = start_missing(wanted);
 	prune_setbacks(wanted);
 	return nap;

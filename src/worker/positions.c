@@ -12,8 +12,8 @@
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 
-#include "projection/lanes.h"
-#include "projection/oldgaps.h"
+#include "position/lanes.h"
+#include "position/oldgaps.h"
 
 SQL_FUNCTION(projection_positions);
 SQL_FUNCTION(projection_gaps);

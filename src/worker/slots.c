@@ -44,7 +44,7 @@ typedef struct Shared
 	PGPROC	   *launcher;
 	bool		is_short;		/* the launcher could not start a worker */
 	bool		is_read_only;	/* it starts none, as the server is to be so */
-	uint32		wishes;			/* grows when what is wanted changes */
+	uint32		desired;			/* grows when what is wanted changes */
 	SpeedSlot	speed[SPEEDS];
 	WorkerSlot	slot[FLEXIBLE_ARRAY_MEMBER];
 } Shared;
@@ -450,7 +450,7 @@ SlotShare(void)
 	mine->woken = false;
 	share_of(mine, &share.rank, &share.of);
 	share.leave = mine->leave;
-	share.wishes = shared->wishes;
+	share.desired = shared->desired;
 	LWLockRelease(shared->lock);
 	return share;
 }
@@ -613,7 +613,7 @@ has_work(const WorkerSlot *slot, const Notices *notices)
 
 	if (slot->process == NULL || slot->database != MyDatabaseId)
 		return false;
-	if (notices->append_lost || notices->wishes)
+	if (notices->append_lost || notices->desired)
 		return true;
 	share_of(slot, &rank, &of);
 	for (int i = 0; i < notices->appends; i++)
@@ -682,18 +682,18 @@ count_progress(const Notices *notices)
 void
 SlotsDeliver(const Notices *notices)
 {
-	if (notices->appends > 0 || notices->append_lost || notices->wishes)
+	if (notices->appends > 0 || notices->append_lost || notices->desired)
 	{
 		LWLockAcquire(shared->lock,
-					  notices->wishes ? LW_EXCLUSIVE : LW_SHARED);
+					  notices->desired ? LW_EXCLUSIVE : LW_SHARED);
 		for (int i = 0; i < shared->slots; i++)
 		{
 			if (has_work(&shared->slot[i], notices))
 				wake(&shared->slot[i]);
 		}
-		if (notices->wishes)
+		if (notices->desired)
 		{
-			shared->wishes++;
+			shared->desired++;
 			if (shared->launcher != NULL)
 				SetLatch(&shared->launcher->procLatch);
 		}

@@ -25,7 +25,7 @@
 #include "storage/condition_variable.h"
 
 #include "notice.h"
-#include "projection/claims.h"
+#include "position/claims.h"
 
 typedef enum WorkerState
 {
@@ -94,7 +94,7 @@ typedef struct WorkerShare
 	int			rank;
 	int			of;
 	bool		leave;
-	uint32		wishes;			/* changes whenever what is wanted does */
+	uint32		desired;			/* changes whenever what is wanted does */
 } WorkerShare;
 
 /* How fast a projection goes. */

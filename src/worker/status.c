@@ -27,8 +27,8 @@
 
 #include "argument.h"
 #include "catalog.h"
+#include "definition/desired.h"
 #include "encoding.h"
-#include "projection/wishes.h"
 #include "savepoint.h"
 #include "settings.h"
 #include "stream/stream.h"
@@ -125,7 +125,7 @@ worker_slots(PG_FUNCTION_ARGS)
 }
 
 /* What the launcher reads of this channel, or NULL. */
-static ChannelWish *
+static DesiredChannel *
 published_wish(const char *channel)
 {
 	ObjectAddress database;
@@ -133,15 +133,15 @@ published_wish(const char *channel)
 	ListCell   *cell;
 
 	ObjectAddressSet(database, DatabaseRelationId, MyDatabaseId);
-	label = GetSecurityLabel(&database, WISHES_PROVIDER);
+	label = GetSecurityLabel(&database, DESIRED_PROVIDER);
 	if (label == NULL)
 		return NULL;
-	foreach(cell, WishesParse(label))
+	foreach(cell, DesiredParse(label))
 	{
-		ChannelWish *wish = lfirst(cell);
+		DesiredChannel *desired = lfirst(cell);
 
-		if (strcmp(wish->channel, channel) == 0)
-			return wish;
+		if (strcmp(desired->channel, channel) == 0)
+			return desired;
 	}
 	return NULL;
 }
@@ -204,13 +204,13 @@ WorkerNeeds
 WorkersFor(const char *projection, const char *channel)
 {
 	WorkerNeeds needs = {0};
-	ChannelWish *wish = WishStarted(projection) ? published_wish(channel) : NULL;
+	DesiredChannel *desired = DesiredStarted(projection) ? published_wish(channel) : NULL;
 
-	if (wish != NULL)
+	if (desired != NULL)
 	{
 		needs.started = true;
 		needs.there = workers_there(channel);
-		needs.wanted = wish->workers < 0 ? DefaultWorkers : wish->workers;
+		needs.wanted = desired->workers < 0 ? DefaultWorkers : desired->workers;
 	}
 	/* also where it is stopped, as nobody can start it */
 	if (!SlotsReady())

@@ -5,7 +5,7 @@
 #ifndef WALLET_PROJECTION_STATUS_H
 #define WALLET_PROJECTION_STATUS_H
 
-#include "projection/projection.h"
+#include "definition/projection.h"
 
 typedef struct WorkerNeeds
 {

@@ -10,7 +10,7 @@
  *	  was taken may have an older one, and leave new ones behind.
  *	- and the stream's numbers have not begun again below the heads.
  * Events of parked keys count as applied, unless they only wait for a lock.
- * It is an error if what is applied is not there: see projection/trouble.h.
+ * It is an error if what is applied is not there: see position/trouble.h.
  * Numbers of transactions that are still open are nobody's to wait for.
  *
  * Positions are looked at again when a transaction that has moved some has
@@ -35,13 +35,13 @@
 #include "utils/wait_event.h"
 
 #include "argument.h"
+#include "batch/opened.h"
 #include "catalog.h"
 #include "keyhash.h"
-#include "projection/park.h"
-#include "projection/gapwatch.h"
-#include "projection/oldgaps.h"
-#include "projection/trouble.h"
-#include "projection/work.h"
+#include "parking/park.h"
+#include "position/gapwatch.h"
+#include "position/oldgaps.h"
+#include "position/trouble.h"
 #include "stream/settle.h"
 #include "tablelook.h"
 #include "worker/slots.h"
@@ -184,7 +184,7 @@ set_goal(const char *name)
 	/* this copy of it sees nothing of our own transaction */
 	goal->snapshot->curcid = FirstCommandId;
 	goal->highest = highest_number(stream, goal->snapshot);
-	WorkCheckStream(projection, stream);
+	OpenedCheckStream(projection, stream);
 	positions = PositionsRead(projection);
 	goal->backwards = PositionsHighest(&positions) >
 		StreamLastNumber(stream->parts.sequence);

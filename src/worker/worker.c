@@ -43,14 +43,14 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
+#include "batch/batch.h"
+#include "batch/replay.h"
 #include "catalog.h"
+#include "consumer/assignment.h"
+#include "consumer/time_limit.h"
+#include "definition/desired.h"
 #include "fault.h"
 #include "keyhash.h"
-#include "projection/batch.h"
-#include "projection/replay.h"
-#include "projection/served.h"
-#include "projection/time_limit.h"
-#include "projection/wishes.h"
 #include "settings.h"
 #include "worker/override.h"
 #include "worker/slots.h"
@@ -71,9 +71,9 @@ typedef struct Worker
 	WorkerShare share;			/* at the beginning of this round */
 	bool		leaving;
 	TimestampTz listed;			/* when the list was looked up; 0: never */
-	uint32		wishes;			/* as of which it was */
-	List	   *served;			/* of Served */
-	Served	   *at_hand;		/* the one that is being served */
+	uint32		desired;			/* as of which it was */
+	List	   *served;			/* of Assignment */
+	Assignment	   *at_hand;		/* the one that is being served */
 	bool		replaying;		/* its parked keys are */
 	bool		woken;			/* by others, not because the nap is over */
 	bool		again;			/* this round has left something to do */
@@ -129,7 +129,7 @@ begin_at_work(const char *activity)
 		return true;
 	commit();
 	begin("leaving: the extension is gone");
-	WishesWithdraw();
+	DesiredWithdraw();
 	commit();
 	worker.leaving = true;
 	return false;
@@ -141,7 +141,7 @@ begin_at_work(const char *activity)
 
 /* Say it in the log, once for the same error. */
 static void
-log_failure(const Served *served)
+log_failure(const Assignment *served)
 {
 	const ErrorData *error = served->error;
 
@@ -157,7 +157,7 @@ log_failure(const Served *served)
 
 /* Put the error into the status; if that fails too, the log has it. */
 static void
-save_failure(Served *served)
+save_failure(Assignment *served)
 {
 	MemoryContext old = CurrentMemoryContext;
 
@@ -165,7 +165,7 @@ save_failure(Served *served)
 	{
 		begin("writing down a failure");
 		if (ExtensionIsThere())
-			ServedSaveError(served);
+			AssignmentSaveError(served);
 		commit();
 	}
 	PG_CATCH();
@@ -181,10 +181,10 @@ save_failure(Served *served)
 
 /* A whole batch has failed. */
 static void
-projection_failed(Served *served, ErrorData *error)
+projection_failed(Assignment *served, ErrorData *error)
 {
 	SlotError(error->message);
-	if (ServedFailed(served, error))
+	if (AssignmentFailed(served, error))
 		log_failure(served);
 	save_failure(served);
 }
@@ -203,14 +203,14 @@ leave_for(const ErrorData *error)
 
 /* A parked key could not be tried again, and no event is to blame. */
 static void
-retry_failed(Served *served, int sqlerrcode, const char *message)
+retry_failed(Assignment *served, int sqlerrcode, const char *message)
 {
 	ereport(LOG,
 			(errcode(sqlerrcode),
 			 errmsg("a parked key of projection \"%s\" could not be tried again: %s",
 					served->name, message)));
 	SlotError(message);
-	ServedRetryFailed(served);
+	AssignmentRetryFailed(served);
 }
 
 /*
@@ -248,7 +248,7 @@ has_to_make_way(void)
 
 /* Around a batch, or what is like one: it may be cancelled. */
 static void
-batch_begins(const Served *served)
+batch_begins(const Assignment *served)
 {
 	SlotBatchBegins(served->name);
 	TimeLimitBegin();
@@ -287,7 +287,7 @@ batch_ends(void)
 static void
 recover(void)
 {
-	Served	   *served = worker.at_hand;
+	Assignment	   *served = worker.at_hand;
 	ErrorData  *error;
 	BatchEnd	end;
 
@@ -323,7 +323,7 @@ recover(void)
 	}
 	worker.replaying = false;
 	if (served != NULL && end == BATCH_ENDED &&
-		(BatchFailedAtLimit(error) ? ServedShrink(served) :
+		(BatchFailedAtLimit(error) ? AssignmentShrink(served) :
 		 !served->isolate && BatchMayIsolate(error)))
 	{
 		/* do it again, and find out which event it was */
@@ -332,7 +332,7 @@ recover(void)
 		return;
 	}
 	if (error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE &&
-		(served == NULL || ServedIsLocked(served)))
+		(served == NULL || AssignmentIsLocked(served)))
 	{
 		/* somebody has locked what we need: later */
 		if (served != NULL)
@@ -347,7 +347,7 @@ recover(void)
 		return;
 	}
 	if (end == BATCH_TIMED_OUT)
-		(void) ServedShrink(served);
+		(void) AssignmentShrink(served);
 	projection_failed(served, error);
 }
 
@@ -355,14 +355,14 @@ recover(void)
  * What there is to serve
  */
 
-static Served *
+static Assignment *
 find_served(const char *name)
 {
 	ListCell   *cell;
 
 	foreach(cell, worker.served)
 	{
-		Served	   *served = lfirst(cell);
+		Assignment	   *served = lfirst(cell);
 
 		if (strcmp(served->name, name) == 0)
 			return served;
@@ -374,18 +374,18 @@ find_served(const char *name)
 static void
 list_served(List **list, const char *name)
 {
-	Served	   *served = find_served(name);
+	Assignment	   *served = find_served(name);
 	MemoryContext old = MemoryContextSwitchTo(worker.memory);
 
 	if (served == NULL)
 	{
-		served = palloc0(sizeof(Served));
+		served = palloc0(sizeof(Assignment));
 		strlcpy(served->name, name, NAMEDATALEN);
 	}
 	else
 		worker.served = list_delete_ptr(worker.served, served);
 	/* somebody has changed something: it may be well now */
-	if (worker.wishes != worker.share.wishes)
+	if (worker.desired != worker.share.desired)
 		served->next_try = 0;
 	*list = lappend(*list, served);
 	MemoryContextSwitchTo(old);
@@ -397,7 +397,7 @@ free_served(List *list)
 	ListCell   *cell;
 
 	foreach(cell, list)
-		ServedWell(lfirst(cell));
+		AssignmentWell(lfirst(cell));
 	list_free_deep(list);
 }
 
@@ -440,23 +440,23 @@ list_projections(void)
 	{
 		Projection *projection = lfirst(cell);
 
-		if (!WishStarted(projection->name))
+		if (!DesiredStarted(projection->name))
 			continue;
 		started = lappend(started, projection);
 		list_served(&served, projection->name);
-		ServedLook(llast(served));
+		AssignmentLook(llast(served));
 	}
 	take_interest(started);
 	free_served(worker.served);
 	worker.served = served;
 	if (started == NIL)
 	{
-		WishesPublish();
+		DesiredPublish();
 		worker.leaving = true;
 	}
 	PopActiveSnapshot();
 	commit();
-	worker.wishes = worker.share.wishes;
+	worker.desired = worker.share.desired;
 	worker.listed = GetCurrentTimestamp();
 }
 
@@ -469,7 +469,7 @@ is_list_old(void)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
-	return worker.wishes != worker.share.wishes || worker.listed == 0 ||
+	return worker.desired != worker.share.desired || worker.listed == 0 ||
 		worker.listed > now ||	/* the clock was set back */
 		TimestampDifferenceExceeds(worker.listed, now, LIST_AGE);
 }
@@ -489,7 +489,7 @@ show_step(BatchStep step, const Claims *claims)
 static BatchResult
 run_batch(const BatchLimits *limits)
 {
-	Served	   *served = worker.at_hand;
+	Assignment	   *served = worker.at_hand;
 	TimestampTz begun = GetCurrentTimestamp();
 	BatchResult result = {0};
 
@@ -502,14 +502,14 @@ run_batch(const BatchLimits *limits)
 	result = BatchRun(served->name, limits);
 	check_not_cancelled();
 	if (served->failures > 0 && !result.rest && !limits->choice.help)
-		ServedClearError(served);
+		AssignmentClearError(served);
 	commit();
 	(void) batch_ends();
 	served->isolate = false;
-	ServedGrow(served);
+	AssignmentGrow(served);
 	served->lock_timeouts = 0;
-	ServedRetryAt(served, result.next_retry);
-	ServedTook(served, result.events,
+	AssignmentRetryAt(served, result.next_retry);
+	AssignmentTook(served, result.events,
 			   TimestampDifferenceMilliseconds(begun, GetCurrentTimestamp()));
 	if (result.events > 0)
 	{
@@ -521,7 +521,7 @@ run_batch(const BatchLimits *limits)
 
 /* Try a parked key again that is due, in a transaction of its own. */
 static void
-run_replay(Served *served)
+run_replay(Assignment *served)
 {
 	ReplayResult result;
 
@@ -546,7 +546,7 @@ run_replay(Served *served)
 		SlotCount(result.events);
 		worker.again = true;
 	}
-	ServedRetryWell(served, result.next_retry);
+	AssignmentRetryWell(served, result.next_retry);
 }
 
 /*
@@ -554,14 +554,14 @@ run_replay(Served *served)
  * do, such as others cannot keep up with.
  */
 static void
-serve(Served *served)
+serve(Assignment *served)
 {
 	BatchLimits limits = {
 		.choice = {.of = worker.share.of,.rank = worker.share.rank,
 		.window = CHOICE_WINDOW,.turn = served->turn++},
 		.sized = true,
 		.events = served->at_most > 0 ?
-		Min(served->at_most, ServedBatchSize(served)) : ServedBatchSize(served),
+		Min(served->at_most, AssignmentBatchSize(served)) : AssignmentBatchSize(served),
 		.milliseconds = BATCH_TIME,
 		.isolate = served->isolate,
 		.as_worker = true,
@@ -583,7 +583,7 @@ serve(Served *served)
 	if (served->failures > 0 && !own.rest)
 	{
 		ereport(LOG, (errmsg("projection \"%s\" is well again", served->name)));
-		ServedWell(served);
+		AssignmentWell(served);
 		SlotError(NULL);
 	}
 	if (own.outcome == BATCH_CUT || (own.events > 0 && own.rest) ||
@@ -603,14 +603,14 @@ go_round(void)
 	worker.events = 0;
 	foreach(cell, worker.served)
 	{
-		Served	   *served = lfirst(cell);
+		Assignment	   *served = lfirst(cell);
 
 		CHECK_FOR_INTERRUPTS();
 		if (worker.leaving)
 			break;
-		if (ServedIsDue(served) && ServedRetryIsDue(served))
+		if (AssignmentIsDue(served) && AssignmentRetryIsDue(served))
 			run_replay(served);
-		if (ServedIsDue(served) && !worker.leaving)
+		if (AssignmentIsDue(served) && !worker.leaving)
 			serve(served);
 	}
 }
@@ -630,14 +630,14 @@ time_to_rest(bool *retrying)
 	*retrying = false;
 	foreach(cell, worker.served)
 	{
-		Served	   *served = lfirst(cell);
+		Assignment	   *served = lfirst(cell);
 
 		if (served->failures > 0)
 			*retrying = true;
 		if (served->next_try > now)
 			rest = Min(rest, TimestampDifferenceMilliseconds(now, served->next_try));
-		if (ServedNextRetry(served) > now)
-			rest = Min(rest, TimestampDifferenceMilliseconds(now, ServedNextRetry(served)));
+		if (AssignmentNextRetry(served) > now)
+			rest = Min(rest, TimestampDifferenceMilliseconds(now, AssignmentNextRetry(served)));
 	}
 	return (int) Max(rest, 1);
 }

@@ -7,7 +7,7 @@
 #ifndef MODEL_H
 #define MODEL_H
 
-#include "projection/sets.h"
+#include "position/sets.h"
 #include "stream/generations.h"
 
 #define STEPS 400				/* in one run, so also of numbers, writers */

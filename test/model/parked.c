@@ -1,6 +1,6 @@
 /*
  * parked.c
- *		Which keys are certainly not parked, as src/projection/parkedset.c has
+ *		Which keys are certainly not parked, as src/parking/parkedset.c has
  *		it: that file needs the server.
  *
  * A key is an aggregate.  It makes no difference to the model what becomes of

@@ -8,7 +8,7 @@
 #include "utils/builtins.h"
 
 #include "keylock.h"
-#include "projection/sets.h"
+#include "position/sets.h"
 
 PG_MODULE_MAGIC;
 

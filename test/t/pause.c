@@ -16,8 +16,8 @@
 #include "utils/guc.h"
 
 #include "notice.h"
-#include "projection/claims.h"
-#include "projection/gapwatch.h"
+#include "position/claims.h"
+#include "position/gapwatch.h"
 #include "stream/settle.h"
 
 extern Settlement __wrap_Settle(const Stream *stream);

@@ -5,7 +5,7 @@
 #include "postgres.h"
 
 #include "support.h"
-#include "projection/retry.h"
+#include "retry.h"
 
 int
 main(void)

@@ -11,7 +11,7 @@
 #include <inttypes.h>
 
 #include "support.h"
-#include "projection/sets.h"
+#include "position/sets.h"
 
 #define STORED 12				/* sets, in a random round */
 

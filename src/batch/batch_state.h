@@ -1,0 +1,94 @@
+/*
+ * batch_state.h
+ *		What the parts of a batch share: batch.c, claim.c,
+ *		failure.c and definition.c.
+ */
+#ifndef WALLET_PROJECTION_BATCH_STATE_H
+#define WALLET_PROJECTION_BATCH_STATE_H
+
+#include "batch/batch.h"
+#include "batch/isolate.h"
+#include "batch/opened.h"
+#include "handler/fold.h"
+#include "parking/park.h"
+#include "stream/settle.h"
+
+/* A key that is to be parked. */
+typedef struct BatchFailure
+{
+	const FoldEntry *entry;
+	KeyFailure	failure;
+	int64		applied;		/* events of the key, before that one */
+	bool		counted;		/* waiting is known; or it is what the fold has
+								 * left out */
+	int64		waiting;
+} BatchFailure;
+
+typedef struct Batch
+{
+	OpenProjection		work;
+	Projection *projection;		/* the work's */
+	Stream	   *stream;
+	const BatchLimits *limits;
+	ChoiceRule	rule;			/* which partitions to claim */
+	int64		last_number;	/* before the claim */
+	int64		gaps_from;		/* gaps from there on have to be looked at
+								 * again */
+	PositionSets candidates;	/* partitions that the rule wants */
+	bool		nothing_left;	/* in any; looked for if it has failed */
+	int			far_behind;		/* groups that all workers should share */
+	bool		help_wanted;	/* some of them are other workers' */
+	MemoryContext context;
+	NumberSet	skipped;		/* events that are never to be applied */
+	bool		may_park;		/* or the first failure ends the batch */
+	List	   *failures;		/* of BatchFailure */
+	int			failing;		/* of these, not counting those that only wait
+								 * for a lock */
+	int			parked_before;	/* keys of all partitions, counted likewise when
+								 * it is needed; -1: not yet */
+	int			parked_asked;	/* keys of the batch that were looked up in vain */
+	bool		parked_known;	/* parkedset.c knows the parked keys */
+	int			parking;		/* keys that would be parked with these */
+	int64		events;			/* applied */
+	TimestampTz next_retry;		/* of the keys that were parked; 0: none */
+	Claims		claims;
+	int			groups;			/* of the projection */
+	const Position *position_of[GROUPS_MAX];	/* by group; NULL: not ours */
+	Settlement	settlement;
+	Snapshot	snapshot;
+	int64		low;			/* the lowest head */
+	ReadReport	report;
+	NumberSet	seen;			/* numbers seen above settled */
+	Fold	   *fold;
+	int64		max_events;		/* 0: any number */
+	Size		max_memory;
+	int64		may_see;		/* events of any kind above the lowest head,
+								 * until the next look; 0: any number */
+	int			until_check;	/* events until memory and time are looked at */
+	TimestampTz deadline;		/* of reading; 0: none */
+	bool		past_gaps;		/* reads above the lowest head */
+	int			type_length;	/* of the projection's aggregate type */
+} Batch;
+
+/* claim.c */
+extern void BatchCheckForwards(const Batch *batch, const Positions *positions,
+							   int64 last_number);
+extern const Position *BatchPositionOf(const Batch *batch, uint64 hash);
+extern bool BatchLook(Batch *batch);
+extern bool BatchClaim(Batch *batch);
+
+/* failure.c */
+extern void BatchRefuse(void *arg, FoldEntry *entry, const Event *event,
+						const FoldFault *fault);
+extern void BatchPassOverParked(Batch *batch);
+extern void BatchIsolate(Batch *batch, const ApplyScope *scope,
+						 FoldedKey *keys, int64 count);
+extern void BatchLeaveLocked(Batch *batch, const ApplyScope *scope,
+							 const List *entries);
+extern void BatchPark(Batch *batch);
+
+/* definition.c */
+extern void BatchCheckDefinition(const Batch *batch, const ApplyScope *scope,
+								 const FoldedKey *keys, int64 count);
+
+#endif							/* WALLET_PROJECTION_BATCH_STATE_H */

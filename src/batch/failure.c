@@ -1,0 +1,441 @@
+/*
+ * failure.c
+ *		Keys of a batch whose event fails.
+ *
+ * A key fails when the fold refuses an event of it (BatchRefuse), or when its
+ * row cannot be written (BatchIsolate).  It is remembered, and parked in the
+ * end (BatchPark), unless as many keys are parked as may be: then the error
+ * is raised.  The consumer tries again with fewer events, and in the end with
+ * one at a time: so whatever comes before the first event too many is applied.
+ *
+ * A key whose row somebody else has locked is parked, too, to be tried again
+ * soon; it has not failed, and does not count.
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+
+#include "batch/batch_state.h"
+#include "batch/onekey.h"
+#include "errors.h"
+#include "fault.h"
+#include "keyhash.h"
+#include "keylock.h"
+#include "parking/parkedset.h"
+#include "parking/skip.h"
+
+/* so many parked keys are looked up beforehand, whatever a batch has of them */
+#define FEW 64
+
+/*
+ * Keys of a batch that are looked up in vain before it is asked whether few
+ * are parked, and before all that are, are read.
+ */
+#define ASK_FIRST	16
+#define ASK_AT_MOST 500
+
+/* The key's bytes with a terminating zero. */
+static char *
+key_of(const FoldEntry *entry)
+{
+	return pnstrdup(FoldEntryKey(entry), entry->key_length);
+}
+
+/* Raise the error that an event cannot be applied and its key not parked. */
+static void
+raise_failure(const Batch *batch, const FoldEntry *entry,
+			  const KeyFailure *failure)
+{
+	int			limit = batch->projection->max_parked;
+	const char *detail = failure->detail;
+
+	if (batch->may_park)
+		detail = psprintf("%d keys are parked already or would be now; the option \"max_parked\" is %d.",
+						  batch->parking, limit);
+	else if (detail == NULL)
+		detail = "Nothing of its batch was applied.";
+	ereport(ERROR,
+			(errcode(batch->may_park ? ERRCODE_TOO_MANY_PARKED :
+					 failure->sqlerrcode),
+			 errmsg("projection \"%s\" cannot apply event %lld of stream \"%s\" to %s \"%s\": %s",
+					batch->projection->name, (long long) failure->no,
+					batch->stream->name, batch->projection->aggregate_type,
+					key_of(entry), failure->message),
+			 errdetail_internal("%s", detail),
+			 batch->may_park && batch->limits->callers_transaction ?
+			 errhint("Nothing of this call is applied; projection_consume and background workers apply what comes before this event. Or raise the limit: SELECT projection_set(%s, 'max_parked', ...);",
+					 quote_literal_cstr(batch->projection->name)) :
+			 batch->may_park ?
+			 errhint("What comes before this event is applied. See projection_dead_letters for the cause; correct it and call dead_letter_replay_all(%s), or raise the limit by projection_set(%s, 'max_parked', ...).",
+					 quote_literal_cstr(batch->projection->name),
+					 quote_literal_cstr(batch->projection->name)) :
+			 errhint("%s", failure->hint ? failure->hint :
+					 "Correct the read model or the event, then run the projection again."),
+			 failure->context ? errcontext("%s", failure->context) : 0));
+}
+
+/* So many keys have failed that the others were not written. */
+static void
+refuse_many(const Batch *batch, int count)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_TOO_MANY_PARKED),
+			 errmsg("projection \"%s\" cannot apply a batch: %d keys have failed",
+					batch->projection->name, count),
+			 errdetail("The option \"max_parked\" is %d.",
+					   batch->projection->max_parked)));
+}
+
+/*
+ * Has a batch failed because no more keys may be parked?  It is told by who
+ * raised the error: where none may be, it carries the event's own SQLSTATE.
+ */
+bool
+BatchFailedAtLimit(const ErrorData *error)
+{
+	return error->funcname != NULL &&
+		(strcmp(error->funcname, "raise_failure") == 0 ||
+		 strcmp(error->funcname, "refuse_many") == 0);
+}
+
+/* Is it of use to do a failed batch again, to find out which key it was? */
+bool
+BatchMayIsolate(const ErrorData *error)
+{
+	if (BatchFailedAtLimit(error) || ErrorIsOfShutdown(error))
+		return false;
+	return ErrorIsOfKey(error->sqlerrcode) || FoldInterrupted() ||
+		(error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE && WriteInterrupted());
+}
+
+/* Remember that a key is to be parked. */
+static BatchFailure *
+add_failure(Batch *batch, const FoldEntry *entry, const KeyFailure *cause)
+{
+	MemoryContext old = MemoryContextSwitchTo(batch->context);
+	BatchFailure *failure = NULL;
+	ListCell   *cell;
+
+	/* the fold may have refused a later event of it */
+	foreach(cell, entry->banned ? batch->failures : NIL)
+	{
+		BatchFailure *earlier = lfirst(cell);
+
+		if (earlier->entry == entry)
+			failure = earlier;
+	}
+	if (failure == NULL)
+	{
+		failure = palloc0(sizeof(BatchFailure));
+		failure->entry = entry;
+		batch->failures = lappend(batch->failures, failure);
+	}
+	else if (!failure->failure.locked)
+		batch->failing--;
+	if (!cause->locked)
+		batch->failing++;
+	failure->failure = *cause;
+	MemoryContextSwitchTo(old);
+	return failure;
+}
+
+/*
+ * An error if so many keys would be parked that none may be.  Others may be
+ * parking keys at the same time: nobody waits for them, so the limit may be
+ * exceeded by what they park.
+ */
+static void
+check_limit(Batch *batch)
+{
+	const BatchFailure *last = NULL;
+	ListCell   *cell;
+
+	if (batch->failing == 0)
+		return;
+	if (batch->parked_before < 0)
+		batch->parked_before = ParkedCount(batch->projection->name);
+	batch->parking = batch->parked_before + batch->failing;
+	if (batch->parking <= batch->projection->max_parked)
+		return;
+	foreach(cell, batch->failures)
+	{
+		const BatchFailure *failure = lfirst(cell);
+
+		if (!failure->failure.locked)
+			last = failure;
+	}
+	raise_failure(batch, last->entry, &last->failure);
+}
+
+/* FoldRefused: this event cannot be folded */
+void
+BatchRefuse(void *arg, FoldEntry *entry, const Event *event,
+			const FoldFault *fault)
+{
+	Batch	   *batch = arg;
+	KeyFailure	failure = {0};
+	MemoryContext old = MemoryContextSwitchTo(batch->context);
+
+	failure.no = event->no;
+	failure.version = event->version;
+	failure.event_name = pnstrdup(event->name, event->name_length);
+	failure.sqlerrcode = fault->sqlerrcode;
+	failure.message = pstrdup(fault->reason);
+	failure.detail = fault->detail ? pstrdup(fault->detail) : NULL;
+	failure.hint = fault->hint ? pstrdup(fault->hint) : NULL;
+	if (batch->may_park)
+		FailureExplain(batch->projection, key_of(entry), &failure);
+	MemoryContextSwitchTo(old);
+	if (!batch->may_park)
+		raise_failure(batch, entry, &failure);
+	(void) add_failure(batch, entry, &failure);
+	check_limit(batch);
+}
+
+/* If there are few parked keys, leave out those of our partitions. */
+static bool
+ban_few(Batch *batch)
+{
+	List	   *few;
+	ListCell   *cell;
+
+	if (!ParkedFew(batch->projection->name, FEW, &few))
+		return false;
+	foreach(cell, few)
+	{
+		ParkedBrief *parked = lfirst(cell);
+		int			length = strlen(parked->key);
+		uint64		hash = KeyHash(parked->key, length);
+
+		ParkedCheck(batch->projection, parked);
+		if (BatchPositionOf(batch, hash) != NULL)
+			FoldBan(batch->fold, parked->key, length, hash);
+	}
+	return true;
+}
+
+/* Make more of it, where the batch has many keys. */
+static void
+ask_differently(Batch *batch)
+{
+	if (batch->parked_asked == ASK_FIRST && ban_few(batch))
+		FoldBanThose(batch->fold, NULL);
+	else if (batch->parked_asked == ASK_AT_MOST && !batch->parked_known)
+	{
+		ParkedSetRead(batch->projection->name);
+		batch->parked_known = true;
+	}
+}
+
+/* FoldIsParked */
+static bool
+is_parked(void *arg, const char *key, int length)
+{
+	Batch	   *batch = arg;
+	const char *name = batch->projection->name;
+
+	if (batch->parked_known && !ParkedSetMayHave(name, KeyHash(key, length)))
+		return false;
+	if (ParkedIsThere(name, key, length))
+		return true;
+	batch->parked_asked++;
+	ask_differently(batch);
+	return false;
+}
+
+/*
+ * The parked keys of our partitions: their events are passed over.  Each key of
+ * the batch is looked up; where it has many, those that are parked are read.
+ */
+void
+BatchPassOverParked(Batch *batch)
+{
+	batch->parked_before = -1;
+	batch->skipped = SkippedEvents(batch->projection->name);
+	batch->parked_known = ParkedSetKnows(batch->projection->name,
+										 &batch->claims.sets);
+	FoldBanThose(batch->fold, is_parked);
+}
+
+static uint64
+hash_of(const FoldEntry *entry)
+{
+	return KeyHash(FoldEntryKey(entry), entry->key_length);
+}
+
+/* The position of a key's partition before this batch. */
+static const Position *
+position_of(const Batch *batch, const FoldEntry *entry)
+{
+	return BatchPositionOf(batch, hash_of(entry));
+}
+
+/* The events of a key that this batch is about. */
+static KeyTask
+task_of(const Batch *batch, const FoldEntry *entry)
+{
+	const Position *position = position_of(batch, entry);
+	KeyTask		task = {.key = key_of(entry)};
+
+	task.from_no = position->gaps.count > 0 ? position->gaps.ranges[0].first :
+		position->head + 1;
+	task.last_no = batch->report.last;
+	task.position = position;
+	task.skipped = &batch->skipped;
+	task.guarded = batch->limits->isolate;
+	return task;
+}
+
+/* What can be of it is applied; remember where the key stands. */
+static void
+remember_outcome(Batch *batch, const FoldEntry *entry,
+				 const KeyOutcome *outcome)
+{
+	BatchFailure *failure;
+
+	batch->events += outcome->applied - outcome->folded;
+	if (!outcome->failed)
+		return;
+	if (!batch->may_park && !outcome->failure.locked)
+		raise_failure(batch, entry, &outcome->failure);
+	failure = add_failure(batch, entry, &outcome->failure);
+	failure->counted = true;
+	failure->applied = outcome->applied;
+	failure->waiting = outcome->waiting;
+}
+
+/* A key has failed: apply what can be of it. */
+static void
+isolate_key(Batch *batch, const ApplyScope *scope, const FoldEntry *entry)
+{
+	KeyTask		task = task_of(batch, entry);
+	KeyOutcome	outcome = KeyApply(scope, &task);
+
+	if (outcome.failed)
+		FailureExplain(batch->projection, task.key, &outcome.failure);
+	remember_outcome(batch, entry, &outcome);
+}
+
+/* Keys whose rows somebody else has locked: they wait, all others go on. */
+void
+BatchLeaveLocked(Batch *batch, const ApplyScope *scope, const List *entries)
+{
+	ListCell   *cell;
+
+	foreach(cell, entries)
+	{
+		KeyTask		task = task_of(batch, lfirst(cell));
+		KeyOutcome	outcome = KeyLeave(scope, &task);
+
+		remember_outcome(batch, lfirst(cell), &outcome);
+	}
+}
+
+/*
+ * Write the keys one way or another: those that fail are left out, what can be
+ * applied of them is, and they are remembered to be parked.
+ */
+void
+BatchIsolate(Batch *batch, const ApplyScope *scope, FoldedKey *keys,
+			 int64 count)
+{
+	Isolation	isolation = {.scope = scope};
+	ListCell   *cell;
+
+	if (!batch->limits->callers_transaction)
+		LocksSoon();
+	IsolateKeys(&isolation, keys, count, batch->limits->callers_transaction);
+	foreach(cell, isolation.culprits)
+	{
+		isolate_key(batch, scope, lfirst(cell));
+		if (batch->failing > batch->projection->max_parked)
+			break;
+	}
+	if (cell == NULL && IsolationGivesUp(&isolation))
+		refuse_many(batch, list_length(isolation.culprits));
+	BatchCheckDefinition(batch, scope, keys, count);
+	check_limit(batch);
+	BatchLeaveLocked(batch, scope, isolation.locked);
+}
+
+/*
+ * Of the key's events behind the failed one, those that earlier batches have
+ * applied, as it was a gap then: a replay must not apply them again.
+ */
+static NumberSet
+applied_behind(const Batch *batch, const BatchFailure *failure)
+{
+	const Position *before = position_of(batch, failure->entry);
+	ApplyScope	scope = {.projection = batch->projection,
+		.stream = batch->stream,.snapshot = batch->snapshot};
+	KeyTask		task = {.key = key_of(failure->entry),.passed = true,
+		.from_no = failure->failure.no + 1,.last_no = before->head,
+	.position = before};
+	NumberSet	numbers = {0};
+
+	if (task.from_no > task.last_no ||
+		KeyEventsCount(&scope, &task, task.from_no).count == 0)
+		return numbers;
+	NumberSetAppend(&numbers, task.from_no, task.last_no);
+	return NumberSetMinus(&numbers, &before->gaps);
+}
+
+/* A key is tried again then; 0: not by itself. */
+static void
+note_retry(Batch *batch, TimestampTz next)
+{
+	if (next != 0 && (batch->next_retry == 0 || next < batch->next_retry))
+		batch->next_retry = next;
+}
+
+/* Park the keys that have failed. */
+static void
+park_failures(Batch *batch)
+{
+	ListCell   *cell;
+
+	/* others may have parked keys while we worked */
+	batch->parked_before = -1;
+	check_limit(batch);
+	foreach(cell, batch->failures)
+	{
+		const BatchFailure *failure = lfirst(cell);
+		NumberSet	applied = applied_behind(batch, failure);
+		TimestampTz next;
+
+		ParkedSetAdd(batch->projection->name, hash_of(failure->entry));
+		next = ParkKey(batch->projection,
+					   hash_of(failure->entry) % batch->projection->partitions,
+					   key_of(failure->entry), &failure->failure,
+					   failure->counted ? failure->waiting :
+					   failure->entry->left_out, &applied);
+		note_retry(batch, next);
+	}
+}
+
+/* Count the events that were passed over of keys that are parked. */
+static void
+count_passed_over(Batch *batch)
+{
+	ListCell   *cell;
+
+	foreach(cell, FoldBannedKeys(batch->fold))
+	{
+		const FoldEntry *entry = lfirst(cell);
+
+		if (entry->banned == FOLD_PARKED && entry->left_out > 0)
+			note_retry(batch,
+					   ParkPassOver(batch->stream, batch->snapshot,
+									batch->projection->name, key_of(entry),
+									entry->left_out, entry->second_creation,
+									position_of(batch, entry)));
+	}
+}
+
+/* Write down which keys are parked now, and what of them was passed over. */
+void
+BatchPark(Batch *batch)
+{
+	count_passed_over(batch);
+	park_failures(batch);
+}

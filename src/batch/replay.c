@@ -1,0 +1,395 @@
+/*
+ * replay.c
+ *		Parked keys are tried again.
+ *
+ * The events of a parked key from the failed one on were passed over: the
+ * partition's position says that they are applied, and the parked row says
+ * that they are not.  A replay claims the partition, so no batch passes over
+ * more of them meanwhile, and applies those events in order, as many as can
+ * be: all of them, and the row goes; or up to one that fails, and the row
+ * says so.  Later events are the next batch's, as ever.  Rows, positions and
+ * the parked row change in one transaction.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "common/pg_prng.h"
+#include "compat.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "batch/isolate.h"
+#include "batch/onekey.h"
+#include "batch/opened.h"
+#include "batch/replay.h"
+#include "errors.h"
+#include "fault.h"
+#include "keylock.h"
+#include "notice.h"
+#include "parking/skip.h"
+#include "position/oldgaps.h"
+#include "position/trouble.h"
+#include "savepoint.h"
+
+/* how many keys that are due are looked at, to find one whose partition is free */
+#define DUE_AT_ONCE 64
+
+/* The key that was tried last: after an error, whose it was. */
+static int64 tried_id;			/* 0: none */
+
+/* An event that has not failed is not skipped. */
+static void
+refuse_locked(const Parked *parked)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("\"%s\" of projection \"%s\" has not failed",
+					parked->key, parked->projection),
+			 errdetail("Another transaction has locked its row."),
+			 errhint("It is applied by itself once the lock is gone.")));
+}
+
+/*
+ * The key's events have failed again: say so in its row.  If something is
+ * missing that was there before, that is not the event's fault, and no
+ * attempt.
+ */
+static void
+park_again(OpenProjection *work, Parked *parked, const KeyOutcome *outcome)
+{
+	if (outcome->failure.no == parked->failure.no && parked->attempts > 0 &&
+		ErrorIsOfDefinition(outcome->failure.sqlerrcode) &&
+		!ErrorIsOfDefinition(parked->failure.sqlerrcode))
+		ParkPostpone(work->projection, parked, outcome->failure.sqlerrcode,
+					 outcome->failure.message);
+	else
+		(void) ParkAgain(work->projection, parked, &outcome->failure,
+						 outcome->waiting);
+}
+
+/* The events of a parked key that wait, or would be skipped. */
+static KeyTask
+task_of(const Parked *parked, const Position *position,
+		const NumberSet *skipped)
+{
+	KeyTask		task = {.key = parked->key,.passed = true,.guarded = true,
+		.from_no = parked->failure.no,.last_no = PG_INT64_MAX,
+	.position = position,.skipped = skipped};
+
+	return task;
+}
+
+/* The key is given up: none of its waiting events is applied. */
+static ReplayResult
+skip_all(const ApplyScope *scope, const KeyTask *task, const Parked *parked)
+{
+	ReplayResult result = {.outcome = REPLAY_HEALED};
+	KeyEvents	events;
+
+	/* a row for each run between gaps: what fills these does not wait yet */
+	for (int64 from_no = task->from_no;
+		 (events = KeyEventsRun(scope, task, from_no)).count > 0;
+		 from_no = events.last_no + 1)
+	{
+		Parked		first = *parked;
+
+		first.failure.no = events.first_no;
+		SkipAll(scope->stream, scope->snapshot, &first, events.last_no,
+				events.count);
+	}
+	ParkFree(parked);
+	return result;
+}
+
+/* Apply them, as many as can be; the key's row says what has become of it. */
+static ReplayResult
+apply_waiting(OpenProjection *work, const ApplyScope *scope, const KeyTask *task,
+			  Parked *parked)
+{
+	ReplayResult result = {0};
+	KeyOutcome	outcome = KeyApply(scope, task);
+
+	if (outcome.failed)
+		FailureExplain(work->projection, parked->key, &outcome.failure);
+	result.events = outcome.applied;
+	result.outcome = outcome.failed ? REPLAY_FAILED : REPLAY_HEALED;
+	result.message = outcome.failure.message;
+	result.detail = outcome.failure.detail;
+	result.no = outcome.failure.no;
+	if (outcome.failed)
+		park_again(work, parked, &outcome);
+	else
+		ParkFree(parked);
+	result.id = parked->id;
+	if (outcome.applied > 0)
+		NoticeProgress(work->projection->name, outcome.applied, 0);
+	return result;
+}
+
+/*
+ * Replay a parked key, whose partition is claimed.
+ */
+static ReplayResult
+replay(OpenProjection *work, const Claims *claims, Parked *parked, ReplaySkip skip,
+	   bool own)
+{
+	ApplyScope	scope = {.projection = work->projection,.stream = work->stream,
+		.read_model = work->read_model,.own = own,
+	.skip_locked = own};
+	NumberSet	skipped;
+	KeyTask		task;
+	ReplayResult result;
+
+	if (skip != REPLAY_SKIPS_NOTHING && parked->attempts == 0)
+		refuse_locked(parked);
+	if (own && parked->attempts == 0)
+		LocksSoon();
+	/* gaps below the event that failed are none of those that wait */
+	if (claims->sets.sets[0].old.last >= parked->failure.no)
+		OldGapsLoad(work->projection, &claims->sets.sets[0]);
+	scope.snapshot = RegisterSnapshot(GetLatestSnapshot());
+	if (skip == REPLAY_SKIPS_EVENT)
+		SkipEvent(work->stream, scope.snapshot, parked);
+	skipped = SkippedOfKey(work->projection->name, parked->key);
+	skipped = NumberSetUnion(&skipped, &parked->applied);
+	task = task_of(parked, &claims->sets.sets[0].position, &skipped);
+	result = skip == REPLAY_SKIPS_ALL ? skip_all(&scope, &task, parked) :
+		apply_waiting(work, &scope, &task, parked);
+	UnregisterSnapshot(scope.snapshot);
+	return result;
+}
+
+/*
+ * Somebody was faster: what has become of the key?  If it is free, a replay has
+ * nothing left to do; but an event that was to be skipped is applied.
+ */
+static ReplayResult
+too_late(const Parked *now, int64 id, ReplaySkip skip)
+{
+	ReplayResult result = {.outcome = REPLAY_HEALED};
+
+	if (skip != REPLAY_SKIPS_NOTHING)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("dead letter %lld does not exist any more",
+						(long long) id),
+				 errdetail("It was replayed or deleted meanwhile.")));
+
+	if (now != NULL)
+	{
+		result.outcome = REPLAY_FAILED;
+		result.message = "somebody has replayed it meanwhile, and another event fails now";
+		result.id = now->id;
+		result.no = now->failure.no;
+	}
+	return result;
+}
+
+/* An error if positions are missing: nobody knows then what waits. */
+static void
+check_positions(const OpenProjection *work, const Claims *claims)
+{
+	TroubleRaise(TroubleOfPositions(work->projection, &claims->all,
+									work->read_model));
+}
+
+/*
+ * Claim the parked key's partition, waiting for it, look whether it is still
+ * parked under this id, and replay it.
+ */
+static ReplayResult
+replay_found(OpenProjection *work, const ParkedBrief *found, ReplaySkip skip)
+{
+	ReplayResult result;
+	Claims		claims;
+	Parked	   *parked;
+
+	ParkedCheck(work->projection, found);
+	claims = GroupClaim(work->projection, found->partition, true);
+	check_positions(work, &claims);
+	parked = ParkedKey(work->projection->name, found->key);
+	if (parked != NULL && parked->id == found->id)
+		result = replay(work, &claims, parked, skip, false);
+	else
+		result = too_late(parked, found->id, skip);
+	if (result.events > 0)
+		ClaimsWritten(work->projection, &claims);
+	ClaimsRelease(&claims);
+	return result;
+}
+
+/* The same for a key that is due, if nobody holds its partition. */
+static ReplayResult
+replay_due(OpenProjection *work, const ParkedBrief *found, bool own)
+{
+	ReplayResult result = {.outcome = REPLAY_NOTHING};
+	Claims		claims;
+
+	ParkedCheck(work->projection, found);
+	claims = GroupClaim(work->projection, found->partition, false);
+	if (claims.groups != 0)
+	{
+		Parked	   *parked = ParkedKey(work->projection->name, found->key);
+
+		check_positions(work, &claims);
+		if (parked != NULL && parked->next_retry_at != 0 &&
+			((!own && parked->attempts == 0) ||
+			 ParkedIsDue(work->projection, parked->next_retry_at)))
+		{
+			tried_id = parked->id;
+			result = replay(work, &claims, parked,
+							REPLAY_SKIPS_NOTHING, own);
+		}
+	}
+	if (result.events > 0)
+		ClaimsWritten(work->projection, &claims);
+	ClaimsRelease(&claims);
+	return result;
+}
+
+/*
+ * A key that is due and whose partition is free: any of the first, so that one
+ * that always raises an error does not keep the others waiting.
+ */
+static ReplayResult
+replay_any_due(OpenProjection *work, bool own)
+{
+	ReplayResult result = {.outcome = REPLAY_NOTHING};
+	List	   *keys = ParkedDue(work->projection, !own, DUE_AT_ONCE);
+	int			count = list_length(keys);
+	int			first = pg_prng_uint64(&pg_global_prng_state) % Max(count, 1);
+
+	for (int i = 0; i < count && result.outcome == REPLAY_NOTHING; i++)
+		result = replay_due(work, list_nth(keys, (first + i) % count), own);
+	return result;
+}
+
+/* With found NULL: whatever is due. */
+static ReplayResult
+run(const char *projection, const ParkedBrief *found, ReplaySkip skip, bool own)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "wallet_projection replay",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	ReplayResult result = {0};
+	OpenProjection		work;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	OpenedOpen(&work, projection);
+	OpenedBegin(&work);
+	PG_TRY();
+	{
+		result = found != NULL ? replay_found(&work, found, skip) :
+			replay_any_due(&work, own);
+	}
+	PG_FINALLY();
+	{
+		OpenedEnd(&work);
+	}
+	PG_END_TRY();
+	OpenedClose(&work);
+	PopActiveSnapshot();
+	MemoryContextSwitchTo(old);
+	if (result.message != NULL)
+		result.message = pstrdup(result.message);
+	if (result.detail != NULL)
+		result.detail = pstrdup(result.detail);
+	MemoryContextDelete(context);
+	return result;
+}
+
+/* Whatever is due, in a subtransaction. */
+typedef struct DueRun
+{
+	const char *projection;
+	bool		own;
+	ReplayResult result;
+} DueRun;
+
+/* SavepointStep */
+static void
+run_due(void *arg)
+{
+	DueRun	   *due = arg;
+
+	due->result = run(due->projection, NULL, REPLAY_SKIPS_NOTHING, due->own);
+}
+
+/* The key that was tried could not be, and is to be tried later. */
+static ReplayResult
+put_off(const char *name, const ErrorData *error)
+{
+	ReplayResult result = {.outcome = REPLAY_PUT_OFF};
+	Parked	   *parked = ParkedById(tried_id);
+	Projection *projection;
+	Claims		claims;
+
+	result.sqlerrcode = error->sqlerrcode;
+	result.message = error->message;
+	if (parked == NULL)
+		return result;
+	PushActiveSnapshot(GetLatestSnapshot());
+	projection = ProjectionFetch(name);
+	claims = GroupClaim(projection, parked->partition, false);
+	/* it is ours again, or the next attempt finds it as it is */
+	parked = claims.groups != 0 ? ParkedById(tried_id) : NULL;
+	if (parked != NULL)
+		ParkPostpone(projection, parked, error->sqlerrcode, error->message);
+	ClaimsRelease(&claims);
+	PopActiveSnapshot();
+	return result;
+}
+
+/*
+ * Try one parked key again that is due, in the current transaction.  An error
+ * that is no event's fault is written down, and does not end the transaction.
+ */
+ReplayResult
+ReplayDue(const char *projection, const char *command, ReplayCaller caller)
+{
+	ReplayResult result = {0};
+	DueRun		due = {.projection = projection,.own = caller != REPLAY_BY_SESSION};
+	ErrorData  *error;
+
+	OpenedCheckTransaction(command);
+	result.next_retry = ParkedNextRetry(projection);
+	if (ProjectionLockShared(projection, caller == REPLAY_BY_WORKER) != SHARED_LOCKED)
+		return result;
+	result.next_retry = ParkedNextRetry(projection);
+	/* a session rather waits for a lock than go without */
+	if (result.next_retry == 0 ||
+		(result.next_retry > GetCurrentTimestamp() &&
+		 (caller != REPLAY_BY_SESSION || !ParkedLocked(projection))))
+		return result;
+	tried_id = 0;
+	error = InSavepoint(run_due, &due);
+	if (error != NULL && (tried_id == 0 || ErrorIsOfShutdown(error)))
+		ReThrowError(error);
+	result = error != NULL ? put_off(projection, error) : due.result;
+	result.next_retry = ParkedNextRetry(projection);
+	return result;
+}
+
+/*
+ * Try the parked key with this id again now, whether it is due or not, waiting
+ * for whoever works on its partition; skip: without its failed event.
+ */
+ReplayResult
+ReplayKey(const char *projection, const char *key, int64 id,
+		  ReplaySkip skip, const char *command)
+{
+	ParkedBrief found = {.id = id};
+	Parked	   *parked;
+
+	OpenedCheckTransaction(command);
+	(void) ProjectionLockShared(projection, false);
+	parked = ParkedKey(projection, key);
+	if (parked == NULL || parked->id != id)
+		return too_late(parked, id, skip);
+	found.key = parked->key;
+	found.partition = parked->partition;
+	return run(projection, &found, skip, false);
+}

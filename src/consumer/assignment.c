@@ -1,0 +1,268 @@
+/*
+ * assignment.c
+ *		A projection as one consumer knows it.
+ *
+ * A projection whose batch has failed is left alone for a while, which
+ * doubles with each failure in a row; the others of the channel go on.
+ */
+#include "postgres.h"
+
+#include "common/pg_prng.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "consumer/assignment.h"
+#include "definition/projection.h"
+#include "encoding.h"
+#include "keylock.h"
+#include "parking/park.h"
+
+/* a whole batch has failed: how long the projection is left alone */
+static const RetryPolicy batch_retry = {
+	.delay = 1000,
+	.multiplier = 2,
+	.max_delay = 60000,
+	.jitter = 0.1
+};
+
+/* other consumers may have parked keys: how often that is looked up, in ms */
+#define LOOK_INTERVAL 10000
+
+/* how many events a worker's first batch has, and the least */
+#define BATCH_BEGIN 256
+#define BATCH_MIN	8
+
+/* how many events a batch has after one failed at max_parked, and then */
+#define SHRINK_FIRST 1024
+#define SHRINK_BY	8
+
+/* times that a lock is waited for in vain before it is a failure; ms between */
+#define LOCK_TRIES	4
+#define LOCK_DELAY	250
+
+/* How long to wait after so many failures in a row, in milliseconds. */
+static int
+draw_delay(int failures)
+{
+	return (int) RetryDelay(&batch_retry, failures,
+							pg_prng_double(&pg_global_prng_state));
+}
+
+/*
+ * Is it time?  No delay of a consumer's is longer than a failed batch's; if
+ * one seems to be, the clock was set back.
+ */
+static bool
+is_due(TimestampTz at)
+{
+	return RetryIsDue(at, GetCurrentTimestamp(), RetryLongest(&batch_retry));
+}
+
+bool
+AssignmentIsDue(const Assignment *served)
+{
+	return is_due(served->next_try);
+}
+
+/*
+ * A batch has failed as too many keys would be parked: is it to be done again
+ * with fewer events?  False, after one with a single event: it is a failure.
+ */
+bool
+AssignmentShrink(Assignment *served)
+{
+	if (served->at_most == 1)
+		return false;
+	served->at_most = served->at_most == 0 ? SHRINK_FIRST :
+		Max(served->at_most / SHRINK_BY, 1);
+	return true;
+}
+
+/* A batch of at most so many events has gone well: the next may have more. */
+void
+AssignmentGrow(Assignment *served)
+{
+	served->at_most = served->at_most >= SHRINK_FIRST ? 0 :
+		served->at_most * SHRINK_BY;
+}
+
+/*
+ * How many events a batch may have to be done in about BATCH_TIME.  While it
+ * runs, the other projections of the channel wait, and so does who wants the
+ * database for himself.  Triggers may make a single row take long.
+ */
+int64
+AssignmentBatchSize(const Assignment *served)
+{
+	return served->batch_size == 0 ? BATCH_BEGIN : served->batch_size;
+}
+
+/* A batch took so long: learn from it. */
+void
+AssignmentTook(Assignment *served, int64 events, long milliseconds)
+{
+	int64		quick;
+
+	if (events == 0)
+		return;
+	quick = events * BATCH_TIME / Max(milliseconds, 1);
+	served->batch_size = Max(Min(quick, Max(2 * events, BATCH_BEGIN)),
+							 BATCH_MIN);
+}
+
+/*
+ * Its batch has waited for a lock in vain.  True: leave it alone for a moment
+ * and say nothing; false, after some times: it is a failure.
+ */
+bool
+AssignmentIsLocked(Assignment *served)
+{
+	if (served->lock_timeouts >= LOCK_TRIES)
+		return false;
+	served->lock_timeouts++;
+	served->next_try = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+												   LOCK_DELAY);
+	return true;
+}
+
+/* Look up when its next parked key is to be tried again, now and then. */
+void
+AssignmentLook(Assignment *served)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (served->looked_at != 0 && served->looked_at <= now &&
+		!TimestampDifferenceExceeds(served->looked_at, now, LOOK_INTERVAL))
+		return;
+	served->next_retry = ParkedNextRetry(served->name);
+	served->looked_at = now;
+}
+
+/* When one of its parked keys is to be tried again; 0: none is. */
+TimestampTz
+AssignmentNextRetry(const Assignment *served)
+{
+	return served->next_retry == 0 ? 0 :
+		Max(served->next_retry, served->no_retry_before);
+}
+
+bool
+AssignmentRetryIsDue(const Assignment *served)
+{
+	/* when the key itself is due is known where its policy is */
+	return served->next_retry != 0 && is_due(served->no_retry_before) &&
+		GetCurrentTimestamp() >= served->next_retry;
+}
+
+/*
+ * A parked key could not be tried, and no event is to blame.  It must not
+ * keep the projection's batches waiting: only retries are put off.
+ */
+void
+AssignmentRetryFailed(Assignment *served)
+{
+	served->retry_failures++;
+	served->no_retry_before =
+		TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+									draw_delay(served->retry_failures));
+}
+
+void
+AssignmentRetryWell(Assignment *served, TimestampTz next_retry)
+{
+	served->retry_failures = 0;
+	served->no_retry_before = 0;
+	served->next_retry = next_retry;
+}
+
+/* A key was parked, to be tried again then; 0: it was not. */
+void
+AssignmentRetryAt(Assignment *served, TimestampTz next_retry)
+{
+	if (next_retry != 0 &&
+		(served->next_retry == 0 || next_retry < served->next_retry))
+		served->next_retry = next_retry;
+}
+
+/*
+ * Its batch has failed.  Takes over the error; true if that is another one
+ * than the last time.
+ */
+bool
+AssignmentFailed(Assignment *served, ErrorData *error)
+{
+	bool		is_new = served->error == NULL ||
+		strcmp(served->error->message, error->message) != 0;
+
+	if (served->error != NULL)
+		FreeErrorData(served->error);
+	served->error = error;
+	served->failures++;
+	served->delay = draw_delay(served->failures);
+	served->next_try = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+												   served->delay);
+	return is_new;
+}
+
+/* Its batch went well, or it is not served any more. */
+void
+AssignmentWell(Assignment *served)
+{
+	served->next_try = 0;
+	if (served->error != NULL)
+		FreeErrorData(served->error);
+	served->error = NULL;
+	served->failures = 0;
+	if (served->told)
+		KeyUnlockForSession(KEYLOCK_FAILURE, served->name, ShareLock);
+	served->told = false;
+}
+
+/* Does only the context say where the damage is? */
+static bool
+is_damage(const ErrorData *error)
+{
+	return ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_INTERNAL_ERROR &&
+		error->context != NULL;
+}
+
+/* The error as the status shows it. */
+static char *
+text_of(const ErrorData *error)
+{
+	char	   *said = LastErrorText(error->sqlerrcode, error->message,
+									 error->detail, error->hint);
+
+	return is_damage(error) ? psprintf("%s CONTEXT: %s", said, error->context) :
+		said;
+}
+
+/*
+ * Write the error down, in a transaction of the caller's.  As long as we are
+ * there and have not got over it, nobody else says that it is over.
+ */
+void
+AssignmentSaveError(Assignment *served)
+{
+	const ErrorData *error = served->error;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	KeyLock(KEYLOCK_PROJECTION, served->name, ShareLock);
+	if (!served->told)
+		KeyLockForSession(KEYLOCK_FAILURE, served->name, ShareLock);
+	served->told = true;
+	ProjectionSaveError(served->name, TextForEverybody(text_of(error)),
+						served->failures, served->next_try);
+	PopActiveSnapshot();
+}
+
+/*
+ * What has failed went well now: write that down, in the batch's transaction,
+ * unless it fails for others still; they will do it.
+ */
+void
+AssignmentClearError(const Assignment *served)
+{
+	if (!KeyLockHeldByOthers(KEYLOCK_FAILURE, served->name))
+		ProjectionSaveError(served->name, NULL, 0, 0);
+}

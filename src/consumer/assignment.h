@@ -1,0 +1,54 @@
+/*
+ * assignment.h
+ *		A projection as one consumer knows it.
+ */
+#ifndef WALLET_PROJECTION_ASSIGNMENT_H
+#define WALLET_PROJECTION_ASSIGNMENT_H
+
+#include "datatype/timestamp.h"
+
+/* how long a batch should take at most, in ms */
+#define BATCH_TIME	300
+
+/* In a memory context of the consumer's; zeroed when made. */
+typedef struct Assignment
+{
+	char		name[NAMEDATALEN];
+	uint32		turn;			/* grows with each batch; see choice.h */
+	bool		present;		/* counted among its consumers */
+	bool		drained;		/* nothing was left when last looked at */
+	bool		isolate;		/* its last batch met an event that fails */
+	int64		at_most;		/* events that a batch may have, after one has
+								 * failed at max_parked; 0: any number */
+	TimestampTz next_retry;		/* of its parked keys; 0: none */
+	TimestampTz looked_at;		/* when that was looked up */
+	int			retry_failures; /* in a row, that were no event's fault */
+	TimestampTz no_retry_before;	/* if there were */
+	int64		batch_size;		/* events that a batch may have to be quick; 0:
+								 * nothing is known yet */
+	int			lock_timeouts;	/* in a row */
+	int			failures;		/* of whole batches, in a row */
+	int			delay;			/* after the last of them, in milliseconds */
+	TimestampTz next_try;		/* not before then */
+	ErrorData  *error;			/* the last one, if failures > 0 */
+	bool		told;			/* it is written down; we hold KEYLOCK_FAILURE */
+} Assignment;
+
+extern bool AssignmentIsDue(const Assignment *served);
+extern int64 AssignmentBatchSize(const Assignment *served);
+extern void AssignmentTook(Assignment *served, int64 events, long milliseconds);
+extern bool AssignmentIsLocked(Assignment *served);
+extern bool AssignmentShrink(Assignment *served);
+extern void AssignmentGrow(Assignment *served);
+extern bool AssignmentFailed(Assignment *served, ErrorData *error);
+extern void AssignmentWell(Assignment *served);
+extern void AssignmentLook(Assignment *served);
+extern bool AssignmentRetryIsDue(const Assignment *served);
+extern TimestampTz AssignmentNextRetry(const Assignment *served);
+extern void AssignmentRetryFailed(Assignment *served);
+extern void AssignmentRetryWell(Assignment *served, TimestampTz next_retry);
+extern void AssignmentRetryAt(Assignment *served, TimestampTz next_retry);
+extern void AssignmentSaveError(Assignment *served);
+extern void AssignmentClearError(const Assignment *served);
+
+#endif							/* WALLET_PROJECTION_ASSIGNMENT_H */

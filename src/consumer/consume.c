@@ -1,0 +1,464 @@
+/*
+ * consume.c
+ *		CALL projection_consume: batches in transactions of their own.
+ *
+ * The procedure goes round the projections of its channel, a batch each, and
+ * commits after each batch.  A batch runs in a subtransaction, so that its
+ * error can be written down; the projection is then tried again later, with
+ * a delay that doubles, while the others go on.
+ *
+ * While it runs it holds a lock for the session by which consumers of one
+ * projection count each other, to share its partitions.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "compat.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/latch.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+
+#include "argument.h"
+#include "batch/batch.h"
+#include "batch/opened.h"
+#include "batch/replay.h"
+#include "consumer/assignment.h"
+#include "consumer/time_limit.h"
+#include "definition/projection.h"
+#include "encoding.h"
+#include "fault.h"
+#include "keylock.h"
+#include "position/lanes.h"
+
+/* how long to wait where there is nothing to do, in milliseconds */
+#define WAIT_MIN 5
+#define WAIT_MAX 500
+
+#define COMMAND "projection_consume()"
+
+SQL_FUNCTION(projection_consume);
+
+typedef struct Consumer
+{
+	char	   *channel;
+	int64		message_limit;	/* 0: none */
+	TimestampTz deadline;		/* DT_NOEND: none */
+	bool		stop_on_failure;
+	bool		finish_when_drained;
+	int64		applied;
+	bool		worked;			/* in this round */
+	List	   *served;
+	MemoryContext context;		/* lives as long as the call */
+	MemoryContext round;		/* reset after each round */
+} Consumer;
+
+/*
+ * Commit what was done; a new transaction begins.  A call may last for days,
+ * and autovacuum should know of its dead rows before its end.  Nothing of the
+ * new transaction is counted yet, so this is as good as between the two,
+ * where a server with assertions wants it.
+ */
+static void
+commit(Consumer *consumer)
+{
+	SPI_commit();
+#ifndef USE_ASSERT_CHECKING
+	(void) pgstat_report_stat(false);
+#endif
+	MemoryContextSwitchTo(consumer->round);
+}
+
+/* Find the channel's projections; an error if there is none to serve. */
+static void
+find_projections(Consumer *consumer)
+{
+	ListCell   *cell;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	foreach(cell, ProjectionsOwned(consumer->channel))
+	{
+		const Projection *projection = lfirst(cell);
+		Assignment	   *served = palloc0(sizeof(Assignment));
+
+		strlcpy(served->name, projection->name, NAMEDATALEN);
+		consumer->served = lappend(consumer->served, served);
+	}
+	PopActiveSnapshot();
+}
+
+/* A projection's batch has failed: leave it alone for a while. */
+static void
+put_off(Consumer *consumer, Assignment *served, ErrorData *error)
+{
+	if (ErrorIsOfShutdown(error))
+		ReThrowError(error);
+	(void) AssignmentFailed(served, error);
+	AssignmentSaveError(served);
+	commit(consumer);
+	if (consumer->stop_on_failure)
+		ReThrowError(error);
+	/* the call is going to end with it */
+	if (consumer->finish_when_drained)
+		return;
+	ereport(WARNING,
+			(errcode(error->sqlerrcode),
+			 errmsg("%s", TextForClient(error->message)),
+			 error->detail ? errdetail_internal("%s", TextForClient(error->detail)) : 0,
+			 errhint("Projection \"%s\" will be tried again in %d s.",
+					 served->name, (served->delay + 500) / 1000)));
+}
+
+/* What is done in a subtransaction. */
+typedef struct Attempt
+{
+	const BatchLimits *limits;	/* NULL: a parked key is tried again */
+	BatchResult batch;
+	ReplayResult replay;
+	bool		timed_out;		/* it took longer than batch_timeout */
+} Attempt;
+
+/*
+ * A batch, or a replay, in a subtransaction; the error, or NULL.  A transaction
+ * in which nothing can be applied is the call's trouble, not the projection's.
+ */
+static ErrorData *
+attempt(Consumer *consumer, Assignment *served, Attempt *attempt)
+{
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData  *volatile error = NULL;
+
+	OpenedCheckTransaction(COMMAND);
+	TimeLimitBegin();
+	/* what a batch leaves in memory when it fails goes with this */
+	BeginInternalSubTransaction(NULL);
+	PG_TRY();
+	{
+		if (attempt->limits != NULL)
+			attempt->batch = BatchRun(served->name, attempt->limits);
+		else
+			attempt->replay = ReplayDue(served->name, COMMAND,
+										REPLAY_BY_CONSUMER);
+		TimeLimitCheck();
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(consumer->context);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	attempt->timed_out = TimeLimitEnd() && error != NULL;
+	if (attempt->timed_out)
+	{
+		MemoryContextSwitchTo(consumer->context);
+		TimeLimitExplain(error);
+		(void) AssignmentShrink(served);
+	}
+	MemoryContextSwitchTo(consumer->round);
+	CurrentResourceOwner = owner;
+	return error;
+}
+
+/*
+ * One batch; the error, or NULL.  If an event fails, again, to find out which
+ * one it is.
+ */
+static ErrorData *
+try_batch(Consumer *consumer, Assignment *served, BatchLimits *limits,
+		  BatchResult *result)
+{
+	Attempt		batch = {.limits = limits};
+	ErrorData  *error;
+
+	limits->isolate = served->isolate;
+	error = attempt(consumer, served, &batch);
+	if (error != NULL && !batch.timed_out && !limits->isolate &&
+		BatchMayIsolate(error))
+	{
+		FreeErrorData(error);
+		limits->isolate = true;
+		error = attempt(consumer, served, &batch);
+	}
+	served->isolate = error != NULL && limits->isolate;
+	*result = batch.batch;
+	return error;
+}
+
+/* Try a parked key again that is due. */
+static void
+retry(Consumer *consumer, Assignment *served)
+{
+	Attempt		replay = {.limits = NULL};
+	ErrorData  *error = attempt(consumer, served, &replay);
+
+	if (error != NULL)
+	{
+		if (ErrorIsOfShutdown(error) || consumer->stop_on_failure)
+			ReThrowError(error);
+		ereport(WARNING,
+				(errcode(error->sqlerrcode),
+				 errmsg("a parked key of projection \"%s\" could not be tried again: %s",
+						served->name, TextForClient(error->message))));
+		FreeErrorData(error);
+		AssignmentRetryFailed(served);
+		return;
+	}
+	if (replay.replay.outcome == REPLAY_PUT_OFF)
+		ereport(consumer->stop_on_failure ? ERROR : WARNING,
+				(errcode(replay.replay.sqlerrcode),
+				 errmsg("a parked key of projection \"%s\" could not be tried again: %s",
+						served->name, TextForClient(replay.replay.message))));
+	commit(consumer);
+	if (replay.replay.outcome == REPLAY_PUT_OFF)
+	{
+		AssignmentRetryFailed(served);
+		return;
+	}
+	AssignmentRetryWell(served, replay.replay.next_retry);
+	consumer->applied += replay.replay.events;
+	if (replay.replay.outcome != REPLAY_NOTHING)
+		consumer->worked = true;
+}
+
+/*
+ * One batch of one projection, committed.  A batch of our share of the
+ * partitions that finds nothing says nothing of the others: then all that
+ * are free are tried.
+ */
+static void
+serve(Consumer *consumer, Assignment *served)
+{
+	BatchLimits limits = {.sized = true,.milliseconds = BATCH_TIME,.choice.window = CHOICE_WINDOW,
+	.stop_on_failure = consumer->stop_on_failure,.command = COMMAND};
+	BatchResult result = {0};
+	ErrorData  *error;
+
+	limits.events = served->at_most;
+	if (consumer->message_limit > 0)
+		limits.events = Min(limits.events > 0 ? limits.events : PG_INT64_MAX,
+							consumer->message_limit - consumer->applied);
+	limits.choice.turn = served->turn++;
+	error = try_batch(consumer, served, &limits, &result);
+	if (error == NULL && result.outcome == BATCH_WHOLE &&
+		result.events == 0 && result.partial)
+	{
+		/* keys that the first batch has parked */
+		AssignmentRetryAt(served, result.next_retry);
+		limits.partitions = PARTITIONS_MAX;
+		limits.choice.window = 0;
+		error = try_batch(consumer, served, &limits, &result);
+	}
+	if (error != NULL && !consumer->stop_on_failure &&
+		BatchFailedAtLimit(error) && AssignmentShrink(served))
+	{
+		FreeErrorData(error);
+		consumer->worked = true;
+		return;
+	}
+	if (error != NULL)
+	{
+		put_off(consumer, served, error);
+		return;
+	}
+	commit(consumer);
+	AssignmentWell(served);
+	AssignmentGrow(served);
+	AssignmentRetryAt(served, result.next_retry);
+	served->drained = result.outcome == BATCH_IDLE ||
+		(result.outcome == BATCH_WHOLE && result.events == 0 &&
+		 !result.partial);
+	consumer->applied += result.events;
+	if (result.events > 0 || result.outcome == BATCH_CUT)
+		consumer->worked = true;
+}
+
+/* Is the message limit reached? */
+static bool
+is_full(const Consumer *consumer)
+{
+	return consumer->message_limit > 0 &&
+		consumer->applied >= consumer->message_limit;
+}
+
+/* Go round once; true if there was something to do. */
+static bool
+go_round(Consumer *consumer)
+{
+	ListCell   *cell;
+
+	MemoryContextReset(consumer->round);
+	consumer->worked = false;
+	foreach(cell, consumer->served)
+	{
+		Assignment	   *served = lfirst(cell);
+
+		CHECK_FOR_INTERRUPTS();
+		if (is_full(consumer))
+			break;
+		if (!AssignmentIsDue(served))
+			continue;
+		served->drained = false;
+		AssignmentLook(served);
+		if (AssignmentRetryIsDue(served))
+			retry(consumer, served);
+		if (AssignmentIsDue(served) && !is_full(consumer))
+			serve(consumer, served);
+	}
+	return consumer->worked;
+}
+
+/* Is it time to end the call? */
+static bool
+is_finished(Consumer *consumer)
+{
+	bool		drained = true;
+	ErrorData  *error = NULL;
+	ListCell   *cell;
+
+	if (is_full(consumer))
+		return true;
+	if (GetCurrentTimestamp() >= consumer->deadline)
+		return true;
+	if (!consumer->finish_when_drained)
+		return false;
+	foreach(cell, consumer->served)
+	{
+		Assignment	   *served = lfirst(cell);
+
+		if (served->error != NULL)
+			error = served->error;
+		else
+			drained = drained && served->drained;
+	}
+	if (drained && error != NULL)
+		ReThrowError(error);
+	return drained;
+}
+
+/* Wait for a while, with no snapshot held. */
+static void
+wait_for_events(Consumer *consumer, int milliseconds)
+{
+	(void) WaitLatch(MyLatch,
+					 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+					 milliseconds, PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
+}
+
+static void
+consume(Consumer *consumer)
+{
+	int			wait = WAIT_MIN;
+
+	while (!is_finished(consumer))
+	{
+		if (go_round(consumer))
+			wait = WAIT_MIN;
+		else if (!is_finished(consumer))
+		{
+			wait_for_events(consumer, wait);
+			wait = Min(wait * 2, WAIT_MAX);
+		}
+	}
+}
+
+/* Count ourselves in as a consumer of the channel's projections. */
+static void
+come_in(Consumer *consumer)
+{
+	ListCell   *cell;
+
+	foreach(cell, consumer->served)
+	{
+		Assignment	   *served = lfirst(cell);
+
+		KeyLockForSession(KEYLOCK_PRESENCE, served->name, ShareLock);
+		served->present = true;
+	}
+}
+
+static void
+go_out(Consumer *consumer)
+{
+	ListCell   *cell;
+
+	foreach(cell, consumer->served)
+	{
+		Assignment	   *served = lfirst(cell);
+
+		if (served->present)
+			KeyUnlockForSession(KEYLOCK_PRESENCE, served->name, ShareLock);
+		served->present = false;
+		AssignmentWell(served);
+	}
+}
+
+static void
+read_arguments(FunctionCallInfo fcinfo, Consumer *consumer)
+{
+	consumer->channel = ArgumentName(fcinfo, 0, "channel");
+	if (!PG_ARGISNULL(1))
+	{
+		consumer->message_limit = PG_GETARG_INT64(1);
+		if (consumer->message_limit < 1)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("argument \"message_limit\" must be at least 1")));
+	}
+	consumer->deadline = PG_ARGISNULL(2) ? DT_NOEND :
+		ArgumentDeadline(fcinfo, 2, "time_limit", false);
+	ArgumentNotNull(fcinfo, 3, "stop_on_failure");
+	ArgumentNotNull(fcinfo, 4, "finish_when_no_messages");
+	consumer->stop_on_failure = PG_GETARG_BOOL(3);
+	consumer->finish_when_drained = PG_GETARG_BOOL(4);
+}
+
+/*
+ * CALL projection_consume(channel, message_limit, time_limit,
+ * stop_on_failure, finish_when_no_messages)
+ */
+Datum
+projection_consume(PG_FUNCTION_ARGS)
+{
+	CallContext *call = (CallContext *) fcinfo->context;
+	Consumer   *consumer;
+
+	if (call == NULL || !IsA(call, CallContext) || call->atomic)
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("projection_consume cannot run inside a transaction block"),
+				 errdetail("It commits after each batch."),
+				 errhint("Call it by itself, outside BEGIN ... COMMIT and functions; or use projection_run.")));
+	OpenedCheckTransaction(COMMAND);
+	SPI_connect_ext(SPI_OPT_NONATOMIC);
+	consumer = palloc0(sizeof(Consumer));
+	consumer->context = CurrentMemoryContext;
+	read_arguments(fcinfo, consumer);
+	find_projections(consumer);
+	consumer->round = AllocSetContextCreate(consumer->context,
+											"wallet_projection round",
+											ALLOCSET_SMALL_SIZES);
+	MemoryContextSwitchTo(consumer->round);
+	PG_TRY();
+	{
+		come_in(consumer);
+		consume(consumer);
+	}
+	PG_FINALLY();
+	{
+		go_out(consumer);
+	}
+	PG_END_TRY();
+	SPI_finish();
+	PG_RETURN_VOID();
+}

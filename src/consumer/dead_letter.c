@@ -1,0 +1,131 @@
+/*
+ * dead_letter.c
+ *		What a person does about parked keys: replay, delete.
+ *
+ * Both may be called while consumers run, and by several at once: they wait
+ * for the key's partition, and look again when they have it.
+ */
+#include "postgres.h"
+
+#include "compat.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+
+#include "argument.h"
+#include "batch/replay.h"
+#include "definition/projection.h"
+#include "encoding.h"
+#include "parking/park.h"
+
+SQL_FUNCTION(dead_letter_replay);
+SQL_FUNCTION(dead_letter_replay_all);
+SQL_FUNCTION(dead_letter_delete);
+
+/* The parked key with this id, whose projection the caller must own. */
+static Parked *
+find(FunctionCallInfo fcinfo)
+{
+	int64		id;
+	Parked	   *parked;
+
+	ArgumentNotNull(fcinfo, 0, "id");
+	id = PG_GETARG_INT64(0);
+	parked = ParkedById(id);
+	if (parked == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("dead letter %lld does not exist", (long long) id),
+				 errhint("See the view projection_dead_letters for those that do.")));
+	ProjectionCheckOwner(ProjectionFetch(parked->projection));
+	return parked;
+}
+
+/* What has become of the events; no: of the one that was to be skipped. */
+static char *
+tell_events(const ReplayResult *result, int64 no, ReplaySkip skip)
+{
+	const char *more = result->detail ? TextForClient(result->detail) : "";
+	const char *space = result->detail ? " " : "";
+
+	if (skip == REPLAY_SKIPS_EVENT)
+		return psprintf("Event %lld is skipped. Event %lld fails now; %lld events between them were applied.%s%s",
+						(long long) no, (long long) result->no,
+						(long long) result->events, space, more);
+	return psprintf("%lld events before it were applied.%s%s",
+					(long long) result->events, space, more);
+}
+
+static bool
+replay(const char *projection, const char *key, int64 id, int64 no,
+	   ReplaySkip skip, const char *command)
+{
+	ReplayResult result = ReplayKey(projection, key, id, skip, command);
+
+	if (result.outcome == REPLAY_FAILED)
+		ereport(WARNING,
+				(errmsg("an event of \"%s\" fails: %s",
+						TextForClient(key), TextForClient(result.message)),
+				 errdetail_internal("%s", tell_events(&result, no, skip)),
+				 skip == REPLAY_SKIPS_NOTHING ?
+				 errhint("See: SELECT * FROM dead_letter_show(%lld);",
+						 (long long) result.id) :
+				 errhint("See: SELECT * FROM dead_letter_show(%lld); To skip all that waits: SELECT dead_letter_delete(%lld, whole => true);",
+						 (long long) result.id, (long long) result.id)));
+	return result.outcome == REPLAY_HEALED;
+}
+
+/* dead_letter_replay(id) */
+Datum
+dead_letter_replay(PG_FUNCTION_ARGS)
+{
+	const Parked *parked = find(fcinfo);
+
+	PG_RETURN_BOOL(replay(parked->projection, parked->key, parked->id,
+						  parked->failure.no, REPLAY_SKIPS_NOTHING, "dead_letter_replay()"));
+}
+
+/* dead_letter_delete(id, whole) */
+Datum
+dead_letter_delete(PG_FUNCTION_ARGS)
+{
+	const Parked *parked = find(fcinfo);
+
+	ArgumentNotNull(fcinfo, 1, "whole");
+	PG_RETURN_BOOL(replay(parked->projection, parked->key, parked->id,
+						  parked->failure.no, PG_GETARG_BOOL(1) ? REPLAY_SKIPS_ALL :
+						  REPLAY_SKIPS_EVENT, "dead_letter_delete()"));
+}
+
+/* In order of partitions: two at once wait for each other, not crosswise. */
+static int
+compare_partitions(const ListCell *a, const ListCell *b)
+{
+	const ParkedBrief *x = lfirst(a);
+	const ParkedBrief *y = lfirst(b);
+
+	return x->partition - y->partition;
+}
+
+/* dead_letter_replay_all(projection) */
+Datum
+dead_letter_replay_all(PG_FUNCTION_ARGS)
+{
+	char	   *name = ArgumentName(fcinfo, 0, "projection");
+	List	   *keys;
+	ListCell   *cell;
+	int64		healed = 0;
+
+	ProjectionCheckOwner(ProjectionFetch(name));
+	keys = ParkedKeys(name);
+	list_sort(keys, compare_partitions);
+	foreach(cell, keys)
+	{
+		const ParkedBrief *parked = lfirst(cell);
+
+		CHECK_FOR_INTERRUPTS();
+		if (replay(name, parked->key, parked->id, 0, REPLAY_SKIPS_NOTHING,
+				   "dead_letter_replay_all()"))
+			healed++;
+	}
+	PG_RETURN_INT64(healed);
+}

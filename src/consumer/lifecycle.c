@@ -1,0 +1,362 @@
+/*
+ * lifecycle.c
+ *		Projections begin, begin again, and end.
+ *
+ * Each of these takes the projection's lock exclusively: it waits until
+ * running batches have ended, and no batch begins before it has committed.
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "compat.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+#include "argument.h"
+#include "catalog.h"
+#include "definition/desired.h"
+#include "definition/projection.h"
+#include "keylock.h"
+#include "notice.h"
+#include "parking/park.h"
+#include "parking/parkedset.h"
+#include "parking/skip.h"
+#include "position/gapwatch.h"
+#include "position/oldgaps.h"
+#include "position/trouble.h"
+#include "settings.h"
+
+#define BATCH_SIZE_MAX 10000000
+#define ATTEMPTS_MAX 1000
+#define PARKED_MAX 1000000
+#define DELAY_MAX (366.0 * SECS_PER_DAY)
+
+SQL_FUNCTION(projection_init);
+SQL_FUNCTION(projection_delete);
+SQL_FUNCTION(projection_reset);
+SQL_FUNCTION(projection_set);
+
+/*
+ * Lock the projection, against batches if the mode is exclusive, and look it
+ * up.  Rights are looked at before as well: who has none must not make others
+ * wait.
+ */
+Projection *
+ProjectionLock(const char *name, LOCKMODE mode, const char *command)
+{
+	Projection *projection;
+
+	PreventCommandIfReadOnly(command);
+	ProjectionCheckOwner(ProjectionFetch(name));
+	KeyLock(KEYLOCK_PROJECTION, name, mode);
+	projection = ProjectionFetch(name);
+	ProjectionCheckOwner(projection);
+	if (mode == ExclusiveLock)
+	{
+		DesiredLock();
+		NoticeDesired();			/* workers look again when we are done */
+	}
+	return projection;
+}
+
+static Projection *
+lock_projection(FunctionCallInfo fcinfo, const char *command)
+{
+	return ProjectionLock(ArgumentName(fcinfo, 0, "name"), ExclusiveLock,
+						  command);
+}
+
+/*
+ * Lock the read model before it is emptied or dropped by its name: whoever
+ * holds it locked may be giving that name to another table.
+ */
+static void
+lock_read_model(const Projection *projection)
+{
+	relation_close(ProjectionOpenReadModel(projection, AccessExclusiveLock),
+				   NoLock);
+	TroubleRaise(TroubleOfReadModel(projection));
+}
+
+/* Make the read model as the handler wants it; returns its OID. */
+static Oid
+create_read_model(const Projection *projection)
+{
+	const RowHandler *handler = projection->handler;
+	Oid			schema = ExtensionSchema();
+	StringInfoData statement;
+
+	if (OidIsValid(get_relname_relid(handler->read_model, schema)))
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_TABLE),
+				 errmsg("relation \"%s\" exists already, and is not the read model of projection \"%s\"",
+						handler->read_model, projection->name),
+				 errdetail("Events would be applied to its rows a second time."),
+				 errhint("Drop or rename it; the projection makes its read model anew from the stream.")));
+	initStringInfo(&statement);
+	appendStringInfo(&statement, "CREATE TABLE %s (",
+					 quote_qualified_identifier(get_namespace_name(schema),
+												handler->read_model));
+	for (int i = 0; i < handler->ncolumns; i++)
+		appendStringInfo(&statement, "%s%s %s", i == 0 ? "" : ", ",
+						 quote_identifier(handler->columns[i].name),
+						 handler->columns[i].definition);
+	/* room for the next version of a row on its page */
+	appendStringInfoString(&statement, ") WITH (fillfactor = 70)");
+	RunUtility(statement.data);
+	return get_relname_relid(handler->read_model, schema);
+}
+
+/* The projection's stream, made where there is none yet. */
+static Oid
+stream_table(const Projection *projection)
+{
+	Stream	   *stream = StreamEnsure(projection->stream, AccessShareLock);
+	Oid			relid = RelationGetRelid(stream->relation);
+
+	TroubleRaise(TroubleOfStream(projection->stream, relid));
+	StreamRelease(stream);
+	return relid;
+}
+
+/*
+ * All positions at the beginning.  Rows that a part of a dump has left behind
+ * make no difference.  Events that were skipped stay so.
+ */
+static void
+begin_anew(Projection *projection)
+{
+	Stream	   *stream;
+	OwnerScope	owner;
+
+	PositionsDrop(projection);
+	OldGapsDrop(projection);
+	PositionsCreate(projection);
+	GapsForget(projection->name);
+	ParkedSetForget(projection->name);
+	ParkDrop(projection->name);
+	SkipForgetAll(projection->name);
+	owner = OwnerEnter(projection);
+	stream = StreamOpen(projection->stream, AccessShareLock, false);
+	SkipCheck(stream, projection->name);
+	StreamRelease(stream);
+	OwnerLeave(&owner);
+	projection->last_error = NULL;
+	ProjectionSaveState(projection, false);
+}
+
+/* An initialized projection has nothing to be done, if all of it is there. */
+static void
+check_complete(Projection *projection)
+{
+	Positions	positions = PositionsRead(projection);
+	Relation	read_model;
+	bool		adopted = !ProjectionOwnerIsProven(projection);
+
+	if (adopted)
+	{
+		ProjectionAdopt(projection);
+		ProjectionSetOwner(projection);
+	}
+	TroubleRaise(TroubleOfReadModel(projection));
+	read_model = ProjectionOpenReadModel(projection, AccessShareLock);
+	TroubleRaise(TroubleOfPositions(projection, &positions, read_model));
+	relation_close(read_model, AccessShareLock);
+	if (adopted)
+		ProjectionSaveState(projection, false);
+	ProjectionRenewReference(projection);
+}
+
+/* projection_init(name) */
+Datum
+projection_init(PG_FUNCTION_ARGS)
+{
+	Projection *projection = lock_projection(fcinfo, "projection_init()");
+
+	if (ProjectionHasReadModel(projection))
+	{
+		check_complete(projection);
+		PG_RETURN_VOID();
+	}
+	projection->relation = stream_table(projection);
+	ProjectionSetReadModel(projection, create_read_model(projection));
+	begin_anew(projection);
+	if (Preloaded && Autostart)
+		DesiredStart(projection);
+	PG_RETURN_VOID();
+}
+
+/* projection_delete(name) */
+Datum
+projection_delete(PG_FUNCTION_ARGS)
+{
+	Projection *projection = lock_projection(fcinfo, "projection_delete()");
+
+	if (ProjectionHasReadModel(projection))
+	{
+		lock_read_model(projection);
+		RunUtility(psprintf("DROP TABLE %s",
+							ProjectionReadModelName(projection)));
+	}
+	if (DesiredStarted(projection->name))
+		DesiredStop(projection);
+	PositionsDrop(projection);
+	OldGapsDrop(projection);
+	ParkDrop(projection->name);
+	SkipDrop(projection->name);
+	ProjectionDropState(projection->name);
+	PG_RETURN_VOID();
+}
+
+/* projection_reset(name) */
+Datum
+projection_reset(PG_FUNCTION_ARGS)
+{
+	Projection *projection = lock_projection(fcinfo, "projection_reset()");
+	OwnerScope	owner;
+
+	ProjectionCheckInitialized(projection);
+	lock_read_model(projection);
+	owner = OwnerEnter(projection);
+	RunUtility(psprintf("TRUNCATE TABLE ONLY %s",
+						ProjectionReadModelName(projection)));
+	OwnerLeave(&owner);
+	projection->relation = stream_table(projection);
+	ProjectionSetReadModel(projection, projection->read_model);
+	begin_anew(projection);
+	PG_RETURN_VOID();
+}
+
+/* An option's value as an integer within bounds. */
+static int
+integer_option(const char *option, const char *value, int min, int max)
+{
+	char	   *end;
+	long		number;
+
+	errno = 0;
+	number = strtol(value, &end, 10);
+	if (end == value || *end != '\0' || errno != 0 ||
+		number < min || number > max)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for option \"%s\": \"%s\"",
+						option, value),
+				 errdetail("It must be a number from %d to %d.", min, max)));
+	return (int) number;
+}
+
+static void
+set_partitions(Projection *projection, const char *value)
+{
+	int			partitions = integer_option("partitions", value, 1,
+											PARTITIONS_MAX);
+
+	if (ProjectionHasReadModel(projection) &&
+		partitions != projection->partitions)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the partitions of projection \"%s\" cannot be changed now",
+						projection->name),
+				 errdetail("Its positions belong to %d partitions.",
+						   projection->partitions),
+				 errhint("Set them after projection_delete and before projection_init.")));
+	projection->partitions = partitions;
+}
+
+/* An option's value as a number within bounds. */
+static double
+number_option(const char *option, const char *value, double min, double max)
+{
+	char	   *end;
+	double		number;
+
+	errno = 0;
+	number = strtod(value, &end);
+	if (end == value || *end != '\0' || errno != 0 ||
+		!(number >= min && number <= max))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for option \"%s\": \"%s\"",
+						option, value),
+				 errdetail("It must be a number from %g to %g.", min, max)));
+	return number;
+}
+
+/* An option's value as an interval, in milliseconds. */
+static int64
+interval_option(const char *option, const char *value)
+{
+	Interval   *interval;
+	double		seconds;
+
+	interval = DatumGetIntervalP(DirectFunctionCall3(interval_in,
+													 CStringGetDatum(value),
+													 ObjectIdGetDatum(InvalidOid),
+													 Int32GetDatum(-1)));
+	seconds = interval->time / (double) USECS_PER_SEC +
+		((double) interval->month * DAYS_PER_MONTH + interval->day) * SECS_PER_DAY;
+	if (seconds < 0 || seconds > DELAY_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for option \"%s\": \"%s\"",
+						option, value),
+				 errdetail("It must be an interval from 0 to 366 days.")));
+	return (int64) (seconds * 1000);
+}
+
+static bool
+set_retry_option(Projection *projection, const char *option,
+				 const char *value)
+{
+	RetryPolicy *retry = &projection->retry;
+
+	if (strcmp(option, "max_attempts") == 0)
+		retry->max_attempts = integer_option(option, value, 1, ATTEMPTS_MAX);
+	else if (strcmp(option, "retry_delay") == 0)
+		retry->delay = interval_option(option, value);
+	else if (strcmp(option, "retry_multiplier") == 0)
+		retry->multiplier = number_option(option, value, 1, 1000);
+	else if (strcmp(option, "retry_max_delay") == 0)
+		retry->max_delay = interval_option(option, value);
+	else if (strcmp(option, "retry_jitter") == 0)
+		retry->jitter = number_option(option, value, 0, 1);
+	else if (strcmp(option, "max_parked") == 0)
+		projection->max_parked = integer_option(option, value, 0, PARKED_MAX);
+	else
+		return false;
+	return true;
+}
+
+/* projection_set(name, option, value) */
+Datum
+projection_set(PG_FUNCTION_ARGS)
+{
+	Projection *projection = lock_projection(fcinfo, "projection_set()");
+	char	   *option = ArgumentText(fcinfo, 1, "option", NAMEDATALEN);
+	char	   *value = ArgumentText(fcinfo, 2, "value", PG_INT32_MAX);
+
+	if (strcmp(option, "channel") == 0)
+		projection->channel = ArgumentName(fcinfo, 2, "value");
+	else if (strcmp(option, "partitions") == 0)
+		set_partitions(projection, value);
+	else if (strcmp(option, "batch_size") == 0)
+		projection->batch_size = integer_option(option, value, 1,
+												BATCH_SIZE_MAX);
+	else if (!set_retry_option(projection, option, value))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("projection option \"%s\" does not exist", option),
+				 errhint("The options are channel, partitions, batch_size, max_attempts, retry_delay, retry_multiplier, retry_max_delay, retry_jitter and max_parked.")));
+	ProjectionSaveState(projection, true);
+	if (DesiredStarted(projection->name))
+		DesiredPublish();
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,249 @@
+/*
+ * owner.c
+ *		Who may work on a projection, and as whom it works.
+ *
+ * The owner of a projection is the owner of its read model.  Batches run as
+ * the owner, whoever calls: a trigger on the read model gets no more rights
+ * than its owner has, even where a superuser or a worker runs the batch.
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "compat.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+
+#include "catalog.h"
+#include "definition/projection.h"
+
+/* The read model's owner; InvalidOid if the table is gone. */
+static Oid
+owner_of(const Projection *projection)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID,
+										ObjectIdGetDatum(projection->read_model));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		return InvalidOid;
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+static void
+refuse_dropped(const Projection *projection)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the read model of projection \"%s\" was dropped",
+					projection->name),
+			 errhint("Start afresh, with the same options, by: SELECT projection_init(%s);",
+					 quote_literal_cstr(projection->name))));
+}
+
+/*
+ * How many of the read model's columns an ordinary table has; 0 if it is
+ * another kind of relation.
+ */
+int
+ProjectionColumnsIn(const Projection *projection, Oid relid)
+{
+	const RowHandler *handler = projection->handler;
+	int			count = 0;
+
+	if (get_rel_relkind(relid) != RELKIND_RELATION)
+		return 0;
+	for (int i = 0; i < handler->ncolumns; i++)
+	{
+		if (get_attnum(relid, handler->columns[i].name) != InvalidAttrNumber)
+			count++;
+	}
+	return count;
+}
+
+/* The projection is the read model's owner's, once that is written down. */
+void
+ProjectionSetOwner(Projection *projection)
+{
+	projection->owner = owner_of(projection);
+	projection->owner_name = GetUserNameFromId(projection->owner, true);
+}
+
+/*
+ * Is the read model its who has initialized the projection?  A row that names
+ * somebody else's table must not have events written to it.
+ */
+bool
+ProjectionOwnerIsProven(const Projection *projection)
+{
+	Oid			owner = owner_of(projection);
+	char	   *name;
+
+	if (!OidIsValid(owner))
+		return true;			/* there is no table */
+	if (projection->ref.here)
+		return owner == projection->owner;
+	name = GetUserNameFromId(owner, true);
+	return name != NULL && projection->owner_name != NULL &&
+		strcmp(name, projection->owner_name) == 0;
+}
+
+/* Has the owner another name than is written down? */
+bool
+ProjectionOwnerIsStale(const Projection *projection)
+{
+	char	   *name = GetUserNameFromId(projection->owner, true);
+
+	return name != NULL && (projection->owner_name == NULL ||
+							strcmp(name, projection->owner_name) != 0);
+}
+
+/*
+ * The read model was given to another role, who becomes the projection's owner:
+ * an error unless the caller may act for both.
+ */
+void
+ProjectionAdopt(const Projection *projection)
+{
+	Oid			before = projection->ref.here ? projection->owner :
+		projection->owner_name == NULL ? InvalidOid :
+		get_role_oid(projection->owner_name, true);
+
+	ProjectionCheckOwner(projection);
+	if (superuser() ||
+		(OidIsValid(before) && has_privs_of_role(GetUserId(), before)))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("must have the rights of both owners of projection \"%s\"",
+					projection->name),
+			 errdetail("Its read model is not owned by the role that has initialized it.")));
+}
+
+/* Is the projection initialized, and its read model there? */
+bool
+ProjectionHasReadModel(const Projection *projection)
+{
+	return projection->initialized && OidIsValid(owner_of(projection));
+}
+
+/* Raise an error unless the projection has its read model. */
+void
+ProjectionCheckInitialized(const Projection *projection)
+{
+	if (!projection->initialized)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("projection \"%s\" is not initialized",
+						projection->name),
+				 errhint("Run: SELECT projection_init(%s);",
+						 quote_literal_cstr(projection->name))));
+	if (!OidIsValid(owner_of(projection)))
+		refuse_dropped(projection);
+}
+
+/* The read model's name as SQL writes it. */
+char *
+ProjectionReadModelName(const Projection *projection)
+{
+	char	   *name = TableNameOf(projection->read_model);
+
+	if (name == NULL)
+		refuse_dropped(projection);
+	return name;
+}
+
+/*
+ * Open the read model, as one who has the owner's rights.  Rights are looked
+ * at again once the table is locked: its owner may have changed.
+ */
+Relation
+ProjectionOpenReadModel(const Projection *projection, LOCKMODE mode)
+{
+	Relation	relation;
+
+	ProjectionCheckOwner(projection);
+	relation = try_relation_open(projection->read_model, mode);
+	if (relation == NULL)
+		refuse_dropped(projection);
+	ProjectionCheckOwner(projection);
+	return relation;
+}
+
+/* Has the current role the owner's rights?  Before there is one: may it be? */
+bool
+ProjectionOwnedByCaller(const Projection *projection)
+{
+	Oid			owner = owner_of(projection);
+
+	if (OidIsValid(owner))
+		return has_privs_of_role(GetUserId(), owner);
+	return compat_may_create_in(ExtensionSchema());
+}
+
+void
+ProjectionCheckOwner(const Projection *projection)
+{
+	if (ProjectionOwnedByCaller(projection))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("must be owner of projection \"%s\"", projection->name),
+			 OidIsValid(owner_of(projection)) ?
+			 errdetail("Its owner is the owner of its read model, role \"%s\".",
+					   GetUserNameFromId(owner_of(projection), false)) :
+			 errdetail("It has no read model yet: the right to create tables in schema \"%s\" is needed.",
+					   get_namespace_name(ExtensionSchema()))));
+}
+
+/*
+ * The projections of a channel; an error if there is none, or one that is not
+ * the caller's.
+ */
+List *
+ProjectionsOwned(const char *channel)
+{
+	List	   *projections = ProjectionsOfChannel(channel);
+	ListCell   *cell;
+
+	if (projections == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("channel \"%s\" has no projections", channel),
+				 errhint("See the column \"channel\" of the view projection_status.")));
+	foreach(cell, projections)
+		ProjectionCheckOwner(lfirst(cell));
+	return projections;
+}
+
+/*
+ * OpenProjection as the projection's owner, with a search_path that is nobody's, until
+ * OwnerLeave(); an error that ends the transaction leaves as well.
+ */
+OwnerScope
+OwnerEnter(const Projection *projection)
+{
+	OwnerScope	scope;
+	Oid			owner = owner_of(projection);
+
+	GetUserIdAndSecContext(&scope.user, &scope.security);
+	if (owner != scope.user)
+		SetUserIdAndSecContext(owner, scope.security |
+							   SECURITY_RESTRICTED_OPERATION);
+	scope.path = SafePathEnter();
+	return scope;
+}
+
+void
+OwnerLeave(const OwnerScope *scope)
+{
+	SafePathLeave(scope->path);
+	SetUserIdAndSecContext(scope->user, scope->security);
+}

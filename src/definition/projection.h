@@ -1,0 +1,84 @@
+/*
+ * projection.h
+ *		What a projection is, and who may work on it.
+ */
+#ifndef WALLET_PROJECTION_PROJECTION_H
+#define WALLET_PROJECTION_PROJECTION_H
+
+#include "datatype/timestamp.h"
+#include "storage/lockdefs.h"
+
+#include "catalog_row.h"
+#include "handler/handler.h"
+#include "retry.h"
+#include "tableref.h"
+
+/*
+ * A projection as its rows say.  One that is damaged has its name and its
+ * channel, if these can be read, and nothing else.
+ */
+typedef struct Projection
+{
+	CatalogDamage *damage;		/* what is wrong with its rows; NULL: nothing */
+	char	   *name;
+	char	   *stream;
+	char	   *aggregate_type;
+	const RowHandler *handler;
+	char	   *channel;
+	int			partitions;
+	int			batch_size;
+	bool		initialized;
+	Oid			read_model;		/* InvalidOid, or gone: it was dropped */
+	TableRef	ref;			/* to it, as it is written down */
+	Oid			relation;		/* the stream's table that the positions are
+								 * of */
+	RetryPolicy retry;			/* of parked keys */
+	int			max_parked;		/* keys; 0: the first failure stops it */
+	char	   *last_error;		/* of a whole batch; NULL: none */
+	TimestampTz next_try;		/* whose batch it was will try again then */
+	Oid			owner;			/* whose it is: who has initialized it */
+	char	   *owner_name;		/* the same, for a restored one; or NULL */
+} Projection;
+
+/* Who we were before OwnerEnter(). */
+typedef struct OwnerScope
+{
+	Oid			user;
+	int			security;
+	int			path;
+} OwnerScope;
+
+/* catalog.c */
+extern Projection *ProjectionFind(const char *name);
+extern Projection *ProjectionFetch(const char *name);
+extern List *ProjectionsOfChannel(const char *channel);
+extern void ProjectionSaveState(const Projection *projection,
+								bool with_options);
+extern void ProjectionSaveError(const char *name, const char *error,
+								int failures, TimestampTz next_try);
+extern void ProjectionDropState(const char *name);
+extern void ProjectionSetReadModel(Projection *projection, Oid relid);
+extern bool ProjectionRenewReference(Projection *projection);
+
+/* lifecycle.c */
+extern Projection *ProjectionLock(const char *name, LOCKMODE mode,
+								  const char *command);
+
+/* owner.c */
+extern int	ProjectionColumnsIn(const Projection *projection, Oid relid);
+extern void ProjectionSetOwner(Projection *projection);
+extern bool ProjectionOwnerIsStale(const Projection *projection);
+extern bool ProjectionOwnerIsProven(const Projection *projection);
+extern void ProjectionAdopt(const Projection *projection);
+extern bool ProjectionHasReadModel(const Projection *projection);
+extern void ProjectionCheckInitialized(const Projection *projection);
+extern char *ProjectionReadModelName(const Projection *projection);
+extern Relation ProjectionOpenReadModel(const Projection *projection,
+										LOCKMODE mode);
+extern void ProjectionCheckOwner(const Projection *projection);
+extern List *ProjectionsOwned(const char *channel);
+extern bool ProjectionOwnedByCaller(const Projection *projection);
+extern OwnerScope OwnerEnter(const Projection *projection);
+extern void OwnerLeave(const OwnerScope *scope);
+
+#endif							/* WALLET_PROJECTION_PROJECTION_H */

@@ -1,0 +1,471 @@
+/*
+ * stream.c
+ *		Which table a stream is.
+ *
+ * Look-ups are remembered in this process.  A relation's invalidation message
+ * forgets its stream; changes of the catalog send one for the catalog's table
+ * and so forget all.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/dependency.h"
+#include "catalog/indexing.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "compat.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
+#include "utils/rls.h"
+
+#include "argument.h"
+#include "catalog.h"
+#include "catalog_row.h"
+#include "keylock.h"
+#include "stream/stream.h"
+#include "tablelook.h"
+
+/* What is remembered of a stream. */
+typedef struct StreamEntry
+{
+	char		name[NAMEDATALEN];	/* hash key */
+	Oid			relid;
+	StreamParts parts;
+} StreamEntry;
+
+static HTAB *known_streams = NULL;
+static Oid	catalog_relid = InvalidOid;
+
+SQL_FUNCTION(stream_create);
+SQL_FUNCTION(stream_last_position);
+
+/* Relation cache callback: forget the streams that use this relation. */
+static void
+forget_stream(Datum arg, Oid relid)
+{
+	HASH_SEQ_STATUS status;
+	StreamEntry *entry;
+
+	hash_seq_init(&status, known_streams);
+	while ((entry = hash_seq_search(&status)) != NULL)
+	{
+		if (relid == InvalidOid || relid == catalog_relid ||
+			relid == entry->relid)
+			(void) hash_search(known_streams, entry->name, HASH_REMOVE, NULL);
+	}
+}
+
+static void
+make_known_streams(void)
+{
+	HASHCTL		control = {0};
+
+	control.keysize = NAMEDATALEN;
+	control.entrysize = sizeof(StreamEntry);
+	control.hcxt = CacheMemoryContext;
+	known_streams = hash_create("wallet_projection streams", 16, &control,
+								HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+	CacheRegisterRelcacheCallback(forget_stream, (Datum) 0);
+}
+
+static const TableRefColumns ref_columns = {
+	STREAM_CATALOG_RELATION, STREAM_CATALOG_TABLE_SCHEMA
+};
+
+/* The reference to the stream's table; false if there is no such stream. */
+bool
+StreamReference(const char *name, TableRef *ref)
+{
+	Relation	catalog = CatalogOpen(STREAM_CATALOG, AccessShareLock);
+	HeapTuple	tuple = CatalogFetch(catalog, name);
+	bool		found = HeapTupleIsValid(tuple);
+
+	catalog_relid = RelationGetRelid(catalog);
+	if (found)
+	{
+		Datum		values[STREAM_CATALOG_NATTS];
+		bool		nulls[STREAM_CATALOG_NATTS];
+
+		CatalogDeform(catalog, tuple, values, nulls);
+		*ref = TableRefRead(catalog, ref_columns, values, nulls);
+		heap_freetuple(tuple);
+	}
+	table_close(catalog, AccessShareLock);
+	return found;
+}
+
+/* What is wrong with the stream's row; NULL: nothing, or there is none. */
+CatalogDamage *
+StreamDamage(const char *name)
+{
+	Relation	catalog = CatalogOpen(STREAM_CATALOG, AccessShareLock);
+	HeapTuple	tuple = CatalogFetch(catalog, name);
+	CatalogDamage *damage = NULL;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		Datum		values[STREAM_CATALOG_NATTS];
+		bool		nulls[STREAM_CATALOG_NATTS];
+
+		damage = CatalogDeformDamaged(catalog, tuple, values, nulls);
+	}
+	table_close(catalog, AccessShareLock);
+	return damage;
+}
+
+/* The stream's table, which may be gone; or InvalidOid. */
+Oid
+StreamRelation(const char *name)
+{
+	TableRef	ref;
+
+	return StreamReference(name, &ref) ? TableRefFind(&ref) : InvalidOid;
+}
+
+static void
+write_reference(Relation catalog, const char *name, const TableRef *ref)
+{
+	HeapTuple	old = CatalogFetch(catalog, name);
+	Datum		values[STREAM_CATALOG_NATTS];
+	bool		nulls[STREAM_CATALOG_NATTS] = {0};
+	HeapTuple	tuple;
+
+	values[STREAM_CATALOG_NAME - 1] = CStringGetTextDatum(name);
+	TableRefWrite(ref, ref_columns, values, nulls);
+	tuple = heap_form_tuple(RelationGetDescr(catalog), values, nulls);
+	if (HeapTupleIsValid(old))
+		CatalogTupleUpdate(catalog, &old->t_self, tuple);
+	else
+		CatalogTupleInsert(catalog, tuple);
+	CacheInvalidateRelcacheByRelid(RelationGetRelid(catalog));
+}
+
+/* Write down which table the stream is. */
+static void
+register_relation(const char *name, Oid relid)
+{
+	Relation	catalog = CatalogOpen(STREAM_CATALOG, RowExclusiveLock);
+	TableRef	ref = TableRefOf(catalog, relid);
+
+	write_reference(catalog, name, &ref);
+	table_close(catalog, NoLock);
+	CommandCounterIncrement();
+}
+
+/*
+ * Write the stream's table down anew where it was renamed, or restored with a
+ * dump.  If somebody else is about to, leave it to him.  True where it was
+ * written down as it is.
+ */
+bool
+StreamRenewReference(const Stream *stream)
+{
+	Oid			relid = RelationGetRelid(stream->relation);
+	Relation	catalog;
+	TableRef	ref;
+
+	if (!StreamReference(stream->name, &ref))
+		return false;
+	if (!TableRefIsStale(&ref, relid))
+		return true;
+	if (!KeyLockIfFree(KEYLOCK_STREAM, stream->name, ExclusiveLock))
+		return false;
+	catalog = CatalogOpen(STREAM_CATALOG, RowExclusiveLock);
+	if (StreamReference(stream->name, &ref) && TableRefFind(&ref) == relid &&
+		TableRefIsStale(&ref, relid))
+	{
+		TableRefRenew(&ref, catalog, relid);
+		write_reference(catalog, stream->name, &ref);
+	}
+	table_close(catalog, NoLock);
+	CommandCounterIncrement();
+	return false;
+}
+
+/*
+ * Look up a stream and lock its table.  The entry is good as long as the lock
+ * is held: the lock has taken in all invalidations.
+ */
+static Relation
+open_registered(const char *name, LOCKMODE mode, StreamEntry *found)
+{
+	if (known_streams == NULL)
+		make_known_streams();
+	for (;;)
+	{
+		StreamEntry *entry = hash_search(known_streams, name, HASH_FIND, NULL);
+		Oid			relid = entry ? entry->relid : StreamRelation(name);
+		Relation	relation;
+
+		if (!OidIsValid(relid))
+			return NULL;
+		relation = try_table_open(relid, mode);
+		if (relation == NULL && entry == NULL)
+			return NULL;		/* its table was dropped */
+		if (relation != NULL && entry == NULL)
+		{
+			StreamEntry fresh;
+
+			memset(&fresh, 0, sizeof(fresh));
+			strlcpy(fresh.name, name, NAMEDATALEN);
+			fresh.relid = relid;
+			fresh.parts = StreamExamine(relation,
+										ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE);
+			entry = hash_search(known_streams, name, HASH_ENTER, NULL);
+			*entry = *found = fresh;
+			return relation;
+		}
+		/* the lock may have brought the news that the entry is stale */
+		entry = hash_search(known_streams, name, HASH_FIND, NULL);
+		if (relation != NULL && entry != NULL && entry->relid == relid)
+		{
+			*found = *entry;
+			return relation;
+		}
+		if (relation != NULL)
+			table_close(relation, mode);
+	}
+}
+
+/*
+ * An error where the stream is known and its table is gone: an empty one in its
+ * place would be a beginning that nobody has asked for.
+ */
+static void
+refuse_gone(const char *name)
+{
+	TableRef	ref;
+
+	if (!StreamReference(name, &ref))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the table of stream \"%s\" was dropped", name),
+			 errdetail("Its events are gone with it."),
+			 errhint("Restore it, then run: SELECT stream_create(%s); which takes it over, or else begins with no events at all.",
+					 quote_literal_cstr(name))));
+}
+
+/*
+ * Open a stream, its table locked in this mode.  An unknown one is an error,
+ * or NULL if missing_ok.
+ */
+Stream *
+StreamOpen(const char *name, LOCKMODE mode, bool missing_ok)
+{
+	StreamEntry entry;
+	Relation	relation = open_registered(name, mode, &entry);
+	Stream	   *stream;
+
+	if (relation == NULL)
+	{
+		if (missing_ok)
+			return NULL;
+		refuse_gone(name);
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("stream \"%s\" does not exist", name),
+				 errhint("Create it with: SELECT stream_create(%s);",
+						 quote_literal_cstr(name))));
+	}
+	stream = palloc(sizeof(Stream));
+	stream->name = pstrdup(name);
+	stream->relation = relation;
+	stream->parts = entry.parts;
+	return stream;
+}
+
+/* Close the stream; the lock stays until the transaction ends. */
+void
+StreamRelease(Stream *stream)
+{
+	table_close(stream->relation, NoLock);
+	pfree(stream);
+}
+
+/* The statement that makes a stream's table. */
+static char *
+create_statement(Oid schema, const char *name)
+{
+	return psprintf("CREATE TABLE %s ("
+					"no bigint GENERATED ALWAYS AS IDENTITY (MAXVALUE " INT64_FORMAT ") PRIMARY KEY, "
+					"event_id uuid NOT NULL UNIQUE, "
+					"event_name varchar(%d) COLLATE \"C\" NOT NULL, "
+					"aggregate_type varchar(%d) COLLATE \"C\" NOT NULL, "
+					"aggregate_id varchar(%d) COLLATE \"C\" NOT NULL, "
+					"aggregate_version bigint NOT NULL, "
+					"payload jsonb NOT NULL, "
+					"metadata jsonb NOT NULL DEFAULT '{}', "
+					"created_at timestamptz NOT NULL DEFAULT clock_timestamp(), "
+					"UNIQUE (aggregate_type, aggregate_id, aggregate_version))",
+					quote_qualified_identifier(get_namespace_name(schema),
+											   name),
+					STREAM_NUMBER_MAX, EVENT_NAME_LENGTH, IDENTIFIER_LENGTH, IDENTIFIER_LENGTH);
+}
+
+/*
+ * A table that somebody else has put where the stream is to be: nobody takes it
+ * over without saying so, as its triggers would run with the rights of those
+ * who append.
+ */
+static void
+refuse_strangers_table(Relation relation)
+{
+	const char *name = RelationGetRelationName(relation);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_DUPLICATE_TABLE),
+			 errmsg("table \"%s\" is there already, and is not yours", name),
+			 errdetail("Its owner is role \"%s\".",
+					   GetUserNameFromId(relation->rd_rel->relowner, false)),
+			 errhint("If it is the stream of an earlier installation, run as its owner or as superuser: SELECT stream_create(%s);",
+					 quote_literal_cstr(name))));
+}
+
+/*
+ * Make the stream's table, or take over one that an earlier installation of
+ * the extension has left behind; asked: by whoever has named it.
+ */
+static void
+create_stream(const char *name, bool asked)
+{
+	Oid			schema = ExtensionSchema();
+	Oid			relid = get_relname_relid(name, schema);
+
+	PreventCommandIfReadOnly("stream_create()");
+	if (!OidIsValid(relid))
+	{
+		RunUtility(create_statement(schema, name));
+		relid = get_relname_relid(name, schema);
+	}
+	else
+	{
+		Relation	relation = relation_open(relid, AccessShareLock);
+
+		if (!compat_owns_relation(relid))
+			aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE, name);
+		if (!asked && relation->rd_rel->relowner != GetUserId())
+			refuse_strangers_table(relation);
+		(void) StreamExamine(relation, ERRCODE_DUPLICATE_TABLE);
+		relation_close(relation, NoLock);
+	}
+	StreamKeepHistory(quote_qualified_identifier(get_namespace_name(schema),
+												 name));
+	register_relation(name, relid);
+}
+
+/*
+ * Open a stream, making it first if there is none yet.  Two sessions that
+ * make it at once wait for each other.
+ */
+Stream *
+StreamEnsure(const char *name, LOCKMODE mode)
+{
+	Stream	   *stream = StreamOpen(name, mode, true);
+
+	if (stream == NULL)
+	{
+		KeyLock(KEYLOCK_STREAM, name, ExclusiveLock);
+		stream = StreamOpen(name, mode, true);
+	}
+	if (stream == NULL)
+	{
+		refuse_gone(name);
+		create_stream(name, false);
+		stream = StreamOpen(name, mode, false);
+	}
+	return stream;
+}
+
+/*
+ * Open a stream; NULL if there is none.  One whose table an earlier
+ * installation of the extension has left behind is taken over.
+ */
+Stream *
+StreamFind(const char *name, LOCKMODE mode)
+{
+	Stream	   *stream = StreamOpen(name, mode, true);
+
+	if (stream == NULL)
+		refuse_gone(name);
+	if (stream == NULL &&
+		OidIsValid(get_relname_relid(name, ExtensionSchema())))
+		stream = StreamEnsure(name, mode);
+	return stream;
+}
+
+/* stream_create(stream) */
+Datum
+stream_create(PG_FUNCTION_ARGS)
+{
+	char	   *name = ArgumentName(fcinfo, 0, "stream");
+
+	KeyLock(KEYLOCK_STREAM, name, ExclusiveLock);
+	if (StreamOpen(name, AccessShareLock, true) != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("stream \"%s\" exists already", name)));
+	create_stream(name, true);
+	PG_RETURN_VOID();
+}
+
+/*
+ * Raise an error unless the role has these rights on the stream's table and
+ * row-level security does not hide or refuse events.
+ */
+void
+StreamCheckRights(Stream *stream, Oid role, uint32 rights)
+{
+	Oid			relid = RelationGetRelid(stream->relation);
+	AclResult	result = pg_class_aclcheck(relid, role, rights);
+
+	if (result != ACLCHECK_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for stream \"%s\"", stream->name),
+				 errdetail("Role \"%s\" needs the right to %s on its table \"%s\".",
+						   GetUserNameFromId(role, false),
+						   rights == ACL_INSERT ? "INSERT" : "SELECT",
+						   RelationGetRelationName(stream->relation))));
+	if (check_enable_rls(relid, role, false) == RLS_ENABLED)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("row-level security of stream \"%s\" applies to role \"%s\"",
+						stream->name, GetUserNameFromId(role, false)),
+				 errhint("Events cannot be filtered by policies. Use the table's owner, or a role with BYPASSRLS.")));
+}
+
+/*
+ * wallet_projection.last_position(stream): null where there is no table, or
+ * one that is not numbered, or somebody has locked it.  For views: it must
+ * not fail, and wait for nobody.
+ */
+Datum
+stream_last_position(PG_FUNCTION_ARGS)
+{
+	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	TableLook  *look = StreamDamage(name) != NULL ? NULL :
+		TableLookBegin(StreamRelation(name));
+	Oid			sequence = InvalidOid;
+	int64		number = 0;
+
+	if (look != NULL)
+	{
+		sequence = compat_getIdentitySequence(look->relation, STREAM_NO, true);
+		if (OidIsValid(sequence))
+			number = SequenceLastNumber(sequence);
+		TableLookEnd(look);
+	}
+	if (!OidIsValid(sequence))
+		PG_RETURN_NULL();
+	PG_RETURN_INT64(number);
+}
