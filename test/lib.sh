@@ -100,6 +100,12 @@ restore_cluster_conf()
 	fi
 }
 
+# The C sources, below the current directory.
+c_files()
+{
+	find src test -name '*.[ch]' -not -path '*/tmp_check*' -type f | sort
+}
+
 make_in()
 {
 	make -s -C "$1" "PG_CONFIG=$PG_CONFIG" "${@:2}"
