@@ -63,6 +63,13 @@ typedef struct Command
 	Wallet		wallet;
 } Command;
 
+/* The first argument, where it is the wallet's id. */
+static const char *
+argument_wallet_id(FunctionCallInfo fcinfo)
+{
+	return ArgumentText(fcinfo, 0, "wallet_id", IDENTIFIER_LENGTH);
+}
+
 /* An argument that is an amount. */
 static Amount
 argument_amount(FunctionCallInfo fcinfo, int number, const char *name)
@@ -349,8 +356,7 @@ create_wallet(FunctionCallInfo fcinfo, Command *command, int number)
 Datum
 wallet_create(PG_FUNCTION_ARGS)
 {
-	Command		command = {.wallet_id = ArgumentText(fcinfo, 0, "wallet_id",
-	IDENTIFIER_LENGTH)};
+	Command		command = {.wallet_id = argument_wallet_id(fcinfo)};
 
 	return create_wallet(fcinfo, &command, 1);
 }
@@ -397,8 +403,8 @@ begin_transaction(FunctionCallInfo fcinfo, Command *command, int64 expected)
 Datum
 wallet_debit(PG_FUNCTION_ARGS)
 {
-	Command		command = {.wallet_id = ArgumentText(fcinfo, 0, "wallet_id",
-	IDENTIFIER_LENGTH),.event_name = "WalletWasDebited"};
+	Command		command = {.wallet_id = argument_wallet_id(fcinfo),
+	.event_name = "WalletWasDebited"};
 	Amount		amount = argument_amount(fcinfo, 1, "amount");
 	int64		expected = ArgumentVersion(fcinfo, 2, "expected_version");
 
@@ -422,8 +428,8 @@ wallet_debit(PG_FUNCTION_ARGS)
 Datum
 wallet_credit(PG_FUNCTION_ARGS)
 {
-	Command		command = {.wallet_id = ArgumentText(fcinfo, 0, "wallet_id",
-	IDENTIFIER_LENGTH),.event_name = "WalletWasCredited"};
+	Command		command = {.wallet_id = argument_wallet_id(fcinfo),
+	.event_name = "WalletWasCredited"};
 	Amount		amount = argument_amount(fcinfo, 1, "amount");
 	int64		expected = ArgumentVersion(fcinfo, 2, "expected_version");
 

@@ -227,7 +227,7 @@ second_read(Consumer *consumer)
 
 	consumer->settled = known->settled;
 	consumer->look = known->look;
-	consumer->oldest = (Generation) {0};
+	memset(&consumer->oldest, 0, sizeof(consumer->oldest));
 	if (known->count > 0)
 	{
 		consumer->oldest.last = known->generations[0].last;
@@ -357,7 +357,7 @@ choose_gaps(Batch *batch)
 		if (trip->loaded)
 		{
 			trip->now.position = trip->full;
-			trip->now.old = (OldGaps) {0};
+			memset(&trip->now.old, 0, sizeof(trip->now.old));
 		}
 	}
 }

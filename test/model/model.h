@@ -148,7 +148,7 @@ extern void store_rewrite(void);
 extern void store_apply(Store *store, const Change *change);
 extern void store_commit(const Change *change);
 
-#define BlockId(lane, n) ((int64) (lane) * 1000000 + (n))
+#define IdOfBlock(lane, n) ((int64) (lane) * 1000000 + (n))
 #define LaneOfBlock(id) ((int) ((id) / 1000000))
 
 #endif							/* MODEL_H */

@@ -43,7 +43,7 @@ keep_blocks(const Batch *batch, NumberSet *gaps, int64 last, OldGaps *old)
 static int64
 next_block(const Batch *batch, int lane)
 {
-	int64		id = BlockId(lane, 0);
+	int64		id = IdOfBlock(lane, 0);
 
 	for (int i = 0; i < batch->consumer->view.block_count; i++)
 		if (LaneOfBlock(batch->consumer->view.blocks[i].id) == lane)
@@ -62,7 +62,7 @@ make_blocks(Batch *batch, int lane, const NumberSet *gaps, OldGaps *old)
 		NumberSet	one = {0};
 
 		block->id = next_block(batch, lane);
-		block->gaps = (NumberSet) {0};
+		memset(&block->gaps, 0, sizeof(block->gaps));
 		for (int j = i; j < Min(i + BLOCK_RANGES, gaps->count); j++)
 			NumberSetAppend(&block->gaps, gaps->ranges[j].first,
 							gaps->ranges[j].last);
@@ -173,7 +173,7 @@ add_set(Batch *batch, const PositionSet *joined)
 	row->set.lane = batch->change.lane;
 	row->set.turn = version->version;
 	row->set.mark = mark_of(batch, row);
-	row->owners = (Writers) {0};
+	memset(&row->owners, 0, sizeof(row->owners));
 	if (move_gaps(batch, batch->change.lane, &row->set))
 		row->owners = find_owners(batch, &row->set, origin->looked);
 	else if (row->set.old.size > 0)

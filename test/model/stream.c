@@ -288,8 +288,9 @@ static Writers
 writers_for(int count)
 {
 	Size		size = (count + 1) * sizeof(VirtualTransactionId);
+	Writers		none = {.ids = palloc(size)};
 
-	return (Writers) {.ids = palloc(size)};
+	return none;
 }
 
 /*

@@ -23,18 +23,18 @@
 
 /* Builds a set from text such as "1-3 5", without the code under test. */
 static NumberSet
-parse(const char *text)
+parse(const char *ranges)
 {
 	NumberSet	set = {0};
 	char	   *end;
 
-	while (*text != '\0')
+	while (*ranges != '\0')
 	{
 		NumberRange range;
 
-		range.first = strtoll(text, &end, 10);
+		range.first = strtoll(ranges, &end, 10);
 		range.last = *end == '-' ? strtoll(end + 1, &end, 10) : range.first;
-		text = *end == ' ' ? end + 1 : end;
+		ranges = *end == ' ' ? end + 1 : end;
 		set.ranges = set.count == 0 ? palloc(sizeof(range)) :
 			repalloc(set.ranges, (set.count + 1) * sizeof(range));
 		set.ranges[set.count++] = range;
@@ -748,7 +748,7 @@ step_append(Walk *walk, int target)
 
 	if (set->count > 0 && set->ranges[set->count - 1].last > end - 10)
 	{
-		*set = (NumberSet) {0};
+		memset(set, 0, sizeof(*set));
 		walk->bits[target] = 0;
 	}
 	first = set->count > 0 ? set->ranges[set->count - 1].last + 1 : base;

@@ -217,16 +217,16 @@ finish(void)
 }
 
 long
-positive_argument(const char *text, const char *what)
+positive_argument(const char *argument, const char *what)
 {
 	char	   *end;
 	long		value;
 
 	errno = 0;
-	value = strtol(text, &end, 10);
-	if (errno != 0 || end == text || *end != '\0' || value < 1)
+	value = strtol(argument, &end, 10);
+	if (errno != 0 || end == argument || *end != '\0' || value < 1)
 	{
-		fprintf(stderr, "%s must be a number above 0: \"%s\"\n", what, text);
+		fprintf(stderr, "%s must be a number above 0: \"%s\"\n", what, argument);
 		exit(2);
 	}
 	return value;
@@ -252,19 +252,19 @@ show(const NumberSet *set)
 {
 	/* two numbers of at most 20 characters, and two signs between them */
 	size_t		size = (size_t) set->count * 42 + 1;
-	char	   *text = palloc(size);
+	char	   *shown = palloc(size);
 	size_t		used = 0;
 
-	text[0] = '\0';
+	shown[0] = '\0';
 	for (int i = 0; i < set->count; i++)
 	{
 		const NumberRange *range = &set->ranges[i];
 
-		used += snprintf(text + used, size - used, "%s%" PRId64,
+		used += snprintf(shown + used, size - used, "%s%" PRId64,
 						 i > 0 ? " " : "", range->first);
 		if (range->last != range->first)
-			used += snprintf(text + used, size - used, "-%" PRId64,
+			used += snprintf(shown + used, size - used, "-%" PRId64,
 							 range->last);
 	}
-	return text;
+	return shown;
 }

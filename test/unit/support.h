@@ -39,7 +39,7 @@ extern void note_step(void);
 extern int	finish(void);
 
 /* Reads a command line argument that must be a number above 0. */
-extern long positive_argument(const char *text, const char *what);
+extern long positive_argument(const char *argument, const char *what);
 
 /* Ascending, disjoint, not adjacent? */
 extern bool set_is_sound(const NumberSet *set);
