@@ -26,6 +26,9 @@ OBJS = \
 	src/unique_index.o \
 	src/stream/aggregate.o \
 	src/stream/append.o \
+	src/stream/attached.o \
+	src/stream/attached_sequence.o \
+	src/stream/attached_table.o \
 	src/stream/catalog.o \
 	src/stream/find.o \
 	src/stream/event_id.o \
@@ -34,6 +37,7 @@ OBJS = \
 	src/stream/numbers.o \
 	src/stream/read.o \
 	src/stream/reader.o \
+	src/stream/rows.o \
 	src/stream/generations.o \
 	src/stream/settle.o \
 	src/stream/shape.o \
