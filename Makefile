@@ -27,6 +27,9 @@ OBJS = \
 	src/unique_index.o \
 	src/stream/aggregate.o \
 	src/stream/append.o \
+	src/stream/attached.o \
+	src/stream/attached_sequence.o \
+	src/stream/attached_table.o \
 	src/stream/event_id.o \
 	src/stream/find.o \
 	src/stream/generations.o \
@@ -35,20 +38,21 @@ OBJS = \
 	src/stream/numbers.o \
 	src/stream/read.o \
 	src/stream/reader.o \
+	src/stream/rows.o \
 	src/stream/settle.o \
 	src/stream/shape.o \
 	src/stream/stream.o \
 	src/stream/tables.o \
-	src/definition/desired.o \
-	src/definition/known.o \
-	src/definition/owner.o \
-	src/definition/projection.o \
 	src/handler/apply.o \
 	src/handler/fit.o \
 	src/handler/fold.o \
 	src/handler/read_model.o \
 	src/handler/registry.o \
 	src/handler/rowcache.o \
+	src/definition/desired.o \
+	src/definition/known.o \
+	src/definition/owner.o \
+	src/definition/projection.o \
 	src/position/choice.o \
 	src/position/claims.o \
 	src/position/gapwatch.o \

@@ -22,10 +22,12 @@ CREATE TABLE wallet_projection.stream (
     table_name   text,
     new_schema   text,
     new_name     text,
-    installation text
+    installation text,
+    position     text,
+    guard        text CHECK (guard OPERATOR(pg_catalog.=) 'identity'::text OR guard OPERATOR(pg_catalog.=) 'trust'::text)
 );
 COMMENT ON TABLE wallet_projection.stream IS
-    'event streams, by the name that the extension knows them by: the table''s OID, which is true in this installation, and its name: the first one, and that of now, if it was renamed';
+    'event streams, by the name that the extension knows them by: the table''s OID, which is true in this installation, and its name: the first one, and that of now, if it was renamed; of an attached table the column of its events'' numbers, and what keeps writers from bringing numbers';
 
 CREATE TABLE wallet_projection.projection (
     name           text COLLATE "C" NOT NULL PRIMARY KEY,

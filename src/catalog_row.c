@@ -56,7 +56,8 @@ typedef struct Column
 	MAY("new_schema", NAME), MAY("new_name", NAME), MAY("installation", TEXT)
 
 static const Column stream_columns[] = {
-	MUST("name", NAME), MUST("relation", OIDS), TABLE_REF
+	MUST("name", NAME), MUST("relation", OIDS), TABLE_REF,
+	MAY("position", NAME), MAY("guard", NAME)
 };
 
 static const Column projection_columns[] = {

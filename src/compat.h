@@ -50,6 +50,32 @@
 	index_beginscan(heap, index, snapshot, nkeys, 0)
 #endif
 
+/* Has the table columns whose values are not stored? */
+#if PG_VERSION_NUM >= 180000
+#define compat_has_virtual_columns(relation) \
+	(RelationGetDescr(relation)->constr != NULL && \
+	 RelationGetDescr(relation)->constr->has_generated_virtual)
+#else
+#define compat_has_virtual_columns(relation) false
+#endif
+
+#if PG_VERSION_NUM >= 180000
+#define compat_ExecutorRun(query) \
+	ExecutorRun(query, ForwardScanDirection, 0)
+#else
+#define compat_ExecutorRun(query) \
+	ExecutorRun(query, ForwardScanDirection, 0, true)
+#endif
+
+/* Read a relation of the query that may be read. */
+#if PG_VERSION_NUM >= 160000
+#define compat_clear_permissions(query) ((query)->rteperminfos = NIL, \
+	rt_fetch(1, (query)->rtable)->perminfoindex = 0)
+#else
+#define compat_clear_permissions(query) \
+	(rt_fetch(1, (query)->rtable)->requiredPerms = 0)
+#endif
+
 #if PG_VERSION_NUM >= 160000
 #define compat_ExecInsertIndexTuples(rri, slot, estate, update, summarizing) \
 	ExecInsertIndexTuples(rri, slot, estate, update, false, NULL, NIL, \

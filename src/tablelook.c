@@ -68,8 +68,14 @@ unlock(TableLook *look)
 		UnlockRelationOid(lfirst_oid(cell), AccessShareLock);
 }
 
+static bool
+is_table(char relkind)
+{
+	return relkind == RELKIND_RELATION || relkind == RELKIND_PARTITIONED_TABLE;
+}
+
 /*
- * Open an ordinary table and lock all that belongs to it, as a reader does;
+ * Open an ordinary or partitioned table and lock all that belongs to it, as a reader does;
  * NULL where there is none, or somebody else holds something of it.
  */
 TableLook *
@@ -79,7 +85,7 @@ TableLookBegin(Oid relid)
 	ListCell   *cell;
 	bool		locked;
 
-	if (!OidIsValid(relid) || get_rel_relkind(relid) != RELKIND_RELATION)
+	if (!OidIsValid(relid) || !is_table(get_rel_relkind(relid)))
 		return NULL;
 	look = palloc0(sizeof(TableLook));
 	locked = try_lock_table(look, relid);
@@ -92,7 +98,7 @@ TableLookBegin(Oid relid)
 	locked = locked && try_lock_all(look, getOwnedSequences(relid));
 	look->relation = locked ? try_relation_open(relid, NoLock) : NULL;
 	if (look->relation != NULL &&
-		look->relation->rd_rel->relkind == RELKIND_RELATION)
+		is_table(look->relation->rd_rel->relkind))
 		return look;
 	if (look->relation != NULL)
 		relation_close(look->relation, NoLock);

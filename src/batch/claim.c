@@ -74,8 +74,7 @@ BatchLook(Batch *batch)
 									batch->work.read_model));
 	BatchCheckForwards(batch, &positions, batch->last_number);
 	TroubleRaise(TroubleOfNumbers(batch->stream->name, batch->stream->relation,
-								  batch->stream->parts.sequence,
-								  batch->stream->parts.number_index));
+								  &batch->stream->parts));
 	/* what others cannot apply, we cannot either */
 	if (batch->limits->choice.help && batch->projection->last_error != NULL)
 		return false;

@@ -269,10 +269,10 @@ TroubleOfNumber(const char *stream, Oid sequence, int64 number)
 
 /* Is there an event whose number the sequence has not given yet? */
 Trouble *
-TroubleOfNumbers(const char *stream, Relation relation, Oid sequence,
-				 Oid number_index)
+TroubleOfNumbers(const char *stream, Relation relation,
+				 const StreamParts *parts)
 {
-	int64		number = StreamNumberAbove(relation, sequence, number_index);
+	int64		number = StreamNumberAbove(relation, parts);
 
-	return number == 0 ? NULL : TroubleOfNumber(stream, sequence, number);
+	return number == 0 ? NULL : TroubleOfNumber(stream, parts->sequence, number);
 }

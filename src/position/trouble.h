@@ -28,7 +28,7 @@ extern Trouble *TroubleOfStream(const char *name, Oid relid);
 extern Trouble *TroubleOfNumber(const char *stream, Oid sequence,
 								int64 number);
 extern Trouble *TroubleOfNumbers(const char *stream, Relation relation,
-								 Oid sequence, Oid number_index);
+								 const StreamParts *parts);
 
 extern void TroubleRaise(const Trouble *trouble);
 extern char *TroubleText(const Trouble *trouble);

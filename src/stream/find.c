@@ -11,8 +11,20 @@
 
 #include "catalog.h"
 #include "stream/find.h"
+#include "stream/reader.h"
 
-/* The event that has this number; false: none has. */
+/* EventReceiver: there is one */
+static bool
+take_any(void *state, const Event *event)
+{
+	*(bool *) state = true;
+	return false;
+}
+
+/*
+ * The event that has this number; false: none has.  Of an attached stream
+ * nothing else is known of it.
+ */
 bool
 FindEvent(const Stream *stream, Snapshot snapshot, int64 no,
 		  FoundEvent *event)
@@ -21,8 +33,14 @@ FindEvent(const Stream *stream, Snapshot snapshot, int64 no,
 	Oid			type = INT8OID;
 	Datum		argument = Int64GetDatum(no);
 	SPIPlanPtr	plan;
-	bool		found;
+	bool		found = false;
 
+	if (!stream->parts.created)
+	{
+		memset(event, 0, sizeof(*event));
+		(void) ReadEvents(stream, snapshot, no, no, take_any, &found);
+		return found;
+	}
 	SPI_connect();
 	plan = SPI_prepare(psprintf("SELECT event_id, aggregate_version, event_name FROM %s WHERE no OPERATOR(pg_catalog.=) $1",
 								QualifiedName(stream->relation)),

@@ -9,7 +9,7 @@
 
 #include "stream/stream.h"
 
-/* An event as it is in the stream now. */
+/* An event as it is in the stream now; zeros if the stream is attached. */
 typedef struct FoundEvent
 {
 	pg_uuid_t	id;

@@ -14,67 +14,90 @@
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/stratnum.h"
-#include "access/table.h"
+#include "access/relation.h"
 #include "access/tableam.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "compat.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "stream/rows.h"
 #include "stream/stream.h"
 #include "tableref.h"
 
-/* The highest number in the index that is above this one; 0: there is none. */
-static int64
-look_into_index(Relation table, Oid index_oid, AttrNumber column,
-				Snapshot snapshot, int64 number)
+/* A look for a number in the tables of a stream. */
+typedef struct NumberLook
+{
+	const StreamParts *parts;
+	const char *column;			/* of the numbers */
+	Snapshot	snapshot;
+	bool		lowest;			/* look for the lowest one; or for the highest
+								 * one above this: */
+	int64		above;
+	bool		found;
+	int64		number;
+} NumberLook;
+
+/* One was found. */
+static void
+take_number(NumberLook *look, int64 number)
+{
+	if (!look->found || (look->lowest ? number < look->number :
+						 number > look->number))
+		look->number = number;
+	look->found = true;
+}
+
+/* Look into an index that the numbers lead. */
+static void
+look_into_index(NumberLook *look, Relation table, Oid index_oid,
+				AttrNumber column)
 {
 	Relation	index = index_open(index_oid, AccessShareLock);
 	TupleTableSlot *slot = table_slot_create(table, NULL);
-	IndexScanDesc scan = compat_index_beginscan(table, index, snapshot, 1);
+	int			nkeys = look->lowest ? 0 : 1;
+	IndexScanDesc scan = compat_index_beginscan(table, index, look->snapshot,
+												nkeys);
 	ScanKeyData key;
-	int64		highest = 0;
 	bool		isnull;
 
-	ScanKeyInit(&key, 1, BTGreaterStrategyNumber, F_INT8GT,
-				Int64GetDatum(number));
-	index_rescan(scan, &key, 1, NULL, 0);
-	if (index_getnext_slot(scan, BackwardScanDirection, slot))
-		highest = DatumGetInt64(slot_getattr(slot, column, &isnull));
+	StreamNumberKey(look->parts, &key, BTGreaterStrategyNumber, look->above);
+	index_rescan(scan, &key, nkeys, NULL, 0);
+	if (index_getnext_slot(scan, look->lowest ? ForwardScanDirection :
+						   BackwardScanDirection, slot))
+		take_number(look, StreamNumberOf(look->parts,
+										 slot_getattr(slot, column, &isnull)));
 	index_endscan(scan);
 	ExecDropSingleTupleTableSlot(slot);
 	index_close(index, AccessShareLock);
-	return highest;
 }
 
 /* The same for a table without such an index. */
-static int64
-look_into_table(Relation table, AttrNumber column, Snapshot snapshot,
-				int64 number)
+static void
+look_into_table(NumberLook *look, Relation table, AttrNumber column)
 {
 	TupleTableSlot *slot = table_slot_create(table, NULL);
+	int			nkeys = look->lowest ? 0 : 1;
 	ScanKeyData key;
 	TableScanDesc scan;
-	int64		highest = 0;
 
-	ScanKeyInit(&key, column, BTGreaterStrategyNumber, F_INT8GT,
-				Int64GetDatum(number));
-	scan = table_beginscan(table, snapshot, 1, &key);
+	StreamNumberKey(look->parts, &key, BTGreaterStrategyNumber, look->above);
+	key.sk_attno = column;
+	scan = table_beginscan(table, look->snapshot, nkeys, &key);
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
 		bool		isnull;
+		Datum		value = slot_getattr(slot, column, &isnull);
 
-		highest = Max(highest,
-					  DatumGetInt64(slot_getattr(slot, column, &isnull)));
+		if (!isnull)
+			take_number(look, StreamNumberOf(look->parts, value));
 	}
 	table_endscan(scan);
 	ExecDropSingleTupleTableSlot(slot);
-	return highest;
 }
 
 /* An index that finds rows by this column; InvalidOid if there is none. */
@@ -101,71 +124,88 @@ index_on(Relation table, AttrNumber column)
 	return found;
 }
 
-/* Look into one table, the stream's or a child of it. */
-static int64
-look_into(Relation table, AttrNumber column, Snapshot snapshot, int64 number)
+/* Look into one table: the stream's, a partition or a child of it. */
+static void
+look_into(NumberLook *look, Relation table)
 {
+	AttrNumber	column = get_attnum(RelationGetRelid(table), look->column);
 	Oid			index;
 
 	/* somebody has made something else of it: the shape is looked at elsewhere */
-	if (column == InvalidAttrNumber ||
-		get_atttype(RelationGetRelid(table), column) != INT8OID)
-		return 0;
+	if (column == InvalidAttrNumber || !RELKIND_HAS_TABLE_AM(table->rd_rel->relkind) ||
+		get_atttype(RelationGetRelid(table), column) != look->parts->position_type)
+		return;
 	index = index_on(table, column);
-	return OidIsValid(index) ?
-		look_into_index(table, index, column, snapshot, number) :
-		look_into_table(table, column, snapshot, number);
+	if (OidIsValid(index))
+		look_into_index(look, table, index, column);
+	else
+		look_into_table(look, table, column);
 }
 
-static int64
-look_into_children(Relation relation, Snapshot snapshot, int64 number)
+static void
+look_into_children(NumberLook *look, Relation relation)
 {
 	List	   *tables = find_all_inheritors(RelationGetRelid(relation),
 											 AccessShareLock, NULL);
-	char	   *column = get_attname(RelationGetRelid(relation), STREAM_NO,
-									 true);
-	int64		highest = 0;
 	ListCell   *cell;
 
 	foreach(cell, tables)
 	{
-		Oid			relid = lfirst_oid(cell);
 		Relation	table;
 
-		if (relid == RelationGetRelid(relation) || column == NULL ||
-			!RELKIND_HAS_TABLE_AM(get_rel_relkind(relid)))
+		if (lfirst_oid(cell) == RelationGetRelid(relation))
 			continue;
-		table = table_open(relid, NoLock);
-		highest = Max(highest, look_into(table, get_attnum(relid, column),
-										 snapshot, number));
-		table_close(table, NoLock);
+		table = relation_open(lfirst_oid(cell), NoLock);
+		look_into(look, table);
+		relation_close(table, NoLock);
 	}
 	list_free(tables);
-	return highest;
+}
+
+/* Look into all tables of the stream, at what is committed now. */
+static void
+look_everywhere(NumberLook *look, Relation relation)
+{
+	look->column = get_attname(RelationGetRelid(relation),
+							   look->parts->position, true);
+	look->snapshot = RegisterSnapshot(GetLatestSnapshot());
+	if (OidIsValid(look->parts->number_index) &&
+		RELKIND_HAS_TABLE_AM(relation->rd_rel->relkind))
+		look_into_index(look, relation, look->parts->number_index,
+						look->parts->position);
+	else if (look->column != NULL)
+		look_into(look, relation);
+	if (relation->rd_rel->relhassubclass && look->column != NULL)
+		look_into_children(look, relation);
+	UnregisterSnapshot(look->snapshot);
 }
 
 /*
- * The highest number of an event that this sequence has not given; 0 if there
- * is none.  number_index may be InvalidOid.  There must be an active snapshot
- * or a transaction to take one in; what is committed now is looked at.
+ * The highest number of an event that the sequence has not given; 0 if there
+ * is none.  parts->number_index may be InvalidOid.  There must be an active
+ * snapshot or a transaction to take one in; what is committed now is looked at.
  *
  * The sequence is read before and after: a writer draws a number, and inserts
  * and commits its event, at any time.
  */
 int64
-StreamNumberAbove(Relation relation, Oid sequence, Oid number_index)
+StreamNumberAbove(Relation relation, const StreamParts *parts)
 {
-	int64		last_number = SequenceLastNumber(sequence);
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	int64		highest;
+	NumberLook	look = {.parts = parts,.above = SequenceLastNumber(parts->sequence)};
 
-	highest = OidIsValid(number_index) ?
-		look_into_index(relation, number_index, STREAM_NO, snapshot, last_number) :
-		look_into(relation, STREAM_NO, snapshot, last_number);
-	if (relation->rd_rel->relhassubclass)
-		highest = Max(highest, look_into_children(relation, snapshot, last_number));
-	UnregisterSnapshot(snapshot);
-	return highest > 0 && highest > SequenceLastNumber(sequence) ? highest : 0;
+	look_everywhere(&look, relation);
+	return look.found && look.number > 0 &&
+		look.number > SequenceLastNumber(parts->sequence) ? look.number : 0;
+}
+
+/* The lowest number of an event; PG_INT64_MAX if there is no event. */
+int64
+StreamLowestNumber(Relation relation, const StreamParts *parts)
+{
+	NumberLook	look = {.parts = parts,.lowest = true};
+
+	look_everywhere(&look, relation);
+	return look.found ? look.number : PG_INT64_MAX;
 }
 
 /* What is wrong with a number above the sequence's, and what to do about it. */

@@ -9,7 +9,7 @@
  * checked.
  *
  * A table with children, or of another access method, is read through a plan
- * in chunks.
+ * in chunks (rows.c, if rows are asked for).
  */
 #include "postgres.h"
 
@@ -25,7 +25,6 @@
 #include "storage/bufmgr.h"
 #include "tcop/dest.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/hsearch.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -36,6 +35,7 @@
 #include "catalog.h"
 #include "remember.h"
 #include "stream/reader.h"
+#include "stream/rows.h"
 
 /* rows per execution of the plan; a limit lets the planner use the indexes */
 #define CHUNK_ROWS 10000
@@ -97,6 +97,7 @@ event_from_odd_tuple(Event *event, HeapTuple tuple, TupleDesc desc)
 	read_text(DatumGetPointer(values[3]), &event->key, &event->key_length);
 	event->payload = values[4];
 	event->version = DatumGetInt64(values[5]);
+	event->slot = NULL;
 }
 
 /* Are all columns that make an event in the tuple, and none of them null? */
@@ -125,6 +126,7 @@ event_from_tuple(Event *event, HeapTuple tuple)
 	memcpy(&event->version, data + offset, sizeof(int64));
 	offset += sizeof(int64);
 	event->payload = PointerGetDatum(next_value(data, &offset));
+	event->slot = NULL;
 }
 
 /* The event in a row of the plan. */
@@ -141,6 +143,7 @@ event_from_slot(Event *event, TupleTableSlot *slot)
 			  &event->key_length);
 	event->payload = slot->tts_values[4];
 	event->version = DatumGetInt64(slot->tts_values[5]);
+	event->slot = NULL;
 }
 
 /* Places on one page, in order of their events' numbers. */
@@ -148,6 +151,7 @@ typedef struct PageRun
 {
 	ErrorContextCallback context;	/* while pages are read */
 	const char *stream;
+	TupleTableSlot *slot;		/* for rows; or NULL */
 	int64		first;			/* number that was asked for */
 	int64		last;			/* number that was read; 0: none yet */
 	BufferAccessStrategy strategy;	/* NULL: as usual */
@@ -181,6 +185,9 @@ begin_run(const Stream *stream, int64 first)
 
 	run->stream = stream->name;
 	run->first = first;
+	if (stream->rows)
+		run->slot = MakeSingleTupleTableSlot(RelationGetDescr(stream->relation),
+											 &TTSOpsBufferHeapTuple);
 	run->context.callback = tell_place;
 	run->context.arg = run;
 	run->context.previous = error_context_stack;
@@ -243,6 +250,16 @@ prefetch_tuple(const PageRun *run, int i)
 	}
 }
 
+/* The event in a tuple of a run's page, as a row. */
+static void
+event_from_row(const Stream *stream, Event *event, PageRun *run,
+			   HeapTuple tuple)
+{
+	memset(event, 0, sizeof(*event));
+	event->slot = ExecStoreBufferHeapTuple(tuple, run->slot, run->buffer);
+	event->no = StreamPosition(stream, event->slot);
+}
+
 /* Give the receiver what the snapshot sees of a run. */
 static bool
 read_run(const Stream *stream, Snapshot snapshot, PageRun *run,
@@ -277,7 +294,9 @@ read_run(const Stream *stream, Snapshot snapshot, PageRun *run,
 	{
 		Event		event;
 
-		if (likely(is_plain(tuples[i].t_data)))
+		if (run->slot != NULL)
+			event_from_row(stream, &event, run, &tuples[i]);
+		else if (likely(is_plain(tuples[i].t_data)))
 			event_from_tuple(&event, &tuples[i]);
 		else
 			event_from_odd_tuple(&event, &tuples[i],
@@ -315,10 +334,9 @@ read_heap(const Stream *stream, Snapshot snapshot, int64 first, int64 last,
 	int			runs = 0;
 	bool		more = true;
 
-	ScanKeyInit(&keys[0], 1, BTGreaterEqualStrategyNumber, F_INT8GE,
-				Int64GetDatum(first));
-	ScanKeyInit(&keys[1], 1, BTLessEqualStrategyNumber, F_INT8LE,
-				Int64GetDatum(last));
+	StreamNumberKey(&stream->parts, &keys[0], BTGreaterEqualStrategyNumber,
+					first);
+	StreamNumberKey(&stream->parts, &keys[1], BTLessEqualStrategyNumber, last);
 	index_rescan(scan, keys, 2, NULL, 0);
 	while (more &&
 		   (place = index_getnext_tid(scan, ForwardScanDirection)) != NULL)
@@ -346,6 +364,8 @@ read_heap(const Stream *stream, Snapshot snapshot, int64 first, int64 last,
 	error_context_stack = run->context.previous;
 	if (BufferIsValid(run->buffer))
 		ReleaseBuffer(run->buffer);
+	if (run->slot != NULL)
+		ExecDropSingleTupleTableSlot(run->slot);
 	if (run->strategy != NULL)
 		FreeAccessStrategy(run->strategy);
 	index_endscan(scan);
@@ -456,8 +476,13 @@ ReadEvents(const Stream *stream, Snapshot snapshot, int64 first, int64 last,
 {
 	Form_pg_class form = stream->relation->rd_rel;
 
-	if (form->relam == HEAP_TABLE_AM_OID && !form->relhassubclass)
+	if (form->relkind == RELKIND_RELATION &&
+		form->relam == HEAP_TABLE_AM_OID && !form->relhassubclass &&
+		!(stream->rows && compat_has_virtual_columns(stream->relation)))
 		return read_heap(stream, snapshot, first, last, receive, state);
+	if (stream->rows)
+		return ReadRowsWhere(stream, snapshot, NIL, first, last, receive,
+							 state);
 	return read_plan(stream, snapshot, first, last, receive, state);
 }
 

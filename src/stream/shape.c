@@ -130,7 +130,8 @@ StreamExamine(Relation relation, int sqlerrcode)
 	static const AttrNumber event_key[] = {STREAM_EVENT_ID};
 	static const AttrNumber version_key[] = {STREAM_AGGREGATE_TYPE,
 	STREAM_AGGREGATE_ID, STREAM_AGGREGATE_VERSION};
-	StreamParts parts;
+	StreamParts parts = {.created = true,.position = STREAM_NO,
+	.position_type = INT8OID};
 
 	check_columns(relation, sqlerrcode);
 	parts.sequence = compat_getIdentitySequence(relation, STREAM_NO, false);

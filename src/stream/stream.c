@@ -16,6 +16,7 @@
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
 #include "compat.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -31,6 +32,7 @@
 #include "catalog.h"
 #include "catalog_row.h"
 #include "keylock.h"
+#include "stream/attached.h"
 #include "stream/stream.h"
 #include "tablelook.h"
 
@@ -81,9 +83,17 @@ static const TableRefColumns ref_columns = {
 	STREAM_CATALOG_RELATION, STREAM_CATALOG_TABLE_SCHEMA
 };
 
-/* The reference to the stream's table; false if there is no such stream. */
-bool
-StreamReference(const char *name, TableRef *ref)
+/* What the catalog says of a stream. */
+typedef struct StreamRow
+{
+	TableRef	ref;			/* to its table */
+	char	   *position;		/* of an attached table; or NULL */
+	char	   *guard;			/* or NULL */
+} StreamRow;
+
+/* The stream's row; false if there is no such stream. */
+static bool
+read_row(const char *name, StreamRow *row)
 {
 	Relation	catalog = CatalogOpen(STREAM_CATALOG, AccessShareLock);
 	HeapTuple	tuple = CatalogFetch(catalog, name);
@@ -96,11 +106,47 @@ StreamReference(const char *name, TableRef *ref)
 		bool		nulls[STREAM_CATALOG_NATTS];
 
 		CatalogDeform(catalog, tuple, values, nulls);
-		*ref = TableRefRead(catalog, ref_columns, values, nulls);
+		row->ref = TableRefRead(catalog, ref_columns, values, nulls);
+		row->position = CatalogGetText(values, nulls, STREAM_CATALOG_POSITION);
+		row->guard = CatalogGetText(values, nulls, STREAM_CATALOG_GUARD);
 		heap_freetuple(tuple);
 	}
 	table_close(catalog, AccessShareLock);
 	return found;
+}
+
+/* The reference to the stream's table; false if there is no such stream. */
+bool
+StreamReference(const char *name, TableRef *ref)
+{
+	StreamRow	row;
+
+	if (!read_row(name, &row))
+		return false;
+	*ref = row.ref;
+	return true;
+}
+
+/*
+ * The column and the sequence of a stream's numbers, as far as they can be
+ * seen without an error; false: its table is not numbered.
+ */
+bool
+StreamNumbering(const char *name, Relation relation, StreamParts *parts)
+{
+	StreamRow	row;
+
+	if (!read_row(name, &row))
+		return false;
+	if (row.position != NULL)
+		return AttachedNumbering(relation, row.position, parts);
+	memset(parts, 0, sizeof(*parts));
+	parts->created = true;
+	parts->position = STREAM_NO;
+	parts->position_type = INT8OID;
+	if (relation->rd_rel->relkind == RELKIND_RELATION)
+		parts->sequence = compat_getIdentitySequence(relation, STREAM_NO, true);
+	return OidIsValid(parts->sequence);
 }
 
 /* What is wrong with the stream's row; NULL: nothing, or there is none. */
@@ -132,7 +178,7 @@ StreamRelation(const char *name)
 }
 
 static void
-write_reference(Relation catalog, const char *name, const TableRef *ref)
+write_row(Relation catalog, const char *name, const StreamRow *row)
 {
 	HeapTuple	old = CatalogFetch(catalog, name);
 	Datum		values[STREAM_CATALOG_NATTS];
@@ -140,7 +186,9 @@ write_reference(Relation catalog, const char *name, const TableRef *ref)
 	HeapTuple	tuple;
 
 	values[STREAM_CATALOG_NAME - 1] = CStringGetTextDatum(name);
-	TableRefWrite(ref, ref_columns, values, nulls);
+	TableRefWrite(&row->ref, ref_columns, values, nulls);
+	CatalogPutText(values, nulls, STREAM_CATALOG_POSITION, row->position);
+	CatalogPutText(values, nulls, STREAM_CATALOG_GUARD, row->guard);
 	tuple = heap_form_tuple(RelationGetDescr(catalog), values, nulls);
 	if (HeapTupleIsValid(old))
 		CatalogTupleUpdate(catalog, &old->t_self, tuple);
@@ -149,14 +197,20 @@ write_reference(Relation catalog, const char *name, const TableRef *ref)
 	CacheInvalidateRelcacheByRelid(RelationGetRelid(catalog));
 }
 
-/* Write down which table the stream is. */
-static void
-register_relation(const char *name, Oid relid)
+/*
+ * Write down which table the stream is; of an attached one, its position
+ * column, and the guard, which may be NULL.
+ */
+void
+StreamRegister(const char *name, Oid relid, const char *position,
+			   const char *guard)
 {
 	Relation	catalog = CatalogOpen(STREAM_CATALOG, RowExclusiveLock);
-	TableRef	ref = TableRefOf(catalog, relid);
+	StreamRow	row = {.ref = TableRefOf(catalog, relid)};
 
-	write_reference(catalog, name, &ref);
+	row.position = position == NULL ? NULL : pstrdup(position);
+	row.guard = guard == NULL ? NULL : pstrdup(guard);
+	write_row(catalog, name, &row);
 	table_close(catalog, NoLock);
 	CommandCounterIncrement();
 }
@@ -171,24 +225,41 @@ StreamRenewReference(const Stream *stream)
 {
 	Oid			relid = RelationGetRelid(stream->relation);
 	Relation	catalog;
-	TableRef	ref;
+	StreamRow	row;
 
-	if (!StreamReference(stream->name, &ref))
+	if (!read_row(stream->name, &row))
 		return false;
-	if (!TableRefIsStale(&ref, relid))
+	if (!TableRefIsStale(&row.ref, relid))
 		return true;
 	if (!KeyLockIfFree(KEYLOCK_STREAM, stream->name, ExclusiveLock))
 		return false;
 	catalog = CatalogOpen(STREAM_CATALOG, RowExclusiveLock);
-	if (StreamReference(stream->name, &ref) && TableRefFind(&ref) == relid &&
-		TableRefIsStale(&ref, relid))
+	if (read_row(stream->name, &row) && TableRefFind(&row.ref) == relid &&
+		TableRefIsStale(&row.ref, relid))
 	{
-		TableRefRenew(&ref, catalog, relid);
-		write_reference(catalog, stream->name, &ref);
+		TableRefRenew(&row.ref, catalog, relid);
+		write_row(catalog, stream->name, &row);
 	}
 	table_close(catalog, NoLock);
 	CommandCounterIncrement();
 	return false;
+}
+
+/* Take the table's parts; an error if it is not a stream any more. */
+static StreamParts
+examine(const char *name, Relation relation)
+{
+	StreamParts parts;
+	StreamRow	row;
+	Refusal    *refusal;
+
+	if (!read_row(name, &row) || row.position == NULL)
+		return StreamExamine(relation,
+							 ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE);
+	refusal = AttachedExamine(relation, row.position, row.guard, &parts);
+	if (refusal != NULL)
+		AttachedRefuse(relation, refusal);
+	return parts;
 }
 
 /*
@@ -218,8 +289,7 @@ open_registered(const char *name, LOCKMODE mode, StreamEntry *found)
 			memset(&fresh, 0, sizeof(fresh));
 			strlcpy(fresh.name, name, NAMEDATALEN);
 			fresh.relid = relid;
-			fresh.parts = StreamExamine(relation,
-										ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE);
+			fresh.parts = examine(name, relation);
 			entry = hash_search(known_streams, name, HASH_ENTER, NULL);
 			*entry = *found = fresh;
 			return relation;
@@ -281,6 +351,7 @@ StreamOpen(const char *name, LOCKMODE mode, bool missing_ok)
 	stream->name = pstrdup(name);
 	stream->relation = relation;
 	stream->parts = entry.parts;
+	stream->rows = !entry.parts.created;
 	return stream;
 }
 
@@ -360,7 +431,7 @@ create_stream(const char *name, bool asked)
 	}
 	StreamKeepHistory(quote_qualified_identifier(get_namespace_name(schema),
 												 name));
-	register_relation(name, relid);
+	StreamRegister(name, relid, NULL, NULL);
 }
 
 /*
@@ -455,17 +526,18 @@ stream_last_position(PG_FUNCTION_ARGS)
 	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	TableLook  *look = StreamDamage(name) != NULL ? NULL :
 		TableLookBegin(StreamRelation(name));
-	Oid			sequence = InvalidOid;
+	StreamParts parts;
+	bool		found = false;
 	int64		number = 0;
 
 	if (look != NULL)
 	{
-		sequence = compat_getIdentitySequence(look->relation, STREAM_NO, true);
-		if (OidIsValid(sequence))
-			number = SequenceLastNumber(sequence);
+		found = StreamNumbering(name, look->relation, &parts);
+		if (found)
+			number = SequenceLastNumber(parts.sequence);
 		TableLookEnd(look);
 	}
-	if (!OidIsValid(sequence))
+	if (!found)
 		PG_RETURN_NULL();
 	PG_RETURN_INT64(number);
 }

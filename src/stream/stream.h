@@ -5,6 +5,10 @@
  * A stream is known by its name.  StreamOpen() locks its table and finds
  * what is needed to read and append; the result lives in the current memory
  * context, the relation until StreamRelease() or the end of the transaction.
+ *
+ * A stream is created, by stream_create, and then its table has the columns
+ * below; or it is attached, by stream_attach: any table with a column of
+ * numbers.
  */
 #ifndef WALLET_PROJECTION_STREAM_H
 #define WALLET_PROJECTION_STREAM_H
@@ -17,7 +21,9 @@
 
 #include "tableref.h"
 
-/* The first columns of every stream; users may add others after them. */
+/*
+ * The first columns of every created stream; users may add others after them.
+ */
 typedef enum StreamColumn
 {
 	STREAM_NO = 1,
@@ -41,8 +47,12 @@ typedef enum StreamColumn
 /* What belongs to a stream's table. */
 typedef struct StreamParts
 {
+	bool		created;		/* or attached */
+	AttrNumber	position;		/* the column of the events' numbers */
+	Oid			position_type;	/* INT8OID; if attached, INT4OID or INT2OID */
 	Oid			sequence;		/* where numbers come from */
-	Oid			number_index;	/* unique on (no) */
+	Oid			number_index;	/* unique, the numbers come first in it */
+	/* of a created stream: */
 	Oid			event_index;	/* unique on (event_id) */
 	Oid			version_index;	/* unique on (aggregate_type, aggregate_id,
 								 * aggregate_version) */
@@ -53,6 +63,9 @@ typedef struct Stream
 	const char *name;
 	Relation	relation;
 	StreamParts parts;
+	bool		rows;			/* readers are given rows (Event.slot); the
+								 * opener of a created stream may set it, of
+								 * an attached one it is set */
 } Stream;
 
 /* What is said of an event whose number its sequence has not given. */
@@ -64,8 +77,8 @@ typedef struct NumberTrouble
 } NumberTrouble;
 
 /* numbers.c */
-extern int64 StreamNumberAbove(Relation relation, Oid sequence,
-							   Oid number_index);
+extern int64 StreamNumberAbove(Relation relation, const StreamParts *parts);
+extern int64 StreamLowestNumber(Relation relation, const StreamParts *parts);
 extern NumberTrouble StreamDescribeNumber(const char *stream, Oid sequence,
 										  int64 number);
 
@@ -76,9 +89,13 @@ extern int64 StreamLastNumber(Oid sequence);
 
 /* catalog.c */
 extern bool StreamReference(const char *name, TableRef *ref);
+extern void StreamRegister(const char *name, Oid relid,
+						   const char *position, const char *guard);
 extern bool StreamRenewReference(const Stream *stream);
 extern struct CatalogDamage *StreamDamage(const char *name);
 extern Oid	StreamRelation(const char *name);
+extern bool StreamNumbering(const char *name, Relation relation,
+							StreamParts *parts);
 extern Stream *StreamOpen(const char *name, LOCKMODE mode, bool missing_ok);
 extern void StreamRelease(Stream *stream);
 extern Stream *StreamFind(const char *name, LOCKMODE mode);

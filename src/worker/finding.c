@@ -59,19 +59,18 @@ static const char *
 look_at_stream(const Projection *projection, const Positions *positions,
 			   Relation relation)
 {
-	Oid			sequence;
+	StreamParts parts;
 
 	if (relation->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED)
 		return psprintf("the stream is unlogged DETAIL: A crash of the server would empty it. HINT: Run: ALTER TABLE %s SET LOGGED;",
 						TableNameOf(RelationGetRelid(relation)));
-	sequence = compat_getIdentitySequence(relation, STREAM_NO, true);
-	if (!OidIsValid(sequence))
+	if (!StreamNumbering(projection->stream, relation, &parts))
 		return "the stream is not numbered by a sequence of its own";
-	if (PositionsHighest(positions) > SequenceLastNumber(sequence))
+	if (PositionsHighest(positions) > SequenceLastNumber(parts.sequence))
 		return psprintf("the numbers of the stream went backwards HINT: Set the sequence forward if it is behind the last event. Then run: SELECT projection_reset(%s); Events that were appended meanwhile are below the positions.",
 						quote_literal_cstr(projection->name));
 	return text_or_null(TroubleOfNumbers(projection->stream, relation,
-										 sequence, InvalidOid));
+										 &parts));
 }
 
 /* What is wrong with the rows that say what the projection is; or NULL. */

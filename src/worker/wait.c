@@ -76,7 +76,9 @@ static int64
 highest_number(const Stream *stream, Snapshot snapshot)
 {
 	Oid			relid = RelationGetRelid(stream->relation);
-	const char *column = quote_identifier(get_attname(relid, STREAM_NO, false));
+	const char *column = quote_identifier(get_attname(relid,
+															   stream->parts.position,
+															   false));
 	char	   *query;
 	SPIPlanPtr	plan;
 	int64		highest = 0;
@@ -191,8 +193,7 @@ set_goal(const char *name)
 	/* where the sequence was set back, an event above it is not to blame */
 	if (!goal->backwards)
 		TroubleRaise(TroubleOfNumbers(stream->name, stream->relation,
-									  stream->parts.sequence,
-									  stream->parts.number_index));
+									  &stream->parts));
 	close_stream(stream, &owner);
 	return goal;
 }
