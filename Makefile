@@ -43,6 +43,11 @@ OBJS = \
 	src/handler/apply.o \
 	src/handler/fit.o \
 	src/handler/fold.o \
+	src/handler/merge_check.o \
+	src/handler/merge_fan_out.o \
+	src/handler/merge_items.o \
+	src/handler/merge_row.o \
+	src/handler/merge_run.o \
 	src/handler/read_model.o \
 	src/handler/rowcache.o \
 	src/handler/wallet_balance.o \

@@ -140,6 +140,13 @@ compat_vxid_proc(const VirtualTransactionId *vxid)
 	ExecInitStoredGenerated(target, estate, CMD_INSERT)
 #endif
 
+/* Has the table generated columns that are not stored? */
+#if PG_VERSION_NUM >= 180000
+#define compat_has_virtual(constraints) ((constraints)->has_generated_virtual)
+#else
+#define compat_has_virtual(constraints) false
+#endif
+
 /* Does our own transaction hold this lock? */
 #if PG_VERSION_NUM >= 170000
 #define compat_LockHeldByMe(tag, mode) LockHeldByMe(tag, mode, false)
