@@ -48,6 +48,9 @@ OBJS = \
 	src/handler/merge_items.o \
 	src/handler/merge_row.o \
 	src/handler/merge_run.o \
+	src/handler/try.o \
+	src/handler/try_event.o \
+	src/handler/try_sequence.o \
 	src/handler/read_model.o \
 	src/handler/rowcache.o \
 	src/handler/wallet_balance.o \

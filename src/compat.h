@@ -109,6 +109,15 @@ typedef bool CompatUpdateIndexes;
 #define compat_InitMaterializedSRF(fcinfo) SetSingleFuncCall(fcinfo, 0)
 #endif
 
+/* The same for one whose rows are single values. */
+#if PG_VERSION_NUM >= 160000
+#define compat_InitScalarSRF(fcinfo) \
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC)
+#else
+#define compat_InitScalarSRF(fcinfo) \
+	SetSingleFuncCall(fcinfo, SRF_SINGLE_USE_EXPECTED)
+#endif
+
 /* A range of these bounds. */
 #if PG_VERSION_NUM >= 160000
 #define compat_make_range(type, lower, upper) \
