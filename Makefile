@@ -48,6 +48,7 @@ OBJS = \
 	src/handler/merge_items.o \
 	src/handler/merge_row.o \
 	src/handler/merge_run.o \
+	src/handler/merge_shorten.o \
 	src/handler/try.o \
 	src/handler/try_event.o \
 	src/handler/try_sequence.o \

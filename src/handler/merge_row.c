@@ -156,10 +156,11 @@ set_columns(MergeRun *run, const RunColumn *columns, int ncolumns)
 
 /* Insert or update; what the executor checks of a row is checked. */
 static void
-change_row(MergeRun *run, const RunClause *clause)
+change_row(MergeRun *run, RunClause *clause)
 {
 	TupleTableSlot *slot = run->row.slot;
 
+	MergeComputeParts(clause, run->stored_slot, run->row_stage.econtext);
 	compute_columns(run, clause->columns, clause->ncolumns);
 	if (clause->action == MERGE_DO_INSERT)
 	{
@@ -180,7 +181,7 @@ change_row(MergeRun *run, const RunClause *clause)
 }
 
 static void
-do_clause(MergeRun *run, const RunClause *clause)
+do_clause(MergeRun *run, RunClause *clause)
 {
 	MergeRow   *row = &run->row;
 
@@ -217,6 +218,9 @@ choose_clause(MergeRun *run)
 		bool		null;
 
 		if (clause->matched != run->row.exists)
+			continue;
+		if (clause->test.at >= 0 &&
+			!MergeTestHolds(&clause->test, run->stored_slot))
 			continue;
 		if (clause->holds == NULL)
 			return i;

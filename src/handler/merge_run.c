@@ -75,6 +75,8 @@ MergeCompileRow(MergeRun *run)
 		RunClause  *clause = &run->clauses[i];
 
 		clause->holds = compile(clause->condition);
+		for (int k = 0; k < clause->nparts; k++)
+			clause->parts[k].value = compile(clause->parts[k].expr);
 		for (int k = 0; k < clause->ncolumns; k++)
 			clause->columns[k].value = compile(clause->columns[k].expr);
 	}
@@ -149,7 +151,6 @@ begin_items(MergeRun *run, const Merge *merge, Relation stream)
 		desc = plain_item(run, merge, stream);
 	run->item_types = types_of(desc);
 	run->item_slot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
-	run->stored_slot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
 	run->item_stage.econtext->ecxt_outertuple = run->item_slot;
 	run->filter = MergePlan(merge->filter);
 	run->nkeys = merge->key.ncolumns;
@@ -217,6 +218,7 @@ begin_clause(MergeRun *run, RunClause *clause, const MergeClause *from,
 	clause->matched = from->matched;
 	clause->action = from->action;
 	clause->condition = MergePlan(from->condition);
+	MergeTakeTest(clause);
 	clause->columns = palloc0_array(RunColumn, desc->natts);
 	foreach(lc, from->columns)
 	{
@@ -236,6 +238,34 @@ begin_clause(MergeRun *run, RunClause *clause, const MergeClause *from,
 			add_column(clause, i + 1, null);
 	}
 	clause->key_fits = sets_key(run, clause);
+}
+
+/* Items with the parts of all actions beside their own values. */
+static void
+begin_stored_slot(MergeRun *run)
+{
+	TupleDesc	item = run->item_slot->tts_tupleDescriptor;
+	TupleDesc	desc;
+	int			width = run->width;
+
+	for (int i = 0; i < run->nclauses; i++)
+		width = MergeTakeParts(&run->clauses[i], width);
+	desc = CreateTemplateTupleDesc(width);
+	for (int i = 1; i <= run->width; i++)
+		TupleDescCopyEntry(desc, i, item, i);
+	for (int i = 0; i < run->nclauses; i++)
+	{
+		for (int k = 0; k < run->clauses[i].nparts; k++)
+		{
+			RunPart    *part = &run->clauses[i].parts[k];
+			Node	   *expr = (Node *) part->expr;
+
+			TupleDescInitEntry(desc, part->at + 1, NULL, exprType(expr),
+							   exprTypmod(expr), 0);
+		}
+	}
+	run->stored_slot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
+	run->row_stage.econtext->ecxt_outertuple = run->stored_slot;
 }
 
 /* Stored generated columns, which are over the row as the inner slot. */
@@ -274,13 +304,13 @@ begin_row(MergeRun *run, const Merge *merge, Relation read_model)
 	run->fresh_nulls = palloc0_array(bool, desc->natts);
 	run->row.slot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
 	run->row.slot->tts_tableOid = RelationGetRelid(read_model);
-	run->row_stage.econtext->ecxt_outertuple = run->stored_slot;
 	run->row_stage.econtext->ecxt_innertuple = run->row.slot;
 	run->nclauses = list_length(merge->clauses);
 	run->clauses = palloc0_array(RunClause, Max(run->nclauses, 1));
 	foreach(lc, merge->clauses)
 		begin_clause(run, &run->clauses[i++], lfirst(lc), desc);
 	begin_generated(run, read_model);
+	begin_stored_slot(run);
 }
 
 /*

@@ -3,7 +3,8 @@
  *		What is inside a MergeRun, for the files that make one up.
  *
  * merge_run.c compiles, merge_items.c and merge_fan_out.c make items out of
- * events, merge_row.c applies them to a row, merge_check.c checks that row.
+ * events, merge_row.c applies them to a row, merge_check.c checks that row,
+ * merge_shorten.c makes it cheap.
  */
 #ifndef WALLET_PROJECTION_MERGE_STATE_H
 #define WALLET_PROJECTION_MERGE_STATE_H
@@ -31,13 +32,37 @@ typedef struct RunColumn
 	ExprState  *value;
 } RunColumn;
 
+/* A comparison of an item's column with a constant, by bytes. */
+typedef struct RunTest
+{
+	int			at;				/* in the item, from 0; -1: no comparison */
+	Datum		value;
+	text	   *text;			/* the value, if it is text; else NULL */
+} RunTest;
+
+/* What an action computes of the item before its columns. */
+typedef struct RunPart
+{
+	int			at;				/* where, beside the item's own values */
+	Expr	   *expr;
+	ExprState  *value;
+	int			json;			/* a jsonb value of the item, if it is a number
+								 * of type under a key of that; or -1 */
+	char	   *key;
+	int			key_length;
+	Oid			type;
+} RunPart;
+
 typedef struct RunClause
 {
 	bool		matched;
 	MergeActionKind action;
+	RunTest		test;			/* holds if the condition does */
 	bool		key_fits;		/* the INSERT sets the key to what ON says */
-	Expr	   *condition;		/* or NULL: always */
+	Expr	   *condition;		/* beside test; or NULL: always */
 	ExprState  *holds;
+	int			nparts;
+	RunPart    *parts;
 	int			ncolumns;
 	RunColumn  *columns;
 } RunClause;
@@ -85,7 +110,8 @@ struct MergeRun
 
 	/* the row */
 	RunStage	row_stage;
-	TupleTableSlot *stored_slot;	/* the item that is applied */
+	TupleTableSlot *stored_slot;	/* the item that is applied, and the parts
+									 * of actions */
 	ExprState  *row_key[INDEX_MAX_KEYS];	/* over it */
 	FmgrInfo	key_equal[INDEX_MAX_KEYS];
 	Oid			key_collation[INDEX_MAX_KEYS];
@@ -122,6 +148,12 @@ struct MergeRun
 extern Expr *MergePlan(const Expr *expr);
 extern void MergeCompileItems(MergeRun *run);
 extern void MergeCompileRow(MergeRun *run);
+
+extern void MergeTakeTest(RunClause *clause);
+extern bool MergeTestHolds(const RunTest *test, TupleTableSlot *item);
+extern int	MergeTakeParts(RunClause *clause, int width);
+extern void MergeComputeParts(RunClause *clause, TupleTableSlot *item,
+							  ExprContext *econtext);
 
 extern FanOut *FanOutBegin(const Merge *merge, Relation stream);
 extern TupleDesc FanOutDescriptor(FanOut *fan_out);
