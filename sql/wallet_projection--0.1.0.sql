@@ -790,6 +790,19 @@ GRANT SELECT ON @extschema@.projection_partitions, @extschema@.projection_status
     @extschema@.projection_dead_letters, wallet_projection.parked_event TO PUBLIC;
 
 /*
+ * What a definition of a projection is understood as, without creating one:
+ * stream, read_model, key (column, value, operator), items (the stream's
+ * columns that are kept of an event; or "multiplied"), filter, clauses (when,
+ * action, condition, columns), tested (what the conditions compare with
+ * constants), notices.
+ * Errors: those of PostgreSQL's parser, 0A000 for what a projection cannot
+ * have, 42809 for what can be no stream or read model, 22004 for null.
+ */
+CREATE FUNCTION wallet_projection.definition_describe(definition text) RETURNS jsonb
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'definition_describe';
+COMMENT ON FUNCTION wallet_projection.definition_describe(text) IS
+    'what a definition of a projection is understood as: stream, read model, key, clauses';
+
  * Try a definition on events, as a unit test of it: nothing is written, no
  * table is read, and the read model is taken to be empty.
  *

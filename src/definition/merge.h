@@ -93,7 +93,7 @@ typedef struct Merge
 								 * mistake */
 } Merge;
 
-extern Merge *MergeParse(const char *text);
+extern Merge *MergeParse(const char *definition);
 extern void MergeCheckRights(const Merge *merge, Oid role);
 extern char *MergeShow(const Merge *merge, const void *expression);
 
