@@ -790,3 +790,45 @@ COMMENT ON FUNCTION @extschema@.dead_letter_show(bigint) IS
 
 GRANT SELECT ON @extschema@.projection_partitions, @extschema@.projection_status, @extschema@.projection_workers,
     @extschema@.projection_dead_letters, wallet_projection.parked_event TO PUBLIC;
+
+/*
+ * What a definition of a projection is understood as, without creating one:
+ * stream, read_model, key (column, value, operator), items (the stream's
+ * columns that are kept of an event; or "multiplied"), filter, clauses (when,
+ * action, condition, columns), tested (what the conditions compare with
+ * constants), notices.
+ * Errors: those of PostgreSQL's parser, 0A000 for what a projection cannot
+ * have, 42809 for what can be no stream or read model, 22004 for null.
+ */
+CREATE FUNCTION wallet_projection.definition_describe(definition text) RETURNS jsonb
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'definition_describe';
+COMMENT ON FUNCTION wallet_projection.definition_describe(text) IS
+    'what a definition of a projection is understood as: stream, read model, key, clauses';
+
+ * Try a definition on events, as a unit test of it: nothing is written, no
+ * table is read, and the read model is taken to be empty.
+ *
+ * events: an array of objects, one per event, in order. Its keys are the
+ *   stream's columns, as for jsonb_populate_record(); a column that is left
+ *   out has its default if that is constant, else it is null. A position
+ *   that is left out is the event's place in the array: 1, 2, 3.
+ * Returns the rows that the events make, one per key in the order in which
+ *   the keys have appeared first, as to_jsonb() shows them. Identity columns
+ *   and others that draw from a sequence count from 1.
+ * With trace: what each item of each event has done, in order:
+ *   no       the position
+ *   key      as jsonb; an array if the key has several columns; null if one
+ *            of them is null: then the projection ignores the item
+ *   matched  whether the key had a row before
+ *   clause   number of the WHEN that was applied, from 1; null: none was
+ *   action   insert, update, delete or nothing; null: no WHEN was applied
+ *   row      the key's row after that; null: it has none
+ * Errors: that of the first event that fails; its context says which.
+ *   22004 an argument is null
+ *   22023 events is not an array of objects
+ */
+CREATE FUNCTION @extschema@.projection_try(definition text, events jsonb, trace boolean DEFAULT false)
+    RETURNS SETOF jsonb
+    LANGUAGE C VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME';
+COMMENT ON FUNCTION @extschema@.projection_try(text, jsonb, boolean) IS
+    'the rows that these events would make, or with trace what each of them would do; nothing is written';

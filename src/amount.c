@@ -21,6 +21,7 @@
 #define HEADER_SHORT		0x8000
 #define HEADER_SPECIAL		0xC000
 #define SHORT_NEGATIVE		0x2000
+#define SHORT_DSCALE		0x1F80
 #define SHORT_WEIGHT_SIGN	0x0040
 #define SHORT_WEIGHT		0x003F
 #define DIGIT_BASE			10000
@@ -102,6 +103,35 @@ AmountFromNumeric(Numeric number, Amount *amount)
 		return AMOUNT_TOO_LARGE;
 	*amount = negative ? -sum : sum;
 	return AMOUNT_OK;
+}
+
+/*
+ * The whole number that a numeric is, if it is one of at most 16 digits and
+ * would be written without a point.
+ */
+bool
+AmountWhole(Numeric number, int64 *whole)
+{
+	const char *data = VARDATA_ANY(number);
+	int			size = VARSIZE_ANY_EXHDR(number);
+	uint16		header;
+	int			weight;
+	int			ndigits;
+	int64		sum = 0;
+
+	memcpy(&header, data, sizeof(header));
+	if ((header & HEADER_KIND) != HEADER_SHORT ||
+		(header & (SHORT_DSCALE | SHORT_WEIGHT_SIGN)) != 0)
+		return false;
+	weight = header & SHORT_WEIGHT;
+	ndigits = (size - (int) sizeof(uint16)) / (int) sizeof(int16);
+	if (weight > 3 || ndigits > weight + 1)
+		return false;
+	for (int i = 0; i <= weight; i++)
+		sum = sum * DIGIT_BASE +
+			(i < ndigits ? digit_at(data + sizeof(uint16), i) : 0);
+	*whole = (header & SHORT_NEGATIVE) ? -sum : sum;
+	return true;
 }
 
 /* A decimal number in text: a sign, digits and a point, an exponent. */

@@ -32,6 +32,7 @@ typedef enum AmountFault
 } AmountFault;
 
 extern AmountFault AmountFromNumeric(Numeric number, Amount *amount);
+extern bool AmountWhole(Numeric number, int64 *whole);
 extern AmountFault AmountFromObject(Datum json, const char *key, int length,
 									Amount *amount);
 extern bool AmountFits(Amount amount);

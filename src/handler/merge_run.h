@@ -2,13 +2,23 @@
  * merge_run.h
  *		A Merge compiled: events into items, items into a row.
  *
- * Nothing here touches a table: rows come in and go out in slots.  An
- * expression that raises an error raises it to the caller.
+ * Nothing here writes: rows come in and go out in slots.  An expression that
+ * raises an error raises it to the caller.
+ *
+ * A run may be kept over many transactions, by who drops it when anything
+ * that its definition uses has changed.  What belongs to one batch, the open
+ * read model and the executor's state, lies between MergeRunOpen() and
+ * MergeRunClose().  After an error, in a subtransaction or not, the run is
+ * good again after MergeRunOpen(); MergeRunClose() need not be called then.
+ * The row of before is lost.
+ *
+ * An active snapshot is needed wherever an expression is evaluated.
  */
 #ifndef WALLET_PROJECTION_MERGE_RUN_H
 #define WALLET_PROJECTION_MERGE_RUN_H
 
 #include "executor/tuptable.h"
+#include "nodes/params.h"
 #include "utils/relcache.h"
 
 #include "definition/merge.h"
@@ -22,6 +32,7 @@ typedef struct MergeItem
 	Datum	   *values;			/* item_width of them */
 	bool	   *nulls;
 	Datum		key[INDEX_MAX_KEYS];
+	bool		key_nulls[INDEX_MAX_KEYS];
 	bool		has_key;		/* no column of the key is null */
 } MergeItem;
 
@@ -31,7 +42,7 @@ typedef void (*MergeItemReceiver) (void *arg, const MergeItem *item);
 typedef struct MergeEffect
 {
 	int			clause;			/* of merge->clauses, from 0; -1: none held */
-	MergeAction action;
+	MergeActionKind action;
 } MergeEffect;
 
 /* The row of one key as the items have left it. */
@@ -40,18 +51,24 @@ typedef struct MergeRow
 	bool		existed;		/* in the table, before the first item */
 	bool		exists;			/* now */
 	bool		changed;		/* something has to be written */
-	bool		replaced;		/* deleted and inserted again */
+	bool		replaced;		/* it existed, was deleted and inserted again */
 	TupleTableSlot *slot;		/* the row, if it exists now: virtual, of the
-								 * read model's descriptor */
+								 * read model's descriptor; good until the
+								 * next call */
 } MergeRow;
 
 extern MergeRun *MergeRunBegin(const Merge *merge, Relation stream,
 							   Relation read_model);
 extern void MergeRunEnd(MergeRun *run);
+extern void MergeRunOpen(MergeRun *run, Relation read_model);
+extern void MergeRunClose(MergeRun *run);
+extern void MergeRunParams(MergeRun *run, ParamListInfo params);
+
 extern void MergeRunItems(MergeRun *run, TupleTableSlot *event,
 						  MergeItemReceiver receive, void *arg);
 extern Size MergeItemSize(MergeRun *run, const MergeItem *item);
 extern void MergeItemStore(MergeRun *run, const MergeItem *item, char *where);
+
 extern MergeRow *MergeRowBegin(MergeRun *run, TupleTableSlot *row);
 extern MergeEffect MergeRowApply(MergeRun *run, const char *stored_item);
 

@@ -1,0 +1,260 @@
+/*
+ * merge_row.c
+ *		The row of a key, as its items change it.
+ *
+ * An item is applied to the row as the items before it have left it: the
+ * first clause that fits and whose condition holds.  The new row is computed
+ * from the old one as a whole, then takes its place.
+ */
+#include "postgres.h"
+
+#include "executor/executor.h"
+#include "utils/datum.h"
+#include "utils/expandeddatum.h"
+#include "utils/memutils.h"
+
+#include "compat.h"
+#include "handler/merge_state.h"
+
+/* A place that has become larger is given back with the row. */
+#define PLACE_KEPT	8192
+
+/* No row yet; large values of the row before are freed. */
+static void
+free_large_places(MergeRun *run)
+{
+	for (int i = 0; i < run->natts; i++)
+	{
+		for (int k = 0; k < 2; k++)
+		{
+			RunPlace   *place = &run->places[i];
+
+			if (place->size[k] <= PLACE_KEPT)
+				continue;
+			pfree(place->memory[k]);
+			place->memory[k] = NULL;
+			place->size[k] = 0;
+		}
+	}
+}
+
+/*
+ * Begin with the row of another key: as the table has it, or NULL if it is
+ * not there.  The slot may be of any kind; it stays the caller's, and must
+ * stay as it is until the next MergeRowBegin(): values that do not change
+ * remain in it.
+ */
+MergeRow *
+MergeRowBegin(MergeRun *run, TupleTableSlot *row)
+{
+	MergeRow   *state = &run->row;
+
+	ExecClearTuple(state->slot);
+	free_large_places(run);
+	run->given = row;
+	state->existed = row != NULL;
+	state->exists = row != NULL;
+	state->changed = false;
+	state->replaced = false;
+	return state;
+}
+
+/* Read the row as it was given. */
+static void
+take_given(MergeRun *run)
+{
+	TupleTableSlot *slot = run->row.slot;
+
+	slot_getallattrs(run->given);
+	memcpy(slot->tts_values, run->given->tts_values,
+		   run->natts * sizeof(Datum));
+	memcpy(slot->tts_isnull, run->given->tts_isnull,
+		   run->natts * sizeof(bool));
+	ExecStoreVirtualTuple(slot);
+	run->given = NULL;
+}
+
+/* Memory for a new value of a column, beside the one that it has. */
+static char *
+spare_place(MergeRun *run, RunPlace *place, Size size)
+{
+	int			spare = 1 - place->current;
+
+	if (place->size[spare] < size)
+	{
+		Size		room = Max(64, size + size / 2);
+
+		if (place->memory[spare] != NULL)
+			pfree(place->memory[spare]);
+		place->memory[spare] = NULL;
+		place->size[spare] = 0;
+		place->memory[spare] = MemoryContextAllocHuge(run->context, room);
+		place->size[spare] = room;
+	}
+	return place->memory[spare];
+}
+
+/* Copy a new value to where it outlives the item. */
+static Datum
+keep_value(MergeRun *run, int at, Datum value)
+{
+	RunType    *type = &run->types[at];
+	Size		size;
+	char	   *memory;
+
+	if (type->byval)
+		return value;
+	if (type->length == -1 &&
+		VARATT_IS_EXTERNAL_EXPANDED(DatumGetPointer(value)))
+	{
+		size = EOH_get_flat_size(DatumGetEOHP(value));
+		memory = spare_place(run, &run->places[at], size);
+		EOH_flatten_into(DatumGetEOHP(value), memory, size);
+		return PointerGetDatum(memory);
+	}
+	size = datumGetSize(value, false, type->length);
+	memory = spare_place(run, &run->places[at], size);
+	memcpy(memory, DatumGetPointer(value), size);
+	return PointerGetDatum(memory);
+}
+
+/* Compute columns, all over the row as it is, and keep their values. */
+static void
+compute_columns(MergeRun *run, const RunColumn *columns, int ncolumns)
+{
+	ExprContext *econtext = run->row_stage.econtext;
+
+	for (int i = 0; i < ncolumns; i++)
+	{
+		const RunColumn *column = &columns[i];
+		Datum		value;
+		bool		null;
+
+		value = ExecEvalExpr(column->value, econtext, &null);
+		run->fresh_nulls[column->at] = null;
+		run->fresh[column->at] = null ? (Datum) 0 :
+			keep_value(run, column->at, value);
+	}
+}
+
+/* Put the values that were computed into the row. */
+static void
+set_columns(MergeRun *run, const RunColumn *columns, int ncolumns)
+{
+	TupleTableSlot *slot = run->row.slot;
+
+	for (int i = 0; i < ncolumns; i++)
+	{
+		int			at = columns[i].at;
+
+		slot->tts_values[at] = run->fresh[at];
+		slot->tts_isnull[at] = run->fresh_nulls[at];
+		if (!run->types[at].byval && !run->fresh_nulls[at])
+			run->places[at].current = 1 - run->places[at].current;
+	}
+}
+
+/* Insert or update; what the executor checks of a row is checked. */
+static void
+change_row(MergeRun *run, RunClause *clause)
+{
+	TupleTableSlot *slot = run->row.slot;
+
+	MergeComputeParts(clause, run->stored_slot, run->row_stage.econtext);
+	compute_columns(run, clause->columns, clause->ncolumns);
+	if (clause->action == MERGE_DO_INSERT)
+	{
+		ExecClearTuple(slot);
+		memset(slot->tts_values, 0, run->natts * sizeof(Datum));
+		memset(slot->tts_isnull, true, run->natts * sizeof(bool));
+		ExecStoreVirtualTuple(slot);
+	}
+	set_columns(run, clause->columns, clause->ncolumns);
+	if (run->ngenerated > 0)
+	{
+		compute_columns(run, run->generated, run->ngenerated);
+		set_columns(run, run->generated, run->ngenerated);
+	}
+	MergeCheckRow(run);
+	if (clause->action == MERGE_DO_INSERT && !clause->key_fits)
+		MergeCheckKey(run);
+}
+
+static void
+do_clause(MergeRun *run, RunClause *clause)
+{
+	MergeRow   *row = &run->row;
+
+	switch (clause->action)
+	{
+		case MERGE_DO_NOTHING:
+			break;
+		case MERGE_DO_INSERT:
+			change_row(run, clause);
+			row->exists = true;
+			row->replaced = row->existed;
+			row->changed = true;
+			break;
+		case MERGE_DO_UPDATE:
+			change_row(run, clause);
+			row->changed = true;
+			break;
+		case MERGE_DO_DELETE:
+			ExecClearTuple(row->slot);
+			row->exists = false;
+			row->replaced = false;
+			row->changed = row->existed;
+			break;
+	}
+}
+
+/* The first clause that is the item's, or -1. */
+static int
+choose_clause(MergeRun *run)
+{
+	for (int i = 0; i < run->nclauses; i++)
+	{
+		const RunClause *clause = &run->clauses[i];
+		bool		null;
+
+		if (clause->matched != run->row.exists)
+			continue;
+		if (clause->test.at >= 0 &&
+			!MergeTestHolds(&clause->test, run->stored_slot))
+			continue;
+		if (clause->holds == NULL)
+			return i;
+		if (DatumGetBool(ExecEvalExpr(clause->holds, run->row_stage.econtext,
+									  &null)) && !null)
+			return i;
+	}
+	return -1;
+}
+
+/*
+ * Apply an item to the row.  If it raises an error, the row is lost: begin
+ * anew, and apply what came before again.
+ */
+MergeEffect
+MergeRowApply(MergeRun *run, const char *stored_item)
+{
+	MergeEffect effect = {-1, MERGE_DO_NOTHING};
+	ExprContext *econtext = run->row_stage.econtext;
+	MemoryContext old;
+
+	RUN_STAGE_ENTER(run, &run->row_stage, MergeCompileRow);
+	ResetExprContext(econtext);
+	old = MemoryContextSwitchTo(econtext->ecxt_per_tuple_memory);
+	MergeItemLoad(run, stored_item, run->stored_slot);
+	if (run->given != NULL)
+		take_given(run);
+	effect.clause = choose_clause(run);
+	if (effect.clause >= 0)
+	{
+		effect.action = run->clauses[effect.clause].action;
+		do_clause(run, &run->clauses[effect.clause]);
+	}
+	MemoryContextSwitchTo(old);
+	run->row_stage.busy = false;
+	return effect;
+}

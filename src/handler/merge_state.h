@@ -1,0 +1,173 @@
+/*
+ * merge_state.h
+ *		What is inside a MergeRun, for the files that make one up.
+ *
+ * merge_run.c compiles, merge_items.c and merge_fan_out.c make items out of
+ * events, merge_row.c applies them to a row, merge_check.c checks that row,
+ * merge_shorten.c makes it cheap.
+ */
+#ifndef WALLET_PROJECTION_MERGE_STATE_H
+#define WALLET_PROJECTION_MERGE_STATE_H
+
+#include "nodes/execnodes.h"
+
+#include "handler/merge_run.h"
+
+/*
+ * Expressions that are evaluated together.  An error may leave the states of
+ * SQL functions half-way, so the states are made anew after one.
+ */
+typedef struct RunStage
+{
+	MemoryContext states;		/* the compiled expressions */
+	ExprContext *econtext;
+	bool		busy;			/* began to evaluate and has not ended */
+} RunStage;
+
+/* A column's new value. */
+typedef struct RunColumn
+{
+	int			at;				/* in the row, from 0 */
+	Expr	   *expr;
+	ExprState  *value;
+} RunColumn;
+
+/* A comparison of an item's column with a constant, by bytes. */
+typedef struct RunTest
+{
+	int			at;				/* in the item, from 0; -1: no comparison */
+	Datum		value;
+	text	   *text;			/* the value, if it is text; else NULL */
+} RunTest;
+
+/* What an action computes of the item before its columns. */
+typedef struct RunPart
+{
+	int			at;				/* where, beside the item's own values */
+	Expr	   *expr;
+	ExprState  *value;
+	int			json;			/* a jsonb value of the item, if it is a number
+								 * of type under a key of that; or -1 */
+	char	   *key;
+	int			key_length;
+	Oid			type;
+} RunPart;
+
+typedef struct RunClause
+{
+	bool		matched;
+	MergeActionKind action;
+	RunTest		test;			/* holds if the condition does */
+	bool		key_fits;		/* the INSERT sets the key to what ON says */
+	Expr	   *condition;		/* beside test; or NULL: always */
+	ExprState  *holds;
+	int			nparts;
+	RunPart    *parts;
+	int			ncolumns;
+	RunColumn  *columns;
+} RunClause;
+
+/* How values of a column are passed and stored. */
+typedef struct RunType
+{
+	int16		length;
+	bool		byval;
+	char		align;
+} RunType;
+
+/*
+ * Where a by-reference column's value lies.  There are two places: a new row
+ * is made of the old one, so the old value must stay until all are there.
+ */
+typedef struct RunPlace
+{
+	char	   *memory[2];
+	Size		size[2];
+	int			current;
+} RunPlace;
+
+typedef struct FanOut FanOut;
+
+struct MergeRun
+{
+	MemoryContext context;		/* the run's own */
+	ParamListInfo params;
+
+	/* items */
+	RunStage	item_stage;
+	int			width;
+	AttrNumber *source;			/* columns of the stream; NULL: fan out */
+	AttrNumber	last_source;	/* the last one that has to be deformed */
+	FanOut	   *fan_out;
+	RunType    *item_types;
+	TupleTableSlot *item_slot;
+	Expr	   *filter;
+	ExprState  *passes;
+	int			nkeys;
+	AttrNumber	key_columns[INDEX_MAX_KEYS];
+	Expr	   *key_exprs[INDEX_MAX_KEYS];
+	ExprState  *key_values[INDEX_MAX_KEYS];
+
+	/* the row */
+	RunStage	row_stage;
+	TupleTableSlot *stored_slot;	/* the item that is applied, and the parts
+									 * of actions */
+	ExprState  *row_key[INDEX_MAX_KEYS];	/* over it */
+	FmgrInfo	key_equal[INDEX_MAX_KEYS];
+	Oid			key_collation[INDEX_MAX_KEYS];
+	int			nclauses;
+	RunClause  *clauses;
+	int			natts;
+	RunType    *types;
+	int			ngenerated;
+	RunColumn  *generated;
+	MergeRow	row;
+	TupleTableSlot *given;		/* the row before the first item, until that
+								 * is applied */
+	RunPlace   *places;
+	Datum	   *fresh;			/* new values */
+	bool	   *fresh_nulls;
+
+	/* the batch */
+	Relation	read_model;
+	EState	   *estate;			/* made when a constraint is checked */
+	ResultRelInfo *target;
+	int			nnot_null;
+	AttrNumber *not_null;
+	bool		always_check;	/* more than NOT NULL is to be checked */
+};
+
+/* Begin to evaluate; what an error has left half-way is made anew. */
+#define RUN_STAGE_ENTER(run, stage, recompile) \
+	do { \
+		if (unlikely((stage)->busy)) \
+			recompile(run); \
+		(stage)->busy = true; \
+	} while (0)
+
+extern Expr *MergePlan(const Expr *expr);
+extern void MergeCompileItems(MergeRun *run);
+extern void MergeCompileRow(MergeRun *run);
+
+extern void MergeTakeTest(RunClause *clause);
+extern bool MergeTestHolds(const RunTest *test, TupleTableSlot *item);
+extern int	MergeTakeParts(RunClause *clause, int width);
+extern void MergeComputeParts(RunClause *clause, TupleTableSlot *item,
+							  ExprContext *econtext);
+
+extern FanOut *FanOutBegin(const Merge *merge, Relation stream);
+extern TupleDesc FanOutDescriptor(FanOut *fan_out);
+extern void FanOutEvent(FanOut *fan_out, TupleTableSlot *event);
+extern TupleTableSlot *FanOutNext(FanOut *fan_out);
+extern void FanOutClose(FanOut *fan_out);
+extern void FanOutForget(FanOut *fan_out);
+
+extern void MergeItemLoad(MergeRun *run, const char *stored,
+						  TupleTableSlot *slot);
+
+extern void MergeCheckForget(MergeRun *run);
+extern void MergeCheckPrepare(MergeRun *run, Relation read_model);
+extern void MergeCheckRow(MergeRun *run);
+extern void MergeCheckKey(MergeRun *run);
+
+#endif							/* WALLET_PROJECTION_MERGE_STATE_H */
