@@ -25,19 +25,6 @@ OBJS = \
 	src/tableref.o \
 	src/tablesize.o \
 	src/unique_index.o \
-	src/definition/merge.o \
-	src/definition/merge_action.o \
-	src/definition/merge_advice.o \
-	src/definition/merge_describe.o \
-	src/definition/merge_fanout.o \
-	src/definition/merge_item.o \
-	src/definition/merge_key.o \
-	src/definition/merge_place.o \
-	src/definition/merge_rights.o \
-	src/definition/merge_show.o \
-	src/definition/merge_source.o \
-	src/definition/merge_table.o \
-	src/definition/merge_upsert.o \
 	src/stream/aggregate.o \
 	src/stream/append.o \
 	src/stream/attached.o \
@@ -65,14 +52,27 @@ OBJS = \
 	src/handler/merge_row.o \
 	src/handler/merge_run.o \
 	src/handler/merge_shorten.o \
-	src/handler/try.o \
-	src/handler/try_event.o \
-	src/handler/try_sequence.o \
 	src/handler/read_model.o \
 	src/handler/registry.o \
 	src/handler/rowcache.o \
+	src/handler/try.o \
+	src/handler/try_event.o \
+	src/handler/try_sequence.o \
 	src/definition/desired.o \
 	src/definition/known.o \
+	src/definition/merge.o \
+	src/definition/merge_action.o \
+	src/definition/merge_advice.o \
+	src/definition/merge_describe.o \
+	src/definition/merge_fanout.o \
+	src/definition/merge_item.o \
+	src/definition/merge_key.o \
+	src/definition/merge_place.o \
+	src/definition/merge_rights.o \
+	src/definition/merge_show.o \
+	src/definition/merge_source.o \
+	src/definition/merge_table.o \
+	src/definition/merge_upsert.o \
 	src/definition/owner.o \
 	src/definition/projection.o \
 	src/position/choice.o \
