@@ -17,6 +17,8 @@ OBJS = \
 	src/keyhash.o \
 	src/keylock.o \
 	src/notice.o \
+	src/numberset.o \
+	src/position.o \
 	src/remember.o \
 	src/retry.o \
 	src/rowwriter.o \
@@ -44,8 +46,10 @@ OBJS = \
 	src/stream/stream.o \
 	src/stream/tables.o \
 	src/handler/apply.o \
+	src/handler/apply_declared.o \
 	src/handler/fit.o \
 	src/handler/fold.o \
+	src/handler/key.o \
 	src/handler/merge_check.o \
 	src/handler/merge_fan_out.o \
 	src/handler/merge_items.o \
@@ -58,6 +62,8 @@ OBJS = \
 	src/handler/try.o \
 	src/handler/try_event.o \
 	src/handler/try_sequence.o \
+	src/definition/compiled.o \
+	src/definition/declared.o \
 	src/definition/desired.o \
 	src/definition/known.o \
 	src/definition/merge.o \
@@ -73,6 +79,7 @@ OBJS = \
 	src/definition/merge_source.o \
 	src/definition/merge_table.o \
 	src/definition/merge_upsert.o \
+	src/definition/ordering.o \
 	src/definition/owner.o \
 	src/definition/projection.o \
 	src/position/choice.o \
@@ -80,7 +87,6 @@ OBJS = \
 	src/position/gapwatch.o \
 	src/position/lanes.o \
 	src/position/oldgaps.o \
-	src/position/position.o \
 	src/position/sets.o \
 	src/position/trouble.o \
 	src/parking/park.o \
@@ -92,12 +98,15 @@ OBJS = \
 	src/batch/deferred.o \
 	src/batch/failure.o \
 	src/batch/isolate.o \
+	src/batch/keyevents.o \
 	src/batch/onekey.o \
 	src/batch/opened.o \
 	src/batch/replay.o \
 	src/batch/writekeys.o \
 	src/consumer/assignment.o \
 	src/consumer/consume.o \
+	src/consumer/create.o \
+	src/consumer/create_notice.o \
 	src/consumer/dead_letter.o \
 	src/consumer/lifecycle.o \
 	src/consumer/run.o \

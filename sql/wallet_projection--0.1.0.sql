@@ -42,6 +42,25 @@ CREATE TABLE wallet_projection.projection (
 COMMENT ON TABLE wallet_projection.projection IS
     'what a projection is, as it was declared: stream, filter, handler, options';
 
+CREATE TABLE wallet_projection.definition (
+    projection   text COLLATE "C" NOT NULL PRIMARY KEY,
+    kind         text NOT NULL,
+    definition   text NOT NULL,
+    key          text,
+    for_each     text,
+    settings     text[] NOT NULL,
+    uses         text[] NOT NULL,
+    columns      text[] NOT NULL,
+    fingerprint  bigint NOT NULL,
+    ordering     text NOT NULL,
+    strict       boolean NOT NULL DEFAULT false,
+    allow_stable boolean NOT NULL DEFAULT false,
+    start_head   bigint NOT NULL DEFAULT '0'::bigint CHECK (start_head OPERATOR(pg_catalog.>=) 0),
+    start_gaps   int8multirange NOT NULL DEFAULT '{}' CHECK (NOT pg_catalog.lower_inf(start_gaps) AND NOT pg_catalog.upper_inf(start_gaps))
+);
+COMMENT ON TABLE wallet_projection.definition IS
+    'definitions of declared projections (projection_create): the text; the settings that it is read and run with; what its names were resolved to; the read model''s columns that it uses; a fingerprint of what chooses the key and the partition; the position at which it begins';
+
 CREATE TABLE wallet_projection.projection_state (
     projection text COLLATE "C" NOT NULL PRIMARY KEY,
     channel    text COLLATE "C",
@@ -120,11 +139,14 @@ CREATE TABLE wallet_projection.parked (
     context         text,
     retry_error     text,
     applied         int8multirange NOT NULL DEFAULT '{}',
-    PRIMARY KEY (projection, partition_key)
+    by_number       boolean NOT NULL DEFAULT false,
+    hash            bigint,
+    PRIMARY KEY (projection, partition_key, by_number)
 );
 CREATE INDEX parked_retry ON wallet_projection.parked (projection, next_retry_at);
+CREATE INDEX parked_hash ON wallet_projection.parked (projection, hash);
 COMMENT ON TABLE wallet_projection.parked IS
-    'keys whose next event (no) has failed; it and those behind it were passed over; no next retry: a dead letter';
+    'keys whose next event (no) has failed; it and those behind it were passed over; no next retry: a dead letter; by_number: a single event whose key cannot be computed, and partition_key is its number; hash: of the key, by which a declared projection finds it, as equal keys may have different texts';
 
 CREATE TABLE wallet_projection.skipped (
     projection    text COLLATE "C" NOT NULL,
@@ -164,6 +186,7 @@ COMMENT ON TABLE wallet_projection.started IS
  */
 SELECT pg_catalog.pg_extension_config_dump('wallet_projection.stream', '');
 SELECT pg_catalog.pg_extension_config_dump('wallet_projection.projection', 'WHERE NOT builtin');
+SELECT pg_catalog.pg_extension_config_dump('wallet_projection.definition', '');
 SELECT pg_catalog.pg_extension_config_dump('wallet_projection.projection_state', '');
 SELECT pg_catalog.pg_extension_config_dump('wallet_projection.position', '');
 SELECT pg_catalog.pg_extension_config_dump('wallet_projection.old_gaps', '');
@@ -395,6 +418,56 @@ CREATE FUNCTION @extschema@.projection_reset(name text) RETURNS void
     AS 'MODULE_PATHNAME', 'projection_reset';
 COMMENT ON FUNCTION @extschema@.projection_reset(text) IS
     'empties a projection''s read model and starts again from the first event';
+
+/*
+ * projection_create(name, definition, ...): a projection of the caller's own.
+ * definition is one MERGE, applied event by event in order of the events'
+ * numbers:
+ *     MERGE INTO orders_view o USING order_events e ON o.order_id = e.order_id
+ *     WHEN NOT MATCHED AND e.event_type = 'PLACED' THEN INSERT (order_id, total) VALUES (e.order_id, 0)
+ *     WHEN MATCHED AND e.event_type = 'ITEM_ADDED' THEN UPDATE SET total = o.total + (e.payload->>'price')::numeric
+ * The target is the read model, a table of the caller's; the source is the
+ * stream, a table with a number for each event (see stream_attach), or a view
+ * or sub-select over it; ON names the key, and covers a unique index of the
+ * read model.  INSERT ... SELECT ... ON CONFLICT is read in the same way.
+ *     channel       the consumers that serve it
+ *     partitions    1 to 1024: as many consumers can work at once
+ *     start_at      'beginning': all events; 'now': those that this call does
+ *                   not see, those of open transactions among them
+ *     strict        an event for which no WHEN holds is bad: its key is parked
+ *     ordering      'number': an event waits for all smaller numbers that may
+ *                   still be written; 'arrival': it does not, as the actions
+ *                   commute; null: as 'number', unless a unique index of the
+ *                   stream on (key, version) proves that writers of a key wait
+ *                   for each other
+ *     if_not_exists one that exists with the same definition is left as it is
+ *     allow_stable  user-defined functions that are STABLE may be used
+ * The projection belongs to the read model's owner, and works with that role's
+ * rights.  Errors: 42710 it exists; 42501 no right; 0A000 what a definition
+ * cannot do; 55000 the read model is not empty; 55006 another projection
+ * writes to it; and those of the statement.
+ */
+CREATE FUNCTION @extschema@.projection_create(name text, definition text, stream text DEFAULT NULL, key text DEFAULT NULL,
+                                  channel text DEFAULT 'async_projection'::text, partitions integer DEFAULT 16,
+                                  start_at text DEFAULT 'beginning'::text, strict boolean DEFAULT false,
+                                  ordering text DEFAULT NULL, if_not_exists boolean DEFAULT false,
+                                  allow_stable boolean DEFAULT false, for_each text DEFAULT 'event'::text) RETURNS void
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'projection_create';
+COMMENT ON FUNCTION @extschema@.projection_create(text, text, text, text, text, integer, text, boolean, text, boolean, boolean, text) IS
+    'creates a projection from a MERGE over a stream, and starts it where there are background workers';
+
+/*
+ * projection_drop(name): forgets a projection that projection_create has made:
+ * its definition, positions, options, dead letters.  The read model and the
+ * stream stay as they are.
+ * Errors: 42809 it comes with the extension.
+ */
+CREATE FUNCTION @extschema@.projection_drop(name text) RETURNS void
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'projection_drop';
+COMMENT ON FUNCTION @extschema@.projection_drop(text) IS
+    'forgets a declared projection; its read model stays';
 
 /*
  * projection_set(name, option, value): sets an option.

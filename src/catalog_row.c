@@ -22,7 +22,7 @@
 
 typedef enum ColumnKind
 {
-	BOOLEAN, INTEGER, BIGINT, DOUBLE, OIDS, TIME, UUID, GAPS, XIDS, TEXT,
+	BOOLEAN, INTEGER, BIGINT, DOUBLE, OIDS, TIME, UUID, GAPS, XIDS, TEXT, TEXTS,
 	NAME						/* a text that fits into NAMEDATALEN */
 } ColumnKind;
 
@@ -30,7 +30,7 @@ static const Oid types[] = {
 	[BOOLEAN] = BOOLOID,[INTEGER] = INT4OID,[BIGINT] = INT8OID,
 	[DOUBLE] = FLOAT8OID,[OIDS] = OIDOID,[TIME] = TIMESTAMPTZOID,
 	[UUID] = UUIDOID,[GAPS] = INT8MULTIRANGEOID,[XIDS] = XID8ARRAYOID,[TEXT] = TEXTOID,
-	[NAME] = TEXTOID
+	[TEXTS] = TEXTARRAYOID,[NAME] = TEXTOID
 };
 
 typedef struct Column
@@ -66,6 +66,16 @@ static const Column projection_columns[] = {
 	MUST("handler", NAME), MUST("channel", NAME),
 	MUST_LIE("partitions", INTEGER, 1, 1024),
 	MUST_LIE("batch_size", INTEGER, 1, 10000000), MAY("builtin", BOOLEAN)
+};
+
+static const Column definition_columns[] = {
+	MUST("projection", NAME), MUST_LIE("kind", TEXT, 0, 16),
+	MUST("definition", TEXT), MAY("key", TEXT), MAY_LIE("for_each", TEXT, 0, 16),
+	MUST("settings", TEXTS), MUST("uses", TEXTS), MUST("columns", TEXTS),
+	MUST_LIE("fingerprint", BIGINT, PG_INT64_MIN, PG_INT64_MAX),
+	MUST_LIE("ordering", TEXT, 0, 16), MUST("strict", BOOLEAN),
+	MUST("allow_stable", BOOLEAN),
+	MUST_LIE("start_head", BIGINT, 0, PG_INT64_MAX - 1), MUST("start_gaps", GAPS)
 };
 
 static const Column state_columns[] = {
@@ -119,7 +129,9 @@ static const Column parked_columns[] = {
 	MUST("first_failed_at", TIME), MUST("last_failed_at", TIME),
 	MAY("next_retry_at", TIME), MUST_LIE("sqlstate", TEXT, 0, 5),
 	MUST("message", TEXT), MAY("detail", TEXT), MAY("hint", TEXT),
-	MAY("context", TEXT), MAY("retry_error", TEXT), MUST("applied", GAPS)
+	MAY("context", TEXT), MAY("retry_error", TEXT), MUST("applied", GAPS),
+	MUST("by_number", BOOLEAN),
+	MAY_LIE("hash", BIGINT, PG_INT64_MIN, PG_INT64_MAX)
 };
 
 static const Column skipped_columns[] = {
@@ -134,6 +146,7 @@ static const Column skipped_columns[] = {
 
 StaticAssertDecl(lengthof(stream_columns) == STREAM_CATALOG_NATTS, "stream");
 StaticAssertDecl(lengthof(projection_columns) == PROJECTION_CATALOG_NATTS, "projection");
+StaticAssertDecl(lengthof(definition_columns) == DEFINITION_CATALOG_NATTS, "definition");
 StaticAssertDecl(lengthof(state_columns) == STATE_CATALOG_NATTS, "projection_state");
 StaticAssertDecl(lengthof(position_columns) == POSITION_CATALOG_NATTS, "position");
 StaticAssertDecl(lengthof(old_gaps_columns) == OLD_GAPS_CATALOG_NATTS, "old_gaps");
@@ -152,12 +165,13 @@ static const struct Shape
 }			shapes[] = {
 	{STREAM_CATALOG, 1, lengthof(stream_columns), stream_columns},
 	{PROJECTION_CATALOG, 1, lengthof(projection_columns), projection_columns},
+	{DEFINITION_CATALOG, 1, lengthof(definition_columns), definition_columns},
 	{STATE_CATALOG, 1, lengthof(state_columns), state_columns},
 	{POSITION_CATALOG, 4, lengthof(position_columns), position_columns},
 	{OLD_GAPS_CATALOG, 2, lengthof(old_gaps_columns), old_gaps_columns},
 	{STARTED_CATALOG, 1, lengthof(started_columns), started_columns},
 	{CHANNEL_CATALOG, 1, lengthof(channel_columns), channel_columns},
-	{PARKED_CATALOG, 2, lengthof(parked_columns), parked_columns},
+	{PARKED_CATALOG, 3, lengthof(parked_columns), parked_columns},
 	{SKIPPED_CATALOG, 2, lengthof(skipped_columns), skipped_columns},
 };
 

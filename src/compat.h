@@ -169,6 +169,18 @@ compat_vxid_proc(const VirtualTransactionId *vxid)
 #endif
 }
 
+/* 16 tells why a row was not deleted, 18 whether it is for a MERGE */
+#if PG_VERSION_NUM >= 180000
+#define compat_ExecBRDeleteTriggers(estate, epqstate, target, tid) \
+	ExecBRDeleteTriggers(estate, epqstate, target, tid, NULL, NULL, NULL, NULL, false)
+#elif PG_VERSION_NUM >= 160000
+#define compat_ExecBRDeleteTriggers(estate, epqstate, target, tid) \
+	ExecBRDeleteTriggers(estate, epqstate, target, tid, NULL, NULL, NULL, NULL)
+#else
+#define compat_ExecBRDeleteTriggers(estate, epqstate, target, tid) \
+	ExecBRDeleteTriggers(estate, epqstate, target, tid, NULL, NULL)
+#endif
+
 /*
  * 15 prepares generated columns once, for what comes first; all of them are
  * needed if that is an update and an insert follows.

@@ -135,6 +135,24 @@ ErrorIsOfDefinition(int sqlerrcode)
 }
 
 /*
+ * Is an error that was raised while an event was read that event's?  What its
+ * values are, or how they are stored.
+ */
+bool
+ErrorIsOfEvent(int sqlerrcode)
+{
+	switch (ERRCODE_TO_CATEGORY(sqlerrcode))
+	{
+		case CLASS('2', '2'):	/* data */
+		case CLASS('5', '4'):	/* too large */
+		case CLASS('X', 'X'):	/* damaged */
+			return true;
+	}
+	return sqlerrcode == ERRCODE_OUT_OF_MEMORY ||
+		fault_of(sqlerrcode) == FAULT_OF_KEY;
+}
+
+/*
  * A cancelled call or a shutdown is not the projection's failure.  A trigger
  * may raise the same SQLSTATE: that is one.
  */

@@ -7,6 +7,7 @@
 
 extern bool ErrorIsOfKey(int sqlerrcode);
 extern bool ErrorIsOfDefinition(int sqlerrcode);
+extern bool ErrorIsOfEvent(int sqlerrcode);
 extern bool ErrorIsOfShutdown(const ErrorData *error);
 
 #endif							/* WALLET_PROJECTION_FAULT_H */

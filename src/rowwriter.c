@@ -54,6 +54,7 @@ struct RowWriter
 	bool		locks_first;	/* updates run row triggers */
 	bool		inserts;		/* has inserted, so statement triggers fire */
 	bool		updates;		/* has updated, so the table may be updated */
+	bool		deletes;		/* likewise */
 	int			nslots;			/* slots made so far */
 	int			nbuffered;		/* of these, holding a row not yet written */
 	TupleTableSlot *slots[BUFFERED_ROWS];
@@ -105,30 +106,15 @@ prepare_defaults(RowWriter *writer, const bool *owned)
 	}
 }
 
-/* What an update of ours updates: the caller's columns but the key. */
-static Bitmapset *
-updated_columns(Relation relation, const bool *owned, AttrNumber key)
-{
-	Bitmapset  *columns = NULL;
-
-	for (int i = 0; i < RelationGetNumberOfAttributes(relation); i++)
-	{
-		if (owned[i] && i + 1 != key)
-			columns = bms_add_member(columns,
-									 i + 1 - FirstLowInvalidHeapAttributeNumber);
-	}
-	return columns;
-}
-
 /*
  * Begin to write into a relation that is open with RowExclusiveLock.  owned
  * says for each column whether the caller sets it; the others get their
- * defaults.  key: a column that an update leaves as it is, or 0; so others may
- * refer to the row meanwhile.  The writer lives in the current memory context.
- * The snapshot is what the caller reads old rows with.
+ * defaults.  updated: the columns that updates may change, each less
+ * FirstLowInvalidHeapAttributeNumber.  The writer lives in the current memory
+ * context.  The snapshot is what the caller reads old rows with.
  */
 RowWriter *
-RowWriterBegin(Relation relation, const bool *owned, AttrNumber key,
+RowWriterBegin(Relation relation, const bool *owned, Bitmapset *updated,
 			   Snapshot snapshot)
 {
 	RowWriter  *writer = palloc0(sizeof(RowWriter));
@@ -140,7 +126,7 @@ RowWriterBegin(Relation relation, const bool *owned, AttrNumber key,
 	writer->estate = estate;
 	writer->target = target;
 	writer->snapshot = snapshot;
-	compat_init_range_table(estate, relation, updated_columns(relation, owned, key));
+	compat_init_range_table(estate, relation, updated);
 	InitResultRelInfo(target, relation, 1, NULL, 0);
 	estate->es_snapshot = snapshot;
 	estate->es_output_cid = GetCurrentCommandId(true);
@@ -373,14 +359,15 @@ what_became(RowWriter *writer, TM_Result result)
 
 /* Lock the row in old, as read with the writer's snapshot. */
 static TM_Result
-lock_old(RowWriter *writer, TupleTableSlot *old, LockWaitPolicy policy)
+lock_old(RowWriter *writer, TupleTableSlot *old, LockTupleMode mode,
+		 LockWaitPolicy policy)
 {
 	TM_FailureData failure;
 	ItemPointerData tid = old->tts_tid;
 
 	return table_tuple_lock(writer->relation, &tid, writer->snapshot, old,
-							writer->estate->es_output_cid,
-							LockTupleNoKeyExclusive, policy, 0, &failure);
+							writer->estate->es_output_cid, mode, policy, 0,
+							&failure);
 }
 
 /* Update under row triggers: the tuple is locked first, as they expect. */
@@ -389,7 +376,7 @@ update_with_triggers(RowWriter *writer, TupleTableSlot *old,
 					 TupleTableSlot *slot, LockWaitPolicy policy, void *tag)
 {
 	ItemPointerData place = old->tts_tid;
-	TM_Result	result = lock_old(writer, old, policy);
+	TM_Result	result = lock_old(writer, old, LockTupleNoKeyExclusive, policy);
 
 	if (result != TM_Ok)
 		return what_became(writer, result);
@@ -443,7 +430,7 @@ update_row(RowWriter *writer, TupleTableSlot *old, TupleTableSlot *slot,
 
 	check_row(writer, slot, CMD_UPDATE);
 	if (policy != LockWaitBlock && may_be_locked(old))
-		result = lock_old(writer, old, policy);
+		result = lock_old(writer, old, LockTupleNoKeyExclusive, policy);
 	if (result == TM_Ok)
 		result = table_tuple_update(writer->relation, &old->tts_tid, slot,
 									writer->estate->es_output_cid,
@@ -476,6 +463,46 @@ RowWriterUpdate(RowWriter *writer, TupleTableSlot *old, TupleTableSlot *slot,
 {
 	MemoryContext context = MemoryContextSwitchTo(writer->estate->es_query_cxt);
 	RowUpdate	result = update_row(writer, old, slot, policy, tag);
+
+	MemoryContextSwitchTo(context);
+	return result;
+}
+
+static RowUpdate
+delete_row(RowWriter *writer, TupleTableSlot *old, LockWaitPolicy policy,
+		   void *tag)
+{
+	TM_Result	result;
+
+	writer->tag = tag;
+	if (!writer->deletes)
+	{
+		CheckCmdReplicaIdentity(writer->relation, CMD_DELETE);
+		writer->deletes = true;
+	}
+	result = lock_old(writer, old, LockTupleExclusive, policy);
+	if (result != TM_Ok)
+		return what_became(writer, result);
+	if (writer->target->ri_TrigDesc != NULL &&
+		writer->target->ri_TrigDesc->trig_delete_before_row &&
+		!compat_ExecBRDeleteTriggers(writer->estate, &writer->epqstate,
+									 writer->target, &old->tts_tid))
+		refuse_suppressed(writer, "DELETE");
+	simple_table_tuple_delete(writer->relation, &old->tts_tid,
+							  writer->estate->es_snapshot);
+	ExecARDeleteTriggers(writer->estate, writer->target, &old->tts_tid, NULL,
+						 NULL, false);
+	ResetPerTupleExprContext(writer->estate);
+	return ROW_UPDATED;
+}
+
+/* Delete the row in old; otherwise as RowWriterUpdate(). */
+RowUpdate
+RowWriterDelete(RowWriter *writer, TupleTableSlot *old, LockWaitPolicy policy,
+				void *tag)
+{
+	MemoryContext context = MemoryContextSwitchTo(writer->estate->es_query_cxt);
+	RowUpdate	result = delete_row(writer, old, policy, tag);
 
 	MemoryContextSwitchTo(context);
 	return result;

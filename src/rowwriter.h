@@ -26,7 +26,7 @@ typedef enum RowUpdate
 typedef void (*RowPlaced) (void *arg, void *tag, ItemPointer place);
 
 extern RowWriter *RowWriterBegin(Relation relation, const bool *owned,
-								 AttrNumber key, Snapshot snapshot);
+								 Bitmapset *updated, Snapshot snapshot);
 extern void RowWriterOnPlace(RowWriter *writer, RowPlaced placed,
 							  void *arg);
 extern TupleTableSlot *RowWriterSlot(RowWriter *writer, void *tag,
@@ -36,6 +36,8 @@ extern void RowWriterInsert(RowWriter *writer, TupleTableSlot *slot,
 extern RowUpdate RowWriterUpdate(RowWriter *writer, TupleTableSlot *old,
 								 TupleTableSlot *slot, LockWaitPolicy policy,
 								 void *tag);
+extern RowUpdate RowWriterDelete(RowWriter *writer, TupleTableSlot *old,
+								 LockWaitPolicy policy, void *tag);
 extern void RowWriterFlush(RowWriter *writer);
 extern void RowWriterEnd(RowWriter *writer);
 extern void *RowWriterTag(RowWriter *writer);

@@ -37,12 +37,14 @@
 
 #include "batch/batch_state.h"
 #include "keyhash.h"
+#include "fault.h"
 #include "keylock.h"
 #include "notice.h"
 #include "parking/parkedset.h"
 #include "position/gapwatch.h"
 #include "position/oldgaps.h"
 #include "position/trouble.h"
+#include "savepoint.h"
 #include "settings.h"
 
 /* how long a batch waits for a lock that is not the tables', in milliseconds */
@@ -117,22 +119,109 @@ BatchPositionOf(const Batch *batch, uint64 hash)
 	return batch->position_of[GroupOf(partition, batch->groups)];
 }
 
-/* Is the event one that this batch has to apply?  If so, its key's hash. */
+/* Has this batch to apply an event of this number to keys of this hash? */
 static inline bool
-batch_wants(const Batch *batch, const Event *event, uint64 *hash)
+batch_wants(const Batch *batch, int64 no, uint64 hash)
 {
-	const Position *position;
+	const Position *position = BatchPositionOf(batch, hash);
+
+	if (position == NULL ||
+		(no <= position->head && PositionApplied(position, no)))
+		return false;
+	return batch->skipped.count == 0 ||
+		!NumberSetContains(&batch->skipped, no);
+}
+
+/* Fold an event of the created shape, if it is ours. */
+static inline void
+take_event(Batch *batch, const Event *event)
+{
+	uint64		hash;
 
 	if (!EventIsOfType(event, batch->projection->aggregate_type,
 					   batch->type_length))
-		return false;
-	*hash = KeyHash(event->key, event->key_length);
-	position = BatchPositionOf(batch, *hash);
-	if (position == NULL ||
-		(event->no <= position->head && PositionApplied(position, event->no)))
-		return false;
-	return batch->skipped.count == 0 ||
-		!NumberSetContains(&batch->skipped, event->no);
+		return;
+	hash = KeyHash(event->key, event->key_length);
+	if (batch_wants(batch, event->no, hash))
+		FoldAdd(batch->fold, event, hash);
+}
+
+/* MergeItemReceiver: an item of the event at hand */
+static void
+take_item(void *arg, const MergeItem *item)
+{
+	Batch	   *batch = arg;
+	KeyHashes	hashes;
+
+	if (!item->has_key)
+		return;
+	hashes = KeyHashesOf(batch->work.sink.key, item->key);
+	if (batch_wants(batch, batch->event->no, hashes.partition))
+		FoldAddItem(batch->fold, batch->event, item, hashes.place);
+}
+
+/* MergeItemReceiver: only whether the item can be computed */
+static void
+ignore_item(void *arg, const MergeItem *item)
+{
+}
+
+/* SavepointStep */
+static void
+compute_items(void *arg)
+{
+	Batch	   *batch = arg;
+
+	MergeRunItems(batch->work.sink.run, batch->event->slot, ignore_item, NULL);
+}
+
+/*
+ * Can the event's items be computed?  An event whose key cannot be is refused
+ * by itself, in the partition that its number chooses.
+ */
+static bool
+has_items(Batch *batch, const Event *event)
+{
+	ErrorData  *error = InSavepoint(compute_items, batch);
+
+	if (error == NULL)
+		return true;
+	if (!ErrorIsOfEvent(error->sqlerrcode))
+		ReThrowError(error);
+	if (batch_wants(batch, event->no, (uint64) event->no))
+		BatchRefuseNoKey(batch, event, error);
+	FreeErrorData(error);
+	return false;
+}
+
+/* Keep the items of an event that are ours. */
+static void
+take_items(Batch *batch, const Event *event)
+{
+	batch->event = event;
+	if (unlikely(FoldIsGuarded(batch->fold)) && !has_items(batch, event))
+		return;
+	FoldReads(true);
+	MergeRunItems(batch->work.sink.run, event->slot, take_item, batch);
+	FoldReads(false);
+}
+
+/*
+ * Of a projection that is ordered by number: is no number between the last one
+ * and this one that may still be filled?  Otherwise the read ends here, and
+ * nothing becomes a gap.
+ */
+static bool
+is_next(Batch *batch, int64 no)
+{
+	int64		last = Max(Max(batch->report.last, batch->low),
+						   batch->settlement.settled);
+
+	if (no <= last + 1)
+		return true;
+	batch->report.last = last;
+	batch->held_up = last + 1;
+	return false;
 }
 
 /* EventReceiver: any event of the stream, in order of number */
@@ -140,18 +229,17 @@ static bool
 batch_receive(void *state, const Event *event)
 {
 	Batch	   *batch = state;
-	uint64		hash;
 
+	if (unlikely(batch->in_order) && !is_next(batch, event->no))
+		return false;
 	batch->report.last = event->no;
 	if (event->no > batch->settlement.settled)
 		NumberSetAppend(&batch->seen, event->no, event->no);
-	if (batch_wants(batch, event, &hash))
-	{
-		FoldAdd(batch->fold, event, hash);
-		if (batch_full(batch))
-			return false;
-	}
-	return !batch_exhausted(batch);
+	if (batch->work.sink.run != NULL)
+		take_items(batch, event);
+	else
+		take_event(batch, event);
+	return !batch_full(batch) && !batch_exhausted(batch);
 }
 
 /*
@@ -195,7 +283,7 @@ batch_read(Batch *batch)
 	int64		gaps_from;
 
 	batch->snapshot = RegisterSnapshot(GetLatestSnapshot());
-	batch->fold = FoldBegin(batch->projection->handler, BatchRefuse, batch);
+	batch->fold = FoldBegin(&batch->work.sink, BatchRefuse, batch);
 	if (batch->limits->isolate)
 		FoldGuardWith(batch->fold, batch->limits->callers_transaction ?
 					  FOLD_GUARD_STORED_APART : FOLD_GUARD_ALL);
@@ -225,7 +313,7 @@ static void
 batch_apply(Batch *batch)
 {
 	ApplyScope	scope = {.projection = batch->projection,
-		.stream = batch->stream,
+		.sink = &batch->work.sink,.stream = batch->stream,
 		.read_model = batch->work.read_model,
 		.snapshot = batch->snapshot,
 		.own = !batch->limits->callers_transaction,
@@ -409,6 +497,8 @@ BatchRun(const char *projection, const BatchLimits *limits)
 	batch->projection = batch->work.projection;
 	batch->stream = batch->work.stream;
 	batch->groups = GroupsOf(batch->projection->partitions);
+	batch->in_order = batch->projection->declared != NULL &&
+		batch->projection->declared->ordering == ORDERING_NUMBER;
 	batch->type_length = strlen(batch->projection->aggregate_type);
 	batch->may_park = batch->projection->max_parked > 0 &&
 		!limits->stop_on_failure;

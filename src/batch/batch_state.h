@@ -68,6 +68,9 @@ typedef struct Batch
 	TimestampTz deadline;		/* of reading; 0: none */
 	bool		past_gaps;		/* reads above the lowest head */
 	int			type_length;	/* of the projection's aggregate type */
+	const Event *event;			/* whose items are being taken */
+	bool		in_order;		/* nothing above an unsettled number is applied */
+	int64		held_up;		/* by this number; 0: by none */
 } Batch;
 
 /* claim.c */
@@ -80,6 +83,8 @@ extern bool BatchClaim(Batch *batch);
 /* failure.c */
 extern void BatchRefuse(void *arg, FoldEntry *entry, const Event *event,
 						const FoldFault *fault);
+extern void BatchRefuseNoKey(Batch *batch, const Event *event,
+							 const ErrorData *error);
 extern void BatchPassOverParked(Batch *batch);
 extern void BatchIsolate(Batch *batch, const ApplyScope *scope,
 						 FoldedKey *keys, int64 count);

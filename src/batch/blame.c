@@ -19,6 +19,7 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/resowner.h"
 
@@ -47,18 +48,68 @@ failed_keys(const Batch *batch)
 	{
 		const FoldEntry *entry = ((BatchFailure *) lfirst(cell))->entry;
 
-		keys[count++] = PointerGetDatum(cstring_to_text_with_len(FoldEntryKey(entry),
-																 entry->key_length));
+		if (entry->banned != FOLD_NO_KEY)
+			keys[count++] = CStringGetTextDatum(KeyText(batch->work.sink.key,
+														FoldEntryKey(entry),
+														entry->key_length));
 	}
 	return PointerGetDatum(construct_array(keys, count, TEXTOID, -1, false,
 										   TYPALIGN_INT));
+}
+
+static const char *
+column_name(const ApplyScope *scope, AttrNumber number)
+{
+	return quote_identifier(get_attname(RelationGetRelid(scope->read_model),
+										number, false));
+}
+
+/* The key as its text is written: a column, or a row of them. */
+static const char *
+key_as_row(const ApplyScope *scope)
+{
+	const MergeKey *key;
+	StringInfoData row;
+
+	if (scope->sink->handler != NULL)
+		return quote_identifier(scope->sink->handler->columns[0].name);
+	key = &scope->sink->merge->key;
+	if (key->ncolumns == 1)
+		return column_name(scope, key->columns[0]);
+	initStringInfo(&row);
+	for (int i = 0; i < key->ncolumns; i++)
+		appendStringInfo(&row, "%s%s", i == 0 ? "ROW(" : ", ",
+						 column_name(scope, key->columns[i]));
+	appendStringInfoChar(&row, ')');
+	return row.data;
+}
+
+/* "column = column" for the columns that the projection changes. */
+static void
+append_columns(StringInfo query, const ApplyScope *scope)
+{
+	const RowHandler *handler = scope->sink->handler;
+	const char *separator = "";
+
+	for (int i = 1; handler != NULL && i < handler->ncolumns; i++)
+	{
+		const char *column = quote_identifier(handler->columns[i].name);
+
+		appendStringInfo(query, "%s%s = %s", separator, column, column);
+		separator = ", ";
+	}
+	if (handler == NULL)
+	{
+		const char *column = column_name(scope, scope->sink->merge->key.columns[0]);
+
+		appendStringInfo(query, "%s = %s", column, column);
+	}
 }
 
 /* Update a row of another key, that nobody has locked, to what it is. */
 static uint64
 update_other_row(const ApplyScope *scope, Datum keys)
 {
-	const RowHandler *handler = scope->projection->handler;
 	const char *table = QualifiedName(scope->read_model);
 	StringInfoData query;
 	Oid			type = TEXTARRAYOID;
@@ -66,16 +117,11 @@ update_other_row(const ApplyScope *scope, Datum keys)
 
 	initStringInfo(&query);
 	appendStringInfo(&query, "UPDATE %s SET ", table);
-	for (int i = 1; i < handler->ncolumns; i++)
-	{
-		const char *column = quote_identifier(handler->columns[i].name);
-
-		appendStringInfo(&query, "%s%s = %s", i > 1 ? ", " : "", column, column);
-	}
+	append_columns(&query, scope);
 	appendStringInfo(&query, " WHERE ctid OPERATOR(pg_catalog.=) (SELECT ctid FROM %s"
 					 " WHERE %s::pg_catalog.text OPERATOR(pg_catalog.<>) ALL ($1)"
 					 " LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)",
-					 table, quote_identifier(handler->columns[0].name));
+					 table, key_as_row(scope));
 	SPI_connect();
 	if (SPI_execute_with_args(query.data, 1, &type, &keys, NULL, false, 0) != SPI_OK_UPDATE)
 		elog(ERROR, "unexpected result of: %s", query.data);

@@ -34,11 +34,45 @@
 #define ASK_FIRST	16
 #define ASK_AT_MOST 500
 
-/* The key's bytes with a terminating zero. */
-static char *
-key_of(const FoldEntry *entry)
+/* The number of an event that has no key. */
+static int64
+number_of(const FoldEntry *entry)
 {
-	return pnstrdup(FoldEntryKey(entry), entry->key_length);
+	int64		no;
+
+	memcpy(&no, FoldEntryKey(entry), sizeof(no));
+	return no;
+}
+
+/* The key's text; of an event without a key, its number. */
+static char *
+key_of(const Batch *batch, const FoldEntry *entry)
+{
+	if (entry->banned == FOLD_NO_KEY)
+		return psprintf("%lld", (long long) number_of(entry));
+	return KeyText(batch->work.sink.key, FoldEntryKey(entry),
+				   entry->key_length);
+}
+
+/* What chooses its partition. */
+static uint64
+hash_of(const Batch *batch, const FoldEntry *entry)
+{
+	if (entry->banned == FOLD_NO_KEY)
+		return (uint64) number_of(entry);
+	return KeyPartitionHash(batch->work.sink.key, FoldEntryKey(entry),
+							entry->key_length);
+}
+
+/* To what an event was to be applied, in a message. */
+static char *
+target_of(const Batch *batch, const FoldEntry *entry)
+{
+	if (entry->banned == FOLD_NO_KEY)
+		return "any key";
+	return psprintf("%s \"%s\"", batch->projection->declared != NULL ?
+					"key" : batch->projection->aggregate_type,
+					key_of(batch, entry));
 }
 
 /* Raise the error that an event cannot be applied and its key not parked. */
@@ -57,10 +91,10 @@ raise_failure(const Batch *batch, const FoldEntry *entry,
 	ereport(ERROR,
 			(errcode(batch->may_park ? ERRCODE_TOO_MANY_PARKED :
 					 failure->sqlerrcode),
-			 errmsg("projection \"%s\" cannot apply event %lld of stream \"%s\" to %s \"%s\": %s",
+			 errmsg("projection \"%s\" cannot apply event %lld of stream \"%s\" to %s: %s",
 					batch->projection->name, (long long) failure->no,
-					batch->stream->name, batch->projection->aggregate_type,
-					key_of(entry), failure->message),
+					batch->stream->name, target_of(batch, entry),
+					failure->message),
 			 errdetail_internal("%s", detail),
 			 batch->may_park && batch->limits->callers_transaction ?
 			 errhint("Nothing of this call is applied; projection_consume and background workers apply what comes before this event. Or raise the limit: SELECT projection_set(%s, 'max_parked', ...);",
@@ -184,12 +218,53 @@ BatchRefuse(void *arg, FoldEntry *entry, const Event *event,
 	failure.detail = fault->detail ? pstrdup(fault->detail) : NULL;
 	failure.hint = fault->hint ? pstrdup(fault->hint) : NULL;
 	if (batch->may_park)
-		FailureExplain(batch->projection, key_of(entry), &failure);
+		FailureExplain(batch->projection, key_of(batch, entry), &failure);
 	MemoryContextSwitchTo(old);
 	if (!batch->may_park)
 		raise_failure(batch, entry, &failure);
 	(void) add_failure(batch, entry, &failure);
 	check_limit(batch);
+}
+
+/*
+ * An event whose key cannot be computed: it alone is parked, under its number.
+ */
+void
+BatchRefuseNoKey(Batch *batch, const Event *event, const ErrorData *error)
+{
+	KeyFailure	failure = {.no = event->no,.sqlerrcode = error->sqlerrcode};
+	MemoryContext old = MemoryContextSwitchTo(batch->context);
+	FoldEntry  *entry = FoldAddNoKey(batch->fold, event->no);
+
+	failure.event_name = "";
+	failure.message = pstrdup(error->message);
+	failure.detail = error->detail ? pstrdup(error->detail) : NULL;
+	failure.hint = error->hint ? pstrdup(error->hint) : NULL;
+	failure.context = error->context ? pstrdup(error->context) : NULL;
+	MemoryContextSwitchTo(old);
+	if (!batch->may_park)
+		raise_failure(batch, entry, &failure);
+	(void) add_failure(batch, entry, &failure);
+	check_limit(batch);
+}
+
+/* The key of a parked row: its image, and its hashes. */
+static char *
+image_of(const Batch *batch, const char *key, int *length, KeyHashes *hashes)
+{
+	KeyType    *type = batch->work.sink.key;
+	char	   *image = KeyFromText(type, key, length);
+
+	if (type == NULL)
+		hashes->partition = hashes->place = KeyHash(image, *length);
+	else
+	{
+		Datum		datums[INDEX_MAX_KEYS];
+
+		KeyImageRead(type, image, datums);
+		*hashes = KeyHashesOf(type, datums);
+	}
+	return image;
 }
 
 /* If there are few parked keys, leave out those of our partitions. */
@@ -204,12 +279,16 @@ ban_few(Batch *batch)
 	foreach(cell, few)
 	{
 		ParkedBrief *parked = lfirst(cell);
-		int			length = strlen(parked->key);
-		uint64		hash = KeyHash(parked->key, length);
+		KeyHashes	hashes;
+		int			length;
+		char	   *image;
 
-		ParkedCheck(batch->projection, parked);
-		if (BatchPositionOf(batch, hash) != NULL)
-			FoldBan(batch->fold, parked->key, length, hash);
+		ParkedCheck(batch->projection, batch->work.sink.key, parked);
+		if (parked->by_number)
+			continue;
+		image = image_of(batch, parked->key, &length, &hashes);
+		if (BatchPositionOf(batch, hashes.partition) != NULL)
+			FoldBan(batch->fold, image, length, hashes.place);
 	}
 	return true;
 }
@@ -233,10 +312,13 @@ is_parked(void *arg, const char *key, int length)
 {
 	Batch	   *batch = arg;
 	const char *name = batch->projection->name;
+	KeyType    *type = batch->work.sink.key;
 
-	if (batch->parked_known && !ParkedSetMayHave(name, KeyHash(key, length)))
+	if (batch->parked_known &&
+		!ParkedSetMayHave(name, KeyPartitionHash(type, key, length)))
 		return false;
-	if (ParkedIsThere(name, key, length))
+	if (type == NULL ? ParkedIsThere(name, key, length) :
+		ParkedEqual(name, type, key, length) != NULL)
 		return true;
 	batch->parked_asked++;
 	ask_differently(batch);
@@ -257,17 +339,11 @@ BatchPassOverParked(Batch *batch)
 	FoldBanThose(batch->fold, is_parked);
 }
 
-static uint64
-hash_of(const FoldEntry *entry)
-{
-	return KeyHash(FoldEntryKey(entry), entry->key_length);
-}
-
 /* The position of a key's partition before this batch. */
 static const Position *
 position_of(const Batch *batch, const FoldEntry *entry)
 {
-	return BatchPositionOf(batch, hash_of(entry));
+	return BatchPositionOf(batch, hash_of(batch, entry));
 }
 
 /* The events of a key that this batch is about. */
@@ -275,7 +351,7 @@ static KeyTask
 task_of(const Batch *batch, const FoldEntry *entry)
 {
 	const Position *position = position_of(batch, entry);
-	KeyTask		task = {.key = key_of(entry)};
+	KeyTask		task = {.key = key_of(batch, entry)};
 
 	task.from_no = position->gaps.count > 0 ? position->gaps.ranges[0].first :
 		position->head + 1;
@@ -367,13 +443,14 @@ applied_behind(const Batch *batch, const BatchFailure *failure)
 {
 	const Position *before = position_of(batch, failure->entry);
 	ApplyScope	scope = {.projection = batch->projection,
+		.sink = &batch->work.sink,
 		.stream = batch->stream,.snapshot = batch->snapshot};
-	KeyTask		task = {.key = key_of(failure->entry),.passed = true,
+	KeyTask		task = {.key = key_of(batch, failure->entry),.passed = true,
 		.from_no = failure->failure.no + 1,.last_no = before->head,
 	.position = before};
 	NumberSet	numbers = {0};
 
-	if (task.from_no > task.last_no ||
+	if (failure->entry->banned == FOLD_NO_KEY || task.from_no > task.last_no ||
 		KeyEventsCount(&scope, &task, task.from_no).count == 0)
 		return numbers;
 	NumberSetAppend(&numbers, task.from_no, task.last_no);
@@ -401,16 +478,30 @@ park_failures(Batch *batch)
 	{
 		const BatchFailure *failure = lfirst(cell);
 		NumberSet	applied = applied_behind(batch, failure);
+		ParkedName	name = {.key = key_of(batch, failure->entry),
+			.by_number = failure->entry->banned == FOLD_NO_KEY,
+		.hash = hash_of(batch, failure->entry)};
 		TimestampTz next;
 
-		ParkedSetAdd(batch->projection->name, hash_of(failure->entry));
-		next = ParkKey(batch->projection,
-					   hash_of(failure->entry) % batch->projection->partitions,
-					   key_of(failure->entry), &failure->failure,
+		if (!name.by_number)
+			ParkedSetAdd(batch->projection->name, name.hash);
+		next = ParkKey(batch->projection, &name, &failure->failure,
 					   failure->counted ? failure->waiting :
 					   failure->entry->left_out, &applied);
 		note_retry(batch, next);
 	}
+}
+
+/* The text under which the key is parked, which may be another one's. */
+static char *
+parked_text(const Batch *batch, const FoldEntry *entry)
+{
+	KeyType    *type = batch->work.sink.key;
+
+	if (type == NULL)
+		return key_of(batch, entry);
+	return ParkedEqual(batch->projection->name, type, FoldEntryKey(entry),
+					   entry->key_length);
 }
 
 /* Count the events that were passed over of keys that are parked. */
@@ -426,7 +517,8 @@ count_passed_over(Batch *batch)
 		if (entry->banned == FOLD_PARKED && entry->left_out > 0)
 			note_retry(batch,
 					   ParkPassOver(batch->stream, batch->snapshot,
-									batch->projection->name, key_of(entry),
+									batch->projection->name,
+									parked_text(batch, entry),
 									entry->left_out, entry->second_creation,
 									position_of(batch, entry)));
 	}

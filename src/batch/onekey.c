@@ -17,9 +17,8 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
-#include "batch/onekey.h"
+#include "batch/keyevents.h"
 #include "errors.h"
-#include "keyhash.h"
 
 /* Is this event, if it is of the key, among those that the task is about? */
 static bool
@@ -61,9 +60,8 @@ KeyEventsCount(const ApplyScope *scope, const KeyTask *task, int64 from_no)
 {
 	Count		count = {.task = task,.until = PG_INT64_MAX};
 
-	(void) ReadKeyEvents(scope->stream, scope->snapshot,
-						 scope->projection->aggregate_type, task->key,
-						 from_no, task->last_no, count_event, &count);
+	(void) KeyEventsRead(scope, task, from_no, task->last_no, count_event,
+						 &count);
 	return count.events;
 }
 
@@ -85,9 +83,7 @@ KeyEventsRun(const ApplyScope *scope, const KeyTask *task, int64 from_no)
 {
 	Count		count = {.task = task,.until = PG_INT64_MAX};
 
-	(void) ReadKeyEvents(scope->stream, scope->snapshot,
-						 scope->projection->aggregate_type, task->key,
-						 from_no, task->last_no, count_run, &count);
+	(void) KeyEventsRead(scope, task, from_no, task->last_no, count_run, &count);
 	return count.events;
 }
 
@@ -101,6 +97,7 @@ KeyEventsRun(const ApplyScope *scope, const KeyTask *task, int64 from_no)
 /* Some of a key's events, being folded. */
 typedef struct Chunk
 {
+	const ApplyScope *scope;
 	const KeyTask *task;
 	Fold	   *fold;
 	MemoryContext memory;		/* of what outlives the chunk */
@@ -121,7 +118,8 @@ set_event(KeyFailure *failure, const Event *event, MemoryContext memory)
 
 	failure->no = event->no;
 	failure->version = event->version;
-	failure->event_name = pnstrdup(event->name, event->name_length);
+	failure->event_name = pnstrdup(event->name ? event->name : "",
+								   event->name_length);
 	MemoryContextSwitchTo(old);
 }
 
@@ -195,7 +193,7 @@ fold_event(void *state, const Event *event)
 	take_sample(chunk, event->no);
 	if (chunk->first.event_name == NULL)
 		set_event(&chunk->first, event, chunk->memory);
-	FoldAdd(chunk->fold, event, KeyHash(event->key, event->key_length));
+	KeyEventFold(chunk->scope, chunk->task, chunk->fold, event);
 	return !chunk->bad;
 }
 
@@ -206,15 +204,14 @@ fold_chunk(const ApplyScope *scope, const KeyTask *task, int64 first,
 {
 	Chunk	   *chunk = palloc0(sizeof(Chunk));
 
+	chunk->scope = scope;
 	chunk->task = task;
 	chunk->memory = memory;
 	chunk->stride = 1;
-	chunk->fold = FoldBegin(scope->projection->handler, refuse, chunk);
+	chunk->fold = FoldBegin(scope->sink, refuse, chunk);
 	if (task->guarded)
 		FoldGuardWith(chunk->fold, FOLD_GUARD_ALL);
-	(void) ReadKeyEvents(scope->stream, scope->snapshot,
-						 scope->projection->aggregate_type, task->key, first,
-						 last, fold_event, chunk);
+	(void) KeyEventsRead(scope, task, first, last, fold_event, chunk);
 	FoldFlush(chunk->fold);
 	return chunk;
 }

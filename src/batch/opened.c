@@ -73,6 +73,19 @@ OpenedCheckStream(const Projection *projection, const Stream *stream)
 						 quote_literal_cstr(projection->name))));
 }
 
+/* The same for a declared projection: what its definition says. */
+static void
+open_definition(OpenProjection *work, Known *known)
+{
+	work->settings = PinnedEnter(work->projection->declared->settings);
+	work->compiled = KnownCompiled(known, work->projection, work->stream,
+								   work->read_model);
+	work->compiled->in_use = true;
+	work->sink = work->compiled->sink;
+	MergeCheckRights(work->sink.merge, GetUserId());
+	work->stream->rows = true;
+}
+
 /*
  * Check rights, become the owner, open the stream and the read model.  What the
  * last batch has found to be right is not asked again as long as nothing has
@@ -106,7 +119,13 @@ OpenedOpen(OpenProjection *work, const char *name)
 
 	work->owner = OwnerEnter(projection);
 	work->stream = StreamOpen(projection->stream, AccessShareLock, false);
-	StreamCheckRights(work->stream, GetUserId(), ACL_SELECT);
+	if (projection->declared != NULL)
+		open_definition(work, known);
+	else
+	{
+		work->sink.handler = projection->handler;
+		StreamCheckRights(work->stream, GetUserId(), ACL_SELECT);
+	}
 	if (KnownIsTrue(known))
 		return;
 	OpenedCheckStream(projection, work->stream);
@@ -133,6 +152,11 @@ OpenedEnd(OpenProjection *work)
 void
 OpenedClose(OpenProjection *work)
 {
+	if (work->compiled != NULL)
+	{
+		work->compiled->in_use = false;
+		PinnedLeave(work->settings);
+	}
 	table_close(work->read_model, NoLock);
 	StreamRelease(work->stream);
 	OwnerLeave(&work->owner);

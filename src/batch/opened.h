@@ -5,7 +5,7 @@
 #ifndef WALLET_PROJECTION_OPENED_H
 #define WALLET_PROJECTION_OPENED_H
 
-#include "definition/projection.h"
+#include "definition/compiled.h"
 
 typedef struct OpenProjection
 {
@@ -14,6 +14,9 @@ typedef struct OpenProjection
 	Stream	   *stream;
 	Relation	read_model;
 	OwnerScope	owner;
+	Sink		sink;
+	Compiled   *compiled;		/* of a declared projection; or NULL */
+	int			settings;		/* nest level of those that it was created with */
 } OpenProjection;
 
 typedef enum SharedLock

@@ -135,7 +135,8 @@ static ReplayResult
 replay(OpenProjection *work, const Claims *claims, Parked *parked, ReplaySkip skip,
 	   bool own)
 {
-	ApplyScope	scope = {.projection = work->projection,.stream = work->stream,
+	ApplyScope	scope = {.projection = work->projection,.sink = &work->sink,
+		.stream = work->stream,
 		.read_model = work->read_model,.own = own,
 	.skip_locked = own};
 	NumberSet	skipped;
@@ -206,10 +207,10 @@ replay_found(OpenProjection *work, const ParkedBrief *found, ReplaySkip skip)
 	Claims		claims;
 	Parked	   *parked;
 
-	ParkedCheck(work->projection, found);
+	ParkedCheck(work->projection, work->sink.key, found);
 	claims = GroupClaim(work->projection, found->partition, true);
 	check_positions(work, &claims);
-	parked = ParkedKey(work->projection->name, found->key);
+	parked = ParkedKey(work->projection->name, found->key, found->by_number);
 	if (parked != NULL && parked->id == found->id)
 		result = replay(work, &claims, parked, skip, false);
 	else
@@ -227,11 +228,11 @@ replay_due(OpenProjection *work, const ParkedBrief *found, bool own)
 	ReplayResult result = {.outcome = REPLAY_NOTHING};
 	Claims		claims;
 
-	ParkedCheck(work->projection, found);
+	ParkedCheck(work->projection, work->sink.key, found);
 	claims = GroupClaim(work->projection, found->partition, false);
 	if (claims.groups != 0)
 	{
-		Parked	   *parked = ParkedKey(work->projection->name, found->key);
+		Parked	   *parked = ParkedKey(work->projection->name, found->key, found->by_number);
 
 		check_positions(work, &claims);
 		if (parked != NULL && parked->next_retry_at != 0 &&
@@ -378,7 +379,7 @@ ReplayDue(const char *projection, const char *command, ReplayCaller caller)
  * for whoever works on its partition; skip: without its failed event.
  */
 ReplayResult
-ReplayKey(const char *projection, const char *key, int64 id,
+ReplayKey(const char *projection, const char *key, bool by_number, int64 id,
 		  ReplaySkip skip, const char *command)
 {
 	ParkedBrief found = {.id = id};
@@ -386,10 +387,11 @@ ReplayKey(const char *projection, const char *key, int64 id,
 
 	OpenedCheckTransaction(command);
 	(void) ProjectionLockShared(projection, false);
-	parked = ParkedKey(projection, key);
+	parked = ParkedKey(projection, key, by_number);
 	if (parked == NULL || parked->id != id)
 		return too_late(parked, id, skip);
 	found.key = parked->key;
+	found.by_number = parked->by_number;
 	found.partition = parked->partition;
 	return run(projection, &found, skip, false);
 }

@@ -46,7 +46,7 @@ typedef struct ReplayResult
 extern ReplayResult ReplayDue(const char *projection, const char *command,
 							  ReplayCaller caller);
 extern ReplayResult ReplayKey(const char *projection, const char *key,
-							  int64 id, ReplaySkip skip,
+							  bool by_number, int64 id, ReplaySkip skip,
 							  const char *command);
 
 #endif							/* WALLET_PROJECTION_REPLAY_H */

@@ -68,7 +68,7 @@ write_keys(Attempt *attempt, Snapshot snapshot)
 
 	if (InSecurityRestrictedOperation())
 		check_deferred(scope);
-	attempt->apply = ApplyBegin(scope->projection->handler, scope->read_model,
+	attempt->apply = ApplyBegin(scope->sink, scope->read_model,
 								snapshot, scope->skip_locked);
 	writing = true;
 	reason = ApplyKeys(attempt->apply, attempt->keys, attempt->count);

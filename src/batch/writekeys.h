@@ -12,6 +12,7 @@
 typedef struct ApplyScope
 {
 	const Projection *projection;
+	const Sink *sink;
 	const Stream *stream;
 	Relation	read_model;
 	Snapshot	snapshot;		/* by which events are read */

@@ -56,10 +56,10 @@ tell_events(const ReplayResult *result, int64 no, ReplaySkip skip)
 }
 
 static bool
-replay(const char *projection, const char *key, int64 id, int64 no,
-	   ReplaySkip skip, const char *command)
+replay(const char *projection, const char *key, bool by_number, int64 id,
+	   int64 no, ReplaySkip skip, const char *command)
 {
-	ReplayResult result = ReplayKey(projection, key, id, skip, command);
+	ReplayResult result = ReplayKey(projection, key, by_number, id, skip, command);
 
 	if (result.outcome == REPLAY_FAILED)
 		ereport(WARNING,
@@ -80,7 +80,7 @@ dead_letter_replay(PG_FUNCTION_ARGS)
 {
 	const Parked *parked = find(fcinfo);
 
-	PG_RETURN_BOOL(replay(parked->projection, parked->key, parked->id,
+	PG_RETURN_BOOL(replay(parked->projection, parked->key, parked->by_number, parked->id,
 						  parked->failure.no, REPLAY_SKIPS_NOTHING, "dead_letter_replay()"));
 }
 
@@ -91,7 +91,7 @@ dead_letter_delete(PG_FUNCTION_ARGS)
 	const Parked *parked = find(fcinfo);
 
 	ArgumentNotNull(fcinfo, 1, "whole");
-	PG_RETURN_BOOL(replay(parked->projection, parked->key, parked->id,
+	PG_RETURN_BOOL(replay(parked->projection, parked->key, parked->by_number, parked->id,
 						  parked->failure.no, PG_GETARG_BOOL(1) ? REPLAY_SKIPS_ALL :
 						  REPLAY_SKIPS_EVENT, "dead_letter_delete()"));
 }
@@ -123,7 +123,7 @@ dead_letter_replay_all(PG_FUNCTION_ARGS)
 		const ParkedBrief *parked = lfirst(cell);
 
 		CHECK_FOR_INTERRUPTS();
-		if (replay(name, parked->key, parked->id, 0, REPLAY_SKIPS_NOTHING,
+		if (replay(name, parked->key, parked->by_number, parked->id, 0, REPLAY_SKIPS_NOTHING,
 				   "dead_letter_replay_all()"))
 			healed++;
 	}

@@ -21,6 +21,7 @@
 
 #include "argument.h"
 #include "catalog.h"
+#include "consumer/begin.h"
 #include "definition/desired.h"
 #include "definition/projection.h"
 #include "keylock.h"
@@ -127,18 +128,20 @@ stream_table(const Projection *projection)
 }
 
 /*
- * All positions at the beginning.  Rows that a part of a dump has left behind
- * make no difference.  Events that were skipped stay so.
+ * All positions where the projection begins.  Rows that a part of a dump has
+ * left behind make no difference.  Events that were skipped stay so.
  */
-static void
-begin_anew(Projection *projection)
+void
+ProjectionBegin(Projection *projection)
 {
+	static const Position beginning = {0};
 	Stream	   *stream;
 	OwnerScope	owner;
 
 	PositionsDrop(projection);
 	OldGapsDrop(projection);
-	PositionsCreate(projection);
+	PositionsCreate(projection, projection->declared != NULL ?
+					&projection->declared->start : &beginning);
 	GapsForget(projection->name);
 	ParkedSetForget(projection->name);
 	ParkDrop(projection->name);
@@ -150,6 +153,17 @@ begin_anew(Projection *projection)
 	OwnerLeave(&owner);
 	projection->last_error = NULL;
 	ProjectionSaveState(projection, false);
+}
+
+/* Forget everything that the projection has got by running. */
+void
+ProjectionEnd(const Projection *projection)
+{
+	PositionsDrop(projection);
+	OldGapsDrop(projection);
+	ParkDrop(projection->name);
+	SkipDrop(projection->name);
+	ProjectionDropState(projection->name);
 }
 
 /* An initialized projection has nothing to be done, if all of it is there. */
@@ -174,6 +188,21 @@ check_complete(Projection *projection)
 	ProjectionRenewReference(projection);
 }
 
+/* A declared projection's read model is the user's own table. */
+static void
+refuse_declared(const Projection *projection, const char *what)
+{
+	if (projection->declared == NULL)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+			 errmsg("projection \"%s\" has a definition, and cannot be %s",
+					projection->name, what),
+			 errdetail("Its read model is a table that the projection has not made."),
+			 errhint("To drop the projection: SELECT projection_drop(%s); To create it again: projection_create.",
+					 quote_literal_cstr(projection->name))));
+}
+
 /* projection_init(name) */
 Datum
 projection_init(PG_FUNCTION_ARGS)
@@ -185,9 +214,10 @@ projection_init(PG_FUNCTION_ARGS)
 		check_complete(projection);
 		PG_RETURN_VOID();
 	}
+	refuse_declared(projection, "initialized");
 	projection->relation = stream_table(projection);
 	ProjectionSetReadModel(projection, create_read_model(projection));
-	begin_anew(projection);
+	ProjectionBegin(projection);
 	if (Preloaded && Autostart)
 		DesiredStart(projection);
 	PG_RETURN_VOID();
@@ -199,6 +229,7 @@ projection_delete(PG_FUNCTION_ARGS)
 {
 	Projection *projection = lock_projection(fcinfo, "projection_delete()");
 
+	refuse_declared(projection, "deleted with its read model");
 	if (ProjectionHasReadModel(projection))
 	{
 		lock_read_model(projection);
@@ -207,12 +238,20 @@ projection_delete(PG_FUNCTION_ARGS)
 	}
 	if (DesiredStarted(projection->name))
 		DesiredStop(projection);
-	PositionsDrop(projection);
-	OldGapsDrop(projection);
-	ParkDrop(projection->name);
-	SkipDrop(projection->name);
-	ProjectionDropState(projection->name);
+	ProjectionEnd(projection);
 	PG_RETURN_VOID();
+}
+
+/* The table of a declared projection's stream, which must be there. */
+static Oid
+declared_stream(const Projection *projection)
+{
+	Stream	   *stream = StreamOpen(projection->stream, AccessShareLock, false);
+	Oid			relid = RelationGetRelid(stream->relation);
+
+	TroubleRaise(TroubleOfStream(projection->stream, relid));
+	StreamRelease(stream);
+	return relid;
 }
 
 /* projection_reset(name) */
@@ -228,9 +267,10 @@ projection_reset(PG_FUNCTION_ARGS)
 	RunUtility(psprintf("TRUNCATE TABLE ONLY %s",
 						ProjectionReadModelName(projection)));
 	OwnerLeave(&owner);
-	projection->relation = stream_table(projection);
+	projection->relation = projection->declared != NULL ?
+		declared_stream(projection) : stream_table(projection);
 	ProjectionSetReadModel(projection, projection->read_model);
-	begin_anew(projection);
+	ProjectionBegin(projection);
 	PG_RETURN_VOID();
 }
 

@@ -7,8 +7,8 @@
  * it has found, and the next one takes that over if it is certain that it would
  * find the same: if
  *
- *	- the three rows that say it (of the projection, its state and its stream)
- *	  are where they were, and say the same to the last byte.  They are read
+ *	- the rows that say it (of the projection, its state, its stream and, where
+ *	  it has one, its definition) are where they were, and say the same to the last byte.  They are read
  *	  at each batch: a superuser may have changed them by SQL.
  *	- the server's caches have not been told of any change (facts.c), also not
  *	  by the locks on the tables.
@@ -32,11 +32,12 @@ enum
 	ROW_OF_PROJECTION,
 	ROW_OF_STATE,
 	ROW_OF_STREAM,
+	ROW_OF_DEFINITION,			/* a native projection has none */
 	ROWS
 };
 
 static const char *const tables[ROWS] = {
-	PROJECTION_CATALOG, STATE_CATALOG, STREAM_CATALOG
+	PROJECTION_CATALOG, STATE_CATALOG, STREAM_CATALOG, DEFINITION_CATALOG
 };
 
 struct Known
@@ -46,6 +47,8 @@ struct Known
 	uint64		facts;			/* as of which it is true */
 	HeapTuple	rows[ROWS];
 	Projection *projection;
+	MemoryContext compiled_context;
+	Compiled   *compiled;		/* a declared projection's definition; or NULL */
 };
 
 typedef struct KnownEntry
@@ -95,6 +98,9 @@ rows_stand(const Known *known)
 {
 	for (int i = 0; i < ROWS; i++)
 	{
+		if (known->rows[i] == NULL && i == ROW_OF_DEFINITION &&
+			known->projection->declared == NULL)
+			continue;
 		if (known->rows[i] == NULL ||
 			!CatalogRowStands(tables[i], known->rows[i]))
 			return false;
@@ -131,6 +137,7 @@ look_up(const char *name)
 	/* the rows before what follows from them: see KnownKeep() */
 	known->rows[ROW_OF_PROJECTION] = fetch_row(PROJECTION_CATALOG, name);
 	known->rows[ROW_OF_STATE] = fetch_row(STATE_CATALOG, name);
+	known->rows[ROW_OF_DEFINITION] = fetch_row(DEFINITION_CATALOG, name);
 	known->projection = ProjectionFetch(name);
 	known->rows[ROW_OF_STREAM] = fetch_row(STREAM_CATALOG,
 										   known->projection->stream);
@@ -176,6 +183,32 @@ bool
 KnownIsTrue(const Known *known)
 {
 	return known->kept && known->facts == FactsNow();
+}
+
+/*
+ * The projection's definition, compiled for these tables, which are open and
+ * locked; kept as long as the rest.  Who is given it sets in_use, and takes
+ * that back when all went well: after an error it is made anew.  The caller
+ * is the projection's owner.
+ */
+Compiled *
+KnownCompiled(Known *known, const Projection *projection,
+			  const Stream *stream, Relation read_model)
+{
+	MemoryContext old;
+
+	if (known->compiled != NULL && !known->compiled->in_use && KnownIsTrue(known))
+		return known->compiled;
+	if (known->compiled_context != NULL)
+		MemoryContextDelete(known->compiled_context);
+	known->compiled = NULL;
+	known->compiled_context = AllocSetContextCreate(known->context,
+													"wallet_projection definition",
+													ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(known->compiled_context);
+	known->compiled = CompiledMake(projection, stream, read_model);
+	MemoryContextSwitchTo(old);
+	return known->compiled;
 }
 
 /*

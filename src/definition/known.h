@@ -5,7 +5,7 @@
 #ifndef WALLET_PROJECTION_KNOWN_H
 #define WALLET_PROJECTION_KNOWN_H
 
-#include "definition/projection.h"
+#include "definition/compiled.h"
 
 typedef struct Known Known;
 
@@ -13,5 +13,7 @@ extern Known *KnownLook(const char *name);
 extern Projection *KnownProjection(const Known *known);
 extern bool KnownIsTrue(const Known *known);
 extern void KnownKeep(Known *known);
+extern Compiled *KnownCompiled(Known *known, const Projection *projection,
+							   const Stream *stream, Relation read_model);
 
 #endif							/* WALLET_PROJECTION_KNOWN_H */

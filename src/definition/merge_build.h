@@ -15,7 +15,7 @@
 #include "nodes/bitmapset.h"
 #include "utils/relcache.h"
 
-#include "definition/merge.h"
+#include "merge/merge.h"
 
 typedef struct MergeBuild
 {

@@ -12,7 +12,7 @@
 
 #include "argument.h"
 #include "compat.h"
-#include "definition/merge.h"
+#include "merge/merge.h"
 
 #define DEFINITION_LENGTH (1024 * 1024)
 

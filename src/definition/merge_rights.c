@@ -15,7 +15,7 @@
 #include "utils/lsyscache.h"
 
 #include "compat.h"
-#include "definition/merge.h"
+#include "merge/merge.h"
 
 static bool
 check_rights_walker(Node *node, void *role)

@@ -48,21 +48,41 @@ refuse_dropped(const Projection *projection)
 					 quote_literal_cstr(projection->name))));
 }
 
+/* The names of the columns that the projection uses of its read model. */
+static List *
+column_names(const Projection *projection)
+{
+	const RowHandler *handler = projection->handler;
+	List	   *names = NIL;
+
+	if (projection->declared != NULL)
+		return TextArrayList(projection->declared->columns);
+	for (int i = 0; i < handler->ncolumns; i++)
+		names = lappend(names, unconstify(char *, handler->columns[i].name));
+	return names;
+}
+
+/* How many columns the projection uses of its read model. */
+int
+ProjectionColumnCount(const Projection *projection)
+{
+	return list_length(column_names(projection));
+}
+
 /*
- * How many of the read model's columns an ordinary table has; 0 if it is
- * another kind of relation.
+ * How many of them an ordinary table has; 0 if it is another kind of relation.
  */
 int
 ProjectionColumnsIn(const Projection *projection, Oid relid)
 {
-	const RowHandler *handler = projection->handler;
 	int			count = 0;
+	ListCell   *cell;
 
 	if (get_rel_relkind(relid) != RELKIND_RELATION)
 		return 0;
-	for (int i = 0; i < handler->ncolumns; i++)
+	foreach(cell, column_names(projection))
 	{
-		if (get_attnum(relid, handler->columns[i].name) != InvalidAttrNumber)
+		if (get_attnum(relid, lfirst(cell)) != InvalidAttrNumber)
 			count++;
 	}
 	return count;

@@ -24,6 +24,9 @@
 #include "keylock.h"
 #include "stream/stream.h"
 
+/* the column "handler" of a projection that has a definition */
+#define DECLARED_HANDLER "declared"
+
 #define DEFAULT_MAX_PARKED 100000
 
 static const TableRefColumns ref_columns = {
@@ -68,6 +71,15 @@ read_definition(Projection *projection, Relation catalog, HeapTuple tuple)
 	projection->retry = default_retry;
 	projection->max_parked = DEFAULT_MAX_PARKED;
 	handler = TextDatumGetCString(values[PROJECTION_CATALOG_HANDLER - 1]);
+	if (strcmp(handler, DECLARED_HANDLER) == 0)
+	{
+		projection->declared = DeclaredRead(projection->name,
+											&projection->damage);
+		if (projection->declared == NULL && projection->damage == NULL)
+			projection->damage = CatalogDamageOf(catalog, values, nulls,
+												 "column \"handler\" says that it is declared, and there is no definition");
+		return;
+	}
 	projection->handler = HandlerFind(handler);
 	if (projection->handler == NULL)
 		projection->damage = CatalogDamageOf(catalog, values, nulls,
@@ -231,6 +243,33 @@ ProjectionsOfChannel(const char *channel)
 	systable_endscan(scan);
 	table_close(catalog, AccessShareLock);
 	return result;
+}
+
+/* The projection that writes to this table, or NULL: none does. */
+const char *
+ProjectionOfReadModel(Oid relid)
+{
+	Relation	catalog = CatalogOpen(STATE_CATALOG, AccessShareLock);
+	SysScanDesc scan = CatalogScan(catalog, NULL);
+	const char *name = NULL;
+	HeapTuple	tuple;
+
+	while (name == NULL && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Datum		values[STATE_CATALOG_NATTS];
+		bool		nulls[STATE_CATALOG_NATTS];
+		TableRef	ref;
+
+		if (CatalogDeformDamaged(catalog, tuple, values, nulls) != NULL ||
+			nulls[STATE_CATALOG_READ_MODEL - 1])
+			continue;
+		ref = TableRefRead(catalog, ref_columns, values, nulls);
+		if (TableRefFind(&ref) == relid)
+			name = CatalogGetText(values, nulls, STATE_CATALOG_PROJECTION);
+	}
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return name;
 }
 
 /* The options, all of them set from now on. */
@@ -411,6 +450,37 @@ ProjectionSaveError(const char *name, const char *error, int failures,
 	}
 	table_close(catalog, NoLock);
 	CommandCounterIncrement();
+}
+
+/* Write down a declared projection; the caller holds its lock exclusively. */
+void
+ProjectionDeclare(const Projection *projection)
+{
+	Relation	catalog = CatalogOpen(PROJECTION_CATALOG, RowExclusiveLock);
+	Datum		values[PROJECTION_CATALOG_NATTS];
+	bool		nulls[PROJECTION_CATALOG_NATTS] = {0};
+
+	CatalogPutText(values, nulls, PROJECTION_CATALOG_NAME, projection->name);
+	CatalogPutText(values, nulls, PROJECTION_CATALOG_STREAM, projection->stream);
+	CatalogPutText(values, nulls, PROJECTION_CATALOG_AGGREGATE_TYPE, "");
+	CatalogPutText(values, nulls, PROJECTION_CATALOG_HANDLER, DECLARED_HANDLER);
+	CatalogPutText(values, nulls, PROJECTION_CATALOG_CHANNEL, projection->channel);
+	values[PROJECTION_CATALOG_PARTITIONS - 1] = Int32GetDatum(projection->partitions);
+	values[PROJECTION_CATALOG_BATCH_SIZE - 1] = Int32GetDatum(projection->batch_size);
+	values[PROJECTION_CATALOG_BUILTIN - 1] = BoolGetDatum(false);
+	CatalogTupleInsert(catalog, heap_form_tuple(RelationGetDescr(catalog),
+												values, nulls));
+	table_close(catalog, NoLock);
+	CommandCounterIncrement();
+	DeclaredWrite(projection->name, projection->declared);
+}
+
+/* Forget a declared projection. */
+void
+ProjectionForget(const char *name)
+{
+	CatalogDelete(DEFINITION_CATALOG, name);
+	CatalogDelete(PROJECTION_CATALOG, name);
 }
 
 /* Back to what was declared. */

@@ -9,6 +9,7 @@
 #include "storage/lockdefs.h"
 
 #include "catalog_row.h"
+#include "definition/declared.h"
 #include "handler/handler.h"
 #include "retry.h"
 #include "tableref.h"
@@ -23,7 +24,8 @@ typedef struct Projection
 	char	   *name;
 	char	   *stream;
 	char	   *aggregate_type;
-	const RowHandler *handler;
+	const RowHandler *handler;	/* a native projection's; or NULL */
+	Declared   *declared;		/* a declared one's; or NULL */
 	char	   *channel;
 	int			partitions;
 	int			batch_size;
@@ -40,6 +42,9 @@ typedef struct Projection
 	char	   *owner_name;		/* the same, for a restored one; or NULL */
 } Projection;
 
+/* events per transaction of a consumer, unless it is set otherwise */
+#define DEFAULT_BATCH_SIZE 10000
+
 /* Who we were before OwnerEnter(). */
 typedef struct OwnerScope
 {
@@ -52,11 +57,14 @@ typedef struct OwnerScope
 extern Projection *ProjectionFind(const char *name);
 extern Projection *ProjectionFetch(const char *name);
 extern List *ProjectionsOfChannel(const char *channel);
+extern const char *ProjectionOfReadModel(Oid relid);
 extern void ProjectionSaveState(const Projection *projection,
 								bool with_options);
 extern void ProjectionSaveError(const char *name, const char *error,
 								int failures, TimestampTz next_try);
 extern void ProjectionDropState(const char *name);
+extern void ProjectionDeclare(const Projection *projection);
+extern void ProjectionForget(const char *name);
 extern void ProjectionSetReadModel(Projection *projection, Oid relid);
 extern bool ProjectionRenewReference(Projection *projection);
 
@@ -65,6 +73,7 @@ extern Projection *ProjectionLock(const char *name, LOCKMODE mode,
 								  const char *command);
 
 /* owner.c */
+extern int	ProjectionColumnCount(const Projection *projection);
 extern int	ProjectionColumnsIn(const Projection *projection, Oid relid);
 extern void ProjectionSetOwner(Projection *projection);
 extern bool ProjectionOwnerIsStale(const Projection *projection);

@@ -21,23 +21,9 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
-#include "handler/apply.h"
-#include "handler/read_model.h"
-#include "rowwriter.h"
+#include "handler/apply_state.h"
 
 #define NO_ROW "there is no row of it: it was never created, or its row was deleted"
-
-struct Apply
-{
-	const RowHandler *handler;
-	ReadModel  *model;
-	RowWriter  *writer;
-	MemoryContext row_context;	/* reset after each row */
-	const FoldEntry *current;	/* being looked at, or NULL: ask the writer */
-	LockWaitPolicy policy;		/* where somebody else has locked a row */
-	List	   *locked;			/* of FoldEntry: those left alone for that */
-	char	   *key_constraint; /* the name of the key's index */
-};
 
 /* RowPlaced: remember where the row went. */
 static void
@@ -46,30 +32,65 @@ remember_row(void *arg, void *tag, ItemPointer place)
 	ReadModelRemember(arg, tag, place);
 }
 
+/* Which columns a native handler sets, and which of them an update changes. */
+static RowWriter *
+begin_native_writer(Apply *apply)
+{
+	const ReadModel *model = apply->model;
+	bool		owned[MaxHeapAttributeNumber] = {0};
+	Bitmapset  *updated = NULL;
+
+	for (int i = 0; i < model->handler->ncolumns; i++)
+	{
+		owned[model->columns[i] - 1] = true;
+		/* never the key: others may refer to the row meanwhile */
+		if (i > 0)
+			updated = bms_add_member(updated, model->columns[i] -
+									 FirstLowInvalidHeapAttributeNumber);
+	}
+	return RowWriterBegin(model->relation, owned, updated, model->snapshot);
+}
+
+/* Open what reads and writes rows, as the snapshot sees them. */
+void
+ApplyOpen(Apply *apply, Snapshot snapshot)
+{
+	apply->model = ReadModelBegin(apply->sink, apply->relation, snapshot);
+	apply->writer = apply->sink->handler != NULL ? begin_native_writer(apply) :
+		ApplyDeclaredWriter(apply);
+	RowWriterOnPlace(apply->writer, remember_row, apply->model);
+}
+
+/* Write all that is buffered, fire what is due, and close. */
+void
+ApplyClose(Apply *apply)
+{
+	RowWriterEnd(apply->writer);
+	ReadModelEnd(apply->model);
+}
+
 /*
  * Get ready to write into a read model that is open with RowExclusiveLock.
  * skip_locked: leave rows alone that somebody else has locked; see
  * ApplyLocked().  Everything lives in the current memory context.
  */
 Apply *
-ApplyBegin(const RowHandler *handler, Relation read_model, Snapshot snapshot,
+ApplyBegin(const Sink *sink, Relation read_model, Snapshot snapshot,
 		   bool skip_locked)
 {
 	Apply	   *apply = palloc0(sizeof(Apply));
-	bool		owned[MaxHeapAttributeNumber] = {0};
 
-	apply->handler = handler;
+	apply->sink = sink;
+	apply->handler = sink->handler;
+	apply->relation = read_model;
 	apply->policy = skip_locked ? LockWaitSkip : LockWaitBlock;
-	apply->model = ReadModelBegin(handler, read_model, snapshot);
-	for (int i = 0; i < handler->ncolumns; i++)
-		owned[apply->model->columns[i] - 1] = true;
+	ApplyOpen(apply, snapshot);
 	apply->key_constraint = pstrdup(RelationGetRelationName(apply->model->index));
-	apply->writer = RowWriterBegin(read_model, owned, apply->model->columns[0],
-								   snapshot);
-	RowWriterOnPlace(apply->writer, remember_row, apply->model);
 	apply->row_context = AllocSetContextCreate(CurrentMemoryContext,
 											   "wallet_projection row",
 											   ALLOCSET_SMALL_SIZES);
+	if (sink->run != NULL)
+		ApplyDeclaredBegin(apply);
 	return apply;
 }
 
@@ -147,8 +168,8 @@ insert_row(Apply *apply, const FoldedKey *folded)
  * Somebody else has changed the row since the snapshot: lock its newest
  * version into apply->model->row.
  */
-static TM_Result
-lock_newest(Apply *apply)
+TM_Result
+ApplyLockNewest(Apply *apply)
 {
 	TM_FailureData data;
 	ItemPointerData tid = apply->model->row->tts_tid;
@@ -184,13 +205,23 @@ change_row(Apply *apply, const FoldedKey *folded, const char **reason)
 							 apply->policy, tag);
 	if (result != ROW_CHANGED)
 		return result;
-	locked = lock_newest(apply);
+	locked = ApplyLockNewest(apply);
 	if (locked == TM_WouldBlock)
 		return ROW_LOCKED;
 	/* whoever changed the row may have given it another key */
 	if (locked != TM_Ok || !ReadModelRowIs(apply->model, folded->entry))
 		*reason = NO_ROW;
 	return ROW_CHANGED;
+}
+
+/* Leave the key alone: somebody else has locked its row. */
+void
+ApplyLeave(Apply *apply, const FoldEntry *entry)
+{
+	MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(apply));
+
+	apply->locked = lappend(apply->locked, unconstify(FoldEntry *, entry));
+	MemoryContextSwitchTo(old);
 }
 
 /* Returns NULL, or why not. */
@@ -211,12 +242,7 @@ update_row(Apply *apply, const FoldedKey *folded)
 		result = change_row(apply, folded, &reason);
 	} while (result == ROW_CHANGED && reason == NULL);
 	if (result == ROW_LOCKED)
-	{
-		MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(apply));
-
-		apply->locked = lappend(apply->locked, unconstify(FoldEntry *, entry));
-		MemoryContextSwitchTo(old);
-	}
+		ApplyLeave(apply, entry);
 	return reason;
 }
 
@@ -229,8 +255,11 @@ apply_keys(Apply *apply, const FoldedKey *keys, int64 count)
 		const char *reason;
 
 		CHECK_FOR_INTERRUPTS();
-		reason = keys[i].entry->creates ?
-			insert_row(apply, &keys[i]) : update_row(apply, &keys[i]);
+		if (apply->sink->run != NULL)
+			reason = ApplyDeclared(apply, &keys[i]);
+		else
+			reason = keys[i].entry->creates ?
+				insert_row(apply, &keys[i]) : update_row(apply, &keys[i]);
 		if (reason != NULL)
 			return reason;
 		MemoryContextReset(apply->row_context);
@@ -273,8 +302,9 @@ ApplyAdvice(const Apply *apply)
 void
 ApplyEnd(Apply *apply)
 {
-	RowWriterEnd(apply->writer);
-	ReadModelEnd(apply->model);
+	ApplyClose(apply);
+	if (apply->sink->run != NULL)
+		ApplyDeclaredEnd(apply);
 	MemoryContextDelete(apply->row_context);
 }
 

@@ -9,7 +9,7 @@
 
 typedef struct Apply Apply;
 
-extern Apply *ApplyBegin(const RowHandler *handler, Relation read_model,
+extern Apply *ApplyBegin(const Sink *sink, Relation read_model,
 						 Snapshot snapshot, bool skip_locked);
 extern const char *ApplyKeys(Apply *apply, FoldedKey *keys, int64 count);
 extern void ApplyEnd(Apply *apply);

@@ -24,6 +24,7 @@
 #include "utils/memutils.h"
 
 #include "errors.h"
+#include "fault.h"
 #include "handler/fold.h"
 #include "savepoint.h"
 
@@ -60,11 +61,15 @@ typedef struct FoldSlot
 	char		status;			/* simplehash's */
 } FoldSlot;
 
+/* type: of a declared projection; keys with other bytes may be equal */
 static inline bool
-same_key(const FoldKey *a, const FoldKey *b)
+same_key(KeyType *type, const FoldKey *a, const FoldKey *b)
 {
-	return a->hash == b->hash && a->length == b->length &&
-		memcmp(a->data, b->data, a->length) == 0;
+	if (a->hash != b->hash)
+		return false;
+	if (a->length == b->length && memcmp(a->data, b->data, a->length) == 0)
+		return true;
+	return unlikely(type != NULL) && KeyImagesEqual(type, a->data, b->data);
 }
 
 #define SH_PREFIX foldtable
@@ -72,7 +77,7 @@ same_key(const FoldKey *a, const FoldKey *b)
 #define SH_KEY_TYPE FoldKey
 #define SH_KEY key
 #define SH_HASH_KEY(tb, key) ((key).hash)
-#define SH_EQUAL(tb, a, b) same_key(&(a), &(b))
+#define SH_EQUAL(tb, a, b) same_key((tb)->private_data, &(a), &(b))
 #define SH_SCOPE static inline
 #define SH_DECLARE
 #define SH_DEFINE
@@ -90,7 +95,9 @@ StaticAssertDecl(offsetof(FoldEntry, state) == 32, "the state begins elsewhere")
 
 struct Fold
 {
-	const RowHandler *handler;
+	const Sink *sink;
+	const RowHandler *handler;	/* the sink's */
+	Size		state_size;
 	FoldRefused refused;
 	void	   *refused_arg;
 	List	   *banned;			/* of FoldEntry */
@@ -103,6 +110,7 @@ struct Fold
 	FoldGuard	guard;
 	FoldIsParked is_parked;		/* asked of each new key; or NULL */
 	int64		events;			/* folded, those ignored not counted */
+	int64		counted_no;		/* the last event with an item that counts */
 	MemoryContext event_context;	/* reset after the events were folded */
 	int			waiting;
 	Event		wait_events[WAITING_EVENTS];
@@ -136,16 +144,19 @@ compare_keys(const FoldedKey *a, const FoldedKey *b)
 
 /* Begin a fold in the current memory context. */
 Fold *
-FoldBegin(const RowHandler *handler, FoldRefused refused, void *arg)
+FoldBegin(const Sink *sink, FoldRefused refused, void *arg)
 {
 	Fold	   *fold = palloc0(sizeof(Fold));
 
 	reading = false;
-	fold->handler = handler;
+	fold->sink = sink;
+	fold->handler = sink->handler;
+	fold->state_size = MAXALIGN(sink->handler != NULL ?
+								sink->handler->state_size : sizeof(FoldItems));
 	fold->refused = refused;
 	fold->refused_arg = arg;
 	fold->context = CurrentMemoryContext;
-	fold->table = foldtable_create(CurrentMemoryContext, SLOTS_MIN, NULL);
+	fold->table = foldtable_create(CurrentMemoryContext, SLOTS_MIN, sink->key);
 	fold->event_context = AllocSetContextCreate(CurrentMemoryContext,
 												"wallet_projection event",
 												ALLOCSET_SMALL_SIZES);
@@ -153,30 +164,38 @@ FoldBegin(const RowHandler *handler, FoldRefused refused, void *arg)
 	return fold;
 }
 
-/* A zeroed entry that lives as long as the fold. */
-static FoldEntry *
-make_entry(Fold *fold, int32 key_length)
+/* Zeroed memory that lives as long as the fold; size: of whole lines. */
+static char *
+carve(Fold *fold, Size size)
 {
-	Size		state_size = MAXALIGN(fold->handler->state_size);
-	Size		size = offsetof(FoldEntry, state) + state_size + key_length;
-	FoldEntry  *entry;
+	char	   *result;
 
-	size = TYPEALIGN(CACHE_LINE, size);
 	if (size > fold->chunk_left)
 	{
 		Size		chunk_size = Max(fold->chunk_size, size + CACHE_LINE);
-		char	   *chunk = MemoryContextAllocZero(fold->context, chunk_size);
+		char	   *chunk = MemoryContextAllocExtended(fold->context, chunk_size,
+													   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 
 		fold->chunk = (char *) TYPEALIGN(CACHE_LINE, chunk);
 		fold->chunk_left = chunk_size - (fold->chunk - chunk);
 		fold->chunk_total += chunk_size;
 		fold->chunk_size = Min(fold->chunk_size * 2, CHUNK_MAX);
 	}
-	entry = (FoldEntry *) fold->chunk;
+	result = fold->chunk;
 	fold->chunk += size;
 	fold->chunk_left -= size;
+	return result;
+}
+
+/* A zeroed entry that lives as long as the fold. */
+static FoldEntry *
+make_entry(Fold *fold, int32 key_length)
+{
+	Size		size = offsetof(FoldEntry, state) + fold->state_size + key_length;
+	FoldEntry  *entry = (FoldEntry *) carve(fold, TYPEALIGN(CACHE_LINE, size));
+
 	entry->key_length = key_length;
-	entry->key_offset = state_size;
+	entry->key_offset = fold->state_size;
 	return entry;
 }
 
@@ -265,6 +284,13 @@ FoldInterrupted(void)
 	return reading;
 }
 
+/* An event is being read, or was: what FoldInterrupted() says. */
+void
+FoldReads(bool begins)
+{
+	reading = begins;
+}
+
 /* One event on its way into the handler. */
 typedef struct Reading
 {
@@ -285,20 +311,6 @@ read_event(void *arg)
 										 at->event, &at->reason);
 }
 
-/* Is this error the event's that was being read when it was raised? */
-static bool
-is_of_event(int sqlerrcode)
-{
-	switch (ERRCODE_TO_CATEGORY(sqlerrcode))
-	{
-		case MAKE_SQLSTATE('2', '2', '0', '0', '0'):	/* data */
-		case MAKE_SQLSTATE('5', '4', '0', '0', '0'):	/* too large */
-		case MAKE_SQLSTATE('X', 'X', '0', '0', '0'):	/* damaged */
-			return true;
-	}
-	return sqlerrcode == ERRCODE_OUT_OF_MEMORY;
-}
-
 /* The same in a subtransaction; false if that has raised an error: *fault. */
 static bool
 read_guarded(Reading *at, FoldFault *fault)
@@ -307,7 +319,7 @@ read_guarded(Reading *at, FoldFault *fault)
 
 	if (error == NULL)
 		return true;
-	if (!is_of_event(error->sqlerrcode))
+	if (!ErrorIsOfEvent(error->sqlerrcode))
 		ReThrowError(error);
 	fault->sqlerrcode = error->sqlerrcode;
 	fault->reason = error->message;
@@ -358,6 +370,16 @@ fold_into(Fold *fold, FoldEntry *entry, const Event *event, FoldFault *fault)
 	return true;
 }
 
+/* Count an event of a banned key. */
+static void
+leave_out(FoldEntry *entry, int64 no)
+{
+	if (entry->first_no == 0 &&
+		(entry->left_out == 0 || no < entry->second_creation))
+		entry->second_creation = no;
+	entry->left_out++;
+}
+
 /*
  * Fold one event.  A key of which only ignored events were seen has an entry
  * with first_no 0.
@@ -370,10 +392,7 @@ fold_event(Fold *fold, const Event *event, uint32 hash)
 
 	if (unlikely(entry->banned))
 	{
-		if (entry->first_no == 0 &&
-			(entry->left_out == 0 || event->no < entry->second_creation))
-			entry->second_creation = event->no;
-		entry->left_out++;
+		leave_out(entry, event->no);
 		return;
 	}
 	if (unlikely(!fold_into(fold, entry, event, &fault)))
@@ -491,6 +510,91 @@ FoldAdd(Fold *fold, const Event *event, uint64 hash)
 	copy->name = keep(fold, event->name, event->name_length);
 }
 
+/* Keep an item's values with its key. */
+static void
+keep_item(Fold *fold, FoldEntry *entry, int64 no, const MergeItem *item)
+{
+	MergeRun   *run = fold->sink->run;
+	FoldItems  *items = (FoldItems *) entry->state;
+	Size		size = offsetof(FoldItem, bytes) + MergeItemSize(run, item);
+	FoldItem   *kept = (FoldItem *) carve(fold, MAXALIGN(size));
+
+	kept->no = no;
+	MergeItemStore(run, item, kept->bytes);
+	if (items->first == NULL)
+		items->first = kept;
+	else
+		items->last->next = kept;
+	items->last = kept;
+}
+
+/* The same for a key that is banned: an event counts once. */
+static void
+leave_item_out(Fold *fold, FoldEntry *entry, int64 no)
+{
+	FoldItems  *items = (FoldItems *) entry->state;
+
+	if (entry->left_out > 0 && items->last != NULL && items->last->no == no)
+		return;
+	leave_out(entry, no);
+	/* which event was counted last; the item is never applied */
+	items->last = (FoldItem *) carve(fold, MAXALIGN(offsetof(FoldItem, bytes)));
+	items->last->no = no;
+}
+
+/*
+ * Take in an item of an event, whose key has this hash in tables.  It is
+ * copied.
+ */
+void
+FoldAddItem(Fold *fold, const Event *event, const MergeItem *item,
+			uint64 place)
+{
+	KeyType    *type = fold->sink->key;
+	char		buffer[256];
+	Size		length = KeyImageSize(type, item->key);
+	char	   *image = length <= sizeof(buffer) ? buffer : palloc(length);
+	FoldEntry  *entry;
+
+	memset(image, 0, length);
+	KeyImageStore(type, item->key, image);
+	entry = find_entry(fold, image, length, place >> 32);
+	if (image != buffer)
+		pfree(image);
+	if (unlikely(entry->banned))
+	{
+		leave_item_out(fold, entry, event->no);
+		return;
+	}
+	keep_item(fold, entry, event->no, item);
+	if (entry->first_no == 0)
+		entry->first_no = event->no;
+	if (event->no != fold->counted_no)
+		fold->events++;
+	fold->counted_no = event->no;
+}
+
+/*
+ * An event whose key cannot be computed: an entry of its own, to be parked
+ * under the event's number.
+ */
+FoldEntry *
+FoldAddNoKey(Fold *fold, int64 no)
+{
+	FoldEntry  *entry = make_entry(fold, sizeof(no));
+
+	memcpy(unconstify(char *, FoldEntryKey(entry)), &no, sizeof(no));
+	ban(fold, entry, FOLD_NO_KEY);
+	return entry;
+}
+
+/* Is each event to be taken in a subtransaction? */
+bool
+FoldIsGuarded(const Fold *fold)
+{
+	return fold->guard != FOLD_GUARD_NONE;
+}
+
 /* How many events have been folded; those that wait are not among them. */
 int64
 FoldEvents(const Fold *fold)
@@ -514,6 +618,19 @@ FoldMemory(const Fold *fold)
 		fold->table->members * sizeof(FoldedKey);
 }
 
+/* About where a key comes in the order of its index. */
+static uint64
+rank_of(const Fold *fold, const FoldEntry *entry)
+{
+	uint64		prefix = 0;
+
+	if (fold->sink->key != NULL)
+		return KeyRank(fold->sink->key, FoldEntryKey(entry));
+	memcpy(&prefix, FoldEntryKey(entry),
+		   Min(entry->key_length, (int) sizeof(prefix)));
+	return pg_ntoh64(prefix);
+}
+
 /*
  * All keys that have something to apply, in no order.  Ranks are such that
  * FoldSort() puts the keys in the order of their bytes.
@@ -530,13 +647,9 @@ FoldKeys(Fold *fold, int64 *count)
 	foldtable_start_iterate(fold->table, &iterator);
 	while ((slot = foldtable_iterate(fold->table, &iterator)) != NULL)
 	{
-		uint64		prefix = 0;
-
 		if (slot->entry->first_no == 0)
 			continue;
-		memcpy(&prefix, FoldEntryKey(slot->entry),
-			   Min(slot->entry->key_length, (int) sizeof(prefix)));
-		keys[n].rank = pg_ntoh64(prefix);
+		keys[n].rank = rank_of(fold, slot->entry);
 		keys[n].entry = slot->entry;
 		keys[n].hash = slot->key.hash;
 		n++;

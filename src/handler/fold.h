@@ -7,14 +7,16 @@
 
 #include "nodes/pg_list.h"
 
-#include "handler/handler.h"
+#include "handler/sink.h"
 
 /* Why a key's further events are left out. */
 typedef enum FoldBanned
 {
 	FOLD_NOT_BANNED = 0,
 	FOLD_REFUSED,				/* an event of it was refused by this fold */
-	FOLD_PARKED					/* it was parked before */
+	FOLD_PARKED,				/* it was parked before */
+	FOLD_NO_KEY					/* an event whose key cannot be computed; its
+								 * key's bytes are its number */
 } FoldBanned;
 
 /* What a batch has folded for one key; its bytes come after the state. */
@@ -33,7 +35,22 @@ typedef struct FoldEntry
 	char		state[FLEXIBLE_ARRAY_MEMBER];	/* the handler's */
 } FoldEntry;
 
-/* The key's bytes; no terminating zero. */
+/* An item of an event, kept until its key's row is at hand. */
+typedef struct FoldItem
+{
+	struct FoldItem *next;
+	int64		no;				/* of the event */
+	char		bytes[FLEXIBLE_ARRAY_MEMBER];	/* MergeItemStore()'s */
+} FoldItem;
+
+/* The state of a declared projection's key: its items, in order. */
+typedef struct FoldItems
+{
+	FoldItem   *first;
+	FoldItem   *last;
+} FoldItems;
+
+/* The key's bytes, or its image; no terminating zero. */
 static inline const char *
 FoldEntryKey(const FoldEntry *entry)
 {
@@ -78,13 +95,23 @@ typedef struct FoldedKey
 
 typedef struct Fold Fold;
 
-extern Fold *FoldBegin(const RowHandler *handler, FoldRefused refused,
-					   void *arg);
+static inline const FoldItems *
+FoldEntryItems(const FoldEntry *entry)
+{
+	return (const FoldItems *) entry->state;
+}
+
+extern Fold *FoldBegin(const Sink *sink, FoldRefused refused, void *arg);
 extern void FoldGuardWith(Fold *fold, FoldGuard guard);
 extern bool FoldInterrupted(void);
+extern void FoldReads(bool begins);
 extern void FoldBan(Fold *fold, const char *key, int length, uint64 hash);
 extern void FoldBanThose(Fold *fold, FoldIsParked is_parked);
 extern void FoldAdd(Fold *fold, const Event *event, uint64 hash);
+extern void FoldAddItem(Fold *fold, const Event *event, const MergeItem *item,
+						uint64 place);
+extern FoldEntry *FoldAddNoKey(Fold *fold, int64 no);
+extern bool FoldIsGuarded(const Fold *fold);
 extern void FoldFlush(Fold *fold);
 extern int64 FoldEvents(const Fold *fold);
 extern int	FoldWaiting(const Fold *fold);

@@ -21,7 +21,7 @@
 #include "nodes/params.h"
 #include "utils/relcache.h"
 
-#include "definition/merge.h"
+#include "merge/merge.h"
 
 typedef struct MergeRun MergeRun;
 

@@ -140,19 +140,40 @@ check_constraints_now(Relation relation)
 		AfterTriggerSetState(statement);
 }
 
-/*
- * Get ready to look for rows of a read model that is open with
- * RowExclusiveLock, as the snapshot sees them.  Everything lives in the
- * current memory context.
- */
-ReadModel *
-ReadModelBegin(const RowHandler *handler, Relation relation,
-			   Snapshot snapshot)
+/* Find the handler's columns, and the index on its key. */
+static void
+find_native_key(ReadModel *model, const RowHandler *handler)
 {
-	ReadModel  *model = palloc0(sizeof(ReadModel));
-
 	Assert(handler->ncolumns <= HANDLER_MAX_COLUMNS);
-	check_kind(relation);
+	for (int i = 0; i < handler->ncolumns; i++)
+		model->columns[i] = find_column(model->relation, &handler->columns[i]);
+	model->index = open_key_index(model->relation, model->columns[0]);
+	ScanKeyEntryInitialize(&model->scankeys[0], 0, 1, BTEqualStrategyNumber,
+						   InvalidOid, model->index->rd_indcollation[0],
+						   F_TEXTEQ, (Datum) 0);
+}
+
+/* The same for the key that a definition compares. */
+static void
+find_declared_key(ReadModel *model, const Sink *sink)
+{
+	const MergeKey *key = &sink->merge->key;
+
+	model->index = index_open(key->index, AccessShareLock);
+	for (int i = 0; i < key->ncolumns; i++)
+	{
+		model->columns[i] = key->columns[i];
+		ScanKeyEntryInitialize(&model->scankeys[i], 0, i + 1,
+							   BTEqualStrategyNumber, InvalidOid,
+							   key->collation[i],
+							   get_opcode(key->equality[i]), (Datum) 0);
+	}
+}
+
+/* An error if policies would hide rows from the projection's owner. */
+static void
+check_row_security(Relation relation)
+{
 	if (check_enable_rls(RelationGetRelid(relation), InvalidOid, true) == RLS_ENABLED)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
@@ -160,17 +181,31 @@ ReadModelBegin(const RowHandler *handler, Relation relation,
 						RelationGetRelationName(relation)),
 				 errhint("Run: ALTER TABLE %s NO FORCE ROW LEVEL SECURITY;",
 						 QualifiedName(relation))));
+}
+
+/*
+ * Get ready to look for rows of a read model that is open with
+ * RowExclusiveLock, as the snapshot sees them.  Everything lives in the
+ * current memory context.
+ */
+ReadModel *
+ReadModelBegin(const Sink *sink, Relation relation, Snapshot snapshot)
+{
+	ReadModel  *model = palloc0(sizeof(ReadModel));
+
+	check_kind(relation);
+	check_row_security(relation);
 	check_constraints_now(relation);
-	model->handler = handler;
+	model->handler = sink->handler;
+	model->key_type = sink->key;
 	model->relation = relation;
 	model->snapshot = snapshot;
-	for (int i = 0; i < handler->ncolumns; i++)
-		model->columns[i] = find_column(relation, &handler->columns[i]);
-	model->index = open_key_index(relation, model->columns[0]);
-	model->scan = compat_index_beginscan(relation, model->index, snapshot, 1);
-	ScanKeyEntryInitialize(&model->scankey, 0, 1, BTEqualStrategyNumber,
-						   InvalidOid, model->index->rd_indcollation[0],
-						   F_TEXTEQ, (Datum) 0);
+	if (sink->handler != NULL)
+		find_native_key(model, sink->handler);
+	else
+		find_declared_key(model, sink);
+	model->scan = compat_index_beginscan(relation, model->index, snapshot,
+										 sink->key ? sink->key->ncolumns : 1);
 	model->row = table_slot_create(relation, NULL);
 	model->cache = RowCacheFor(relation, TableBlocksAtLeast(relation));
 	model->is_heap = relation->rd_rel->relam == HEAP_TABLE_AM_OID;
@@ -208,14 +243,35 @@ ReadModelKey(ReadModel *model, const FoldEntry *entry)
 	return PointerGetDatum(model->key);
 }
 
+/* The same of a declared projection. */
+static bool
+row_has_key(ReadModel *model, const FoldEntry *entry)
+{
+	Datum		key[INDEX_MAX_KEYS];
+	Datum		values[INDEX_MAX_KEYS];
+	bool		isnull;
+
+	KeyImageRead(model->key_type, FoldEntryKey(entry), key);
+	for (int i = 0; i < model->key_type->ncolumns; i++)
+	{
+		values[i] = slot_getattr(model->row, model->columns[i], &isnull);
+		if (isnull)
+			return false;
+	}
+	return KeyEqual(model->key_type, key, values);
+}
+
 /* Does the row in model->row have this key? */
 bool
 ReadModelRowIs(ReadModel *model, const FoldEntry *entry)
 {
 	bool		isnull;
-	Datum		datum = slot_getattr(model->row, model->columns[0], &isnull);
+	Datum		datum;
 	struct varlena *key;
 
+	if (model->key_type != NULL)
+		return row_has_key(model, entry);
+	datum = slot_getattr(model->row, model->columns[0], &isnull);
 	if (isnull)
 		return false;
 	key = PG_DETOAST_DATUM_PACKED(datum);
@@ -227,8 +283,16 @@ ReadModelRowIs(ReadModel *model, const FoldEntry *entry)
 static void
 seek(ReadModel *model, const FoldEntry *entry)
 {
-	model->scankey.sk_argument = ReadModelKey(model, entry);
-	index_rescan(model->scan, &model->scankey, 1, NULL, 0);
+	Datum		key[INDEX_MAX_KEYS];
+	int			ncolumns = model->key_type ? model->key_type->ncolumns : 1;
+
+	if (model->key_type != NULL)
+		KeyImageRead(model->key_type, FoldEntryKey(entry), key);
+	else
+		key[0] = ReadModelKey(model, entry);
+	for (int i = 0; i < ncolumns; i++)
+		model->scankeys[i].sk_argument = key[i];
+	index_rescan(model->scan, model->scankeys, ncolumns, NULL, 0);
 }
 
 /* The rank of a row's place, and back. */

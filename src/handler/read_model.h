@@ -15,13 +15,15 @@
 
 typedef struct ReadModel
 {
-	const RowHandler *handler;
+	const RowHandler *handler;	/* a native projection's; or NULL */
+	KeyType    *key_type;		/* a declared one's; or NULL */
 	Relation	relation;
 	Snapshot	snapshot;
-	AttrNumber	columns[HANDLER_MAX_COLUMNS];	/* the handler's, in the table */
+	AttrNumber	columns[HANDLER_MAX_COLUMNS];	/* the handler's, or those of a
+												 * declared key, in the table */
 	Relation	index;			/* unique, on the key */
 	IndexScanDesc scan;
-	ScanKeyData scankey;
+	ScanKeyData scankeys[INDEX_MAX_KEYS];
 	RowCache   *cache;
 	bool		is_heap;		/* rows can be fetched by their places */
 	Buffer		buffer;			/* the page of the last one, pinned */
@@ -34,7 +36,7 @@ typedef struct ReadModel
 
 extern void ReadModelCheckColumns(const RowHandler *handler,
 								  Relation relation);
-extern ReadModel *ReadModelBegin(const RowHandler *handler, Relation relation,
+extern ReadModel *ReadModelBegin(const Sink *sink, Relation relation,
 								 Snapshot snapshot);
 extern void ReadModelEnd(ReadModel *model);
 extern Datum ReadModelKey(ReadModel *model, const FoldEntry *entry);

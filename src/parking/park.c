@@ -31,6 +31,7 @@
 #include "errors.h"
 #include "keyhash.h"
 #include "notice.h"
+#include "numberset.h"
 #include "parking/park.h"
 #include "position/lanes.h"
 #include "stream/find.h"
@@ -61,6 +62,10 @@ read_row(Relation catalog, HeapTuple tuple)
 	parked->place = tuple->t_self;
 	parked->projection = CatalogGetText(values, nulls, PARKED_CATALOG_PROJECTION);
 	parked->key = CatalogGetText(values, nulls, PARKED_CATALOG_KEY);
+	parked->by_number = DatumGetBool(values[PARKED_CATALOG_BY_NUMBER - 1]);
+	parked->hash = nulls[PARKED_CATALOG_HASH - 1] ?
+		KeyHash(parked->key, strlen(parked->key)) :
+		(uint64) DatumGetInt64(values[PARKED_CATALOG_HASH - 1]);
 	parked->id = DatumGetInt64(values[PARKED_CATALOG_ID - 1]);
 	parked->partition = DatumGetInt32(values[PARKED_CATALOG_PARTITION - 1]);
 	parked->attempts = DatumGetInt32(values[PARKED_CATALOG_ATTEMPTS - 1]);
@@ -94,6 +99,8 @@ form_row(Relation catalog, const Parked *parked)
 
 	CatalogPutText(values, nulls, PARKED_CATALOG_PROJECTION, parked->projection);
 	CatalogPutText(values, nulls, PARKED_CATALOG_KEY, parked->key);
+	values[PARKED_CATALOG_BY_NUMBER - 1] = BoolGetDatum(parked->by_number);
+	values[PARKED_CATALOG_HASH - 1] = Int64GetDatum((int64) parked->hash);
 	values[PARKED_CATALOG_ID - 1] = Int64GetDatum(parked->id);
 	values[PARKED_CATALOG_PARTITION - 1] = Int32GetDatum(parked->partition);
 	values[PARKED_CATALOG_NO - 1] = Int64GetDatum(failure->no);
@@ -122,6 +129,7 @@ make_brief(const Datum *values, const bool *nulls)
 	ParkedBrief *brief = palloc0(sizeof(ParkedBrief));
 
 	brief->key = TextDatumGetCString(values[PARKED_CATALOG_KEY - 1]);
+	brief->by_number = DatumGetBool(values[PARKED_CATALOG_BY_NUMBER - 1]);
 	brief->id = DatumGetInt64(values[PARKED_CATALOG_ID - 1]);
 	brief->partition = DatumGetInt32(values[PARKED_CATALOG_PARTITION - 1]);
 	brief->locked = DatumGetInt32(values[PARKED_CATALOG_ATTEMPTS - 1]) == 0;
@@ -142,10 +150,15 @@ read_brief(Relation catalog, HeapTuple tuple)
 
 /* An error if the row says that the key is of another partition than it is. */
 void
-ParkedCheck(const Projection *projection, const ParkedBrief *parked)
+ParkedCheck(const Projection *projection, KeyType *type,
+			const ParkedBrief *parked)
 {
-	int			partition = KeyHash(parked->key, strlen(parked->key)) %
-		projection->partitions;
+	int			length;
+	char	   *image = parked->by_number ? NULL :
+		KeyFromText(type, parked->key, &length);
+	uint64		hash = parked->by_number ? strtou64(parked->key, NULL, 10) :
+		KeyPartitionHash(type, image, length);
+	int			partition = hash % projection->partitions;
 	CatalogDamage damage = {.table = PARKED_CATALOG};
 
 	if (parked->partition == partition)
@@ -187,11 +200,17 @@ ParkedHashes(const char *projection,
 
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
+		TupleDesc	desc = RelationGetDescr(catalog);
 		bool		isnull;
-		Datum		datum = heap_getattr(tuple, PARKED_CATALOG_KEY,
-										 RelationGetDescr(catalog), &isnull);
+		Datum		datum = heap_getattr(tuple, PARKED_CATALOG_HASH, desc, &isnull);
 		text	   *key;
 
+		if (!isnull)
+		{
+			receive(projection, (uint64) DatumGetInt64(datum));
+			continue;
+		}
+		datum = heap_getattr(tuple, PARKED_CATALOG_KEY, desc, &isnull);
 		if (isnull)
 			continue;
 		key = DatumGetTextPP(datum);
@@ -400,25 +419,74 @@ find_row(const char *index, ScanKey keys, int count, Parked **parked)
 }
 
 static bool
-find_key(const char *projection, Datum key, Parked **parked)
+find_key(const char *projection, Datum key, bool by_number, Parked **parked)
 {
-	ScanKeyData keys[2];
+	ScanKeyData keys[3];
 
 	ScanKeyInit(&keys[0], PARKED_CATALOG_PROJECTION, BTEqualStrategyNumber,
 				F_TEXTEQ, CStringGetTextDatum(projection));
 	ScanKeyInit(&keys[1], PARKED_CATALOG_KEY, BTEqualStrategyNumber,
 				F_TEXTEQ, key);
-	return find_row("parked_pkey", keys, 2, parked);
+	ScanKeyInit(&keys[2], PARKED_CATALOG_BY_NUMBER, BTEqualStrategyNumber,
+				F_BOOLEQ, BoolGetDatum(by_number));
+	return find_row("parked_pkey", keys, 3, parked);
 }
 
 /* This key, if it is parked; or NULL. */
 Parked *
-ParkedKey(const char *projection, const char *key)
+ParkedKey(const char *projection, const char *key, bool by_number)
 {
 	Parked	   *parked;
 
-	(void) find_key(projection, CStringGetTextDatum(key), &parked);
+	(void) find_key(projection, CStringGetTextDatum(key), by_number, &parked);
 	return parked;
+}
+
+/* Is this row's key equal to the one of this image?  If so, its text. */
+static char *
+equal_text(Relation catalog, HeapTuple tuple, KeyType *type,
+		   const char *image)
+{
+	Datum		values[PARKED_CATALOG_NATTS];
+	bool		nulls[PARKED_CATALOG_NATTS];
+	char	   *key;
+	int			length;
+
+	CatalogDeform(catalog, tuple, values, nulls);
+	if (DatumGetBool(values[PARKED_CATALOG_BY_NUMBER - 1]))
+		return NULL;
+	key = TextDatumGetCString(values[PARKED_CATALOG_KEY - 1]);
+	return KeyImagesEqual(type, KeyFromText(type, key, &length), image) ?
+		key : NULL;
+}
+
+/*
+ * The text of the parked key that is equal to this one of a declared
+ * projection; NULL: it is not parked.
+ */
+char *
+ParkedEqual(const char *projection, KeyType *type, const char *image,
+			int length)
+{
+	Relation	catalog = CatalogOpen(PARKED_CATALOG, AccessShareLock);
+	ScanKeyData keys[2];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	char	   *found = NULL;
+
+	ScanKeyInit(&keys[0], PARKED_CATALOG_PROJECTION, BTEqualStrategyNumber,
+				F_TEXTEQ, CStringGetTextDatum(projection));
+	ScanKeyInit(&keys[1], PARKED_CATALOG_HASH, BTEqualStrategyNumber, F_INT8EQ,
+				Int64GetDatum((int64) KeyPartitionHash(type, image, length)));
+	scan = systable_beginscan(catalog,
+							  get_relname_relid("parked_hash",
+												RelationGetNamespace(catalog)),
+							  true, NULL, 2, keys);
+	while (found == NULL && HeapTupleIsValid(tuple = systable_getnext(scan)))
+		found = equal_text(catalog, tuple, type, image);
+	systable_endscan(scan);
+	table_close(catalog, NoLock);
+	return found;
 }
 
 /* Is this key parked? */
@@ -427,7 +495,7 @@ ParkedIsThere(const char *projection, const char *key, int length)
 {
 	return find_key(projection,
 					PointerGetDatum(cstring_to_text_with_len(key, length)),
-					NULL);
+					false, NULL);
 }
 
 /* The parked key with this id, or NULL. */
@@ -535,7 +603,7 @@ next_id(Relation catalog)
  * over.  Returns when it is tried again, 0: not by itself.
  */
 TimestampTz
-ParkKey(const Projection *projection, int partition, const char *key,
+ParkKey(const Projection *projection, const ParkedName *name,
 		const KeyFailure *failure, int64 waiting, const NumberSet *applied)
 {
 	Relation	catalog = CatalogOpen(PARKED_CATALOG, RowExclusiveLock);
@@ -543,8 +611,10 @@ ParkKey(const Projection *projection, int partition, const char *key,
 
 	parked.id = next_id(catalog);
 	parked.projection = projection->name;
-	parked.key = unconstify(char *, key);
-	parked.partition = partition;
+	parked.key = name->key;
+	parked.by_number = name->by_number;
+	parked.hash = name->hash;
+	parked.partition = name->hash % projection->partitions;
 	parked.failure = *failure;
 	parked.attempts = failure->locked ? 0 : 1;
 	parked.waiting = waiting;
@@ -672,7 +742,7 @@ ParkPassOver(const Stream *stream, Snapshot snapshot, const char *projection,
 			 const char *key, int64 events, int64 first_no,
 			 const Position *before)
 {
-	Parked	   *parked = ParkedKey(projection, key);
+	Parked	   *parked = ParkedKey(projection, key, false);
 	FoundEvent	event;
 
 	if (parked == NULL)

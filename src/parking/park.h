@@ -14,7 +14,8 @@
 #include "storage/itemptr.h"
 
 #include "definition/projection.h"
-#include "position/position.h"
+#include "handler/key.h"
+#include "position.h"
 
 /* Which event of a key failed, and why. */
 typedef struct KeyFailure
@@ -34,17 +35,29 @@ typedef struct KeyFailure
 typedef struct ParkedBrief
 {
 	char	   *key;
+	bool		by_number;		/* an event without a key; that is its number */
 	int64		id;
 	int			partition;
 	bool		locked;			/* has not failed, but waits for a lock */
 	TimestampTz next_retry_at;	/* 0: none, it is a dead letter */
 } ParkedBrief;
 
+/* Under what a key is parked. */
+typedef struct ParkedName
+{
+	char	   *key;			/* text */
+	bool		by_number;		/* the event alone: its key cannot be computed, and
+								 * the text is its number */
+	uint64		hash;			/* chooses the partition */
+} ParkedName;
+
 typedef struct Parked
 {
 	ItemPointerData place;		/* of the row */
 	char	   *projection;
 	char	   *key;
+	bool		by_number;		/* see ParkedName */
+	uint64		hash;
 	int64		id;				/* another one for each event that fails */
 	int			partition;
 	KeyFailure	failure;
@@ -59,8 +72,10 @@ typedef struct Parked
 } Parked;
 
 extern List *ParkedKeys(const char *projection);
-extern void ParkedCheck(const Projection *projection,
+extern void ParkedCheck(const Projection *projection, KeyType *type,
 						const ParkedBrief *parked);
+extern char *ParkedEqual(const char *projection, KeyType *type,
+						 const char *image, int length);
 extern void ParkedHashes(const char *projection,
 						 void (*receive) (const char *projection, uint64 hash));
 extern bool ParkedIsThere(const char *projection, const char *key,
@@ -69,14 +84,15 @@ extern bool ParkedFew(const char *projection, int few, List **keys);
 extern int	ParkedCount(const char *projection);
 extern List *ParkedDue(const Projection *projection, bool locked_too,
 					   int max);
-extern Parked *ParkedKey(const char *projection, const char *key);
+extern Parked *ParkedKey(const char *projection, const char *key,
+						 bool by_number);
 extern Parked *ParkedById(int64 id);
 extern bool ParkedIsDue(const Projection *projection, TimestampTz at);
 extern List *ParkedLockedKeys(const char *projection, int max);
 extern bool ParkedLocked(const char *projection);
 extern TimestampTz ParkedNextRetry(const char *projection);
-extern TimestampTz ParkKey(const Projection *projection, int partition,
-						   const char *key, const KeyFailure *failure,
+extern TimestampTz ParkKey(const Projection *projection,
+						   const ParkedName *name, const KeyFailure *failure,
 						   int64 waiting, const NumberSet *applied);
 extern TimestampTz ParkAgain(const Projection *projection, Parked *parked,
 							 const KeyFailure *failure, int64 waiting);

@@ -217,7 +217,7 @@ void
 FailureExplain(const Projection *projection, const char *key,
 			   KeyFailure *failure)
 {
-	if (failure->sqlerrcode != ERRCODE_BAD_EVENT)
+	if (failure->sqlerrcode != ERRCODE_BAD_EVENT || projection->handler == NULL)
 		return;
 	if (failure->detail == NULL &&
 		strncmp(failure->message, "there is no row", 15) == 0)

@@ -36,58 +36,9 @@
 #include "utils/typcache.h"
 
 #include "catalog.h"
+#include "numberset.h"
 #include "position/lanes.h"
 #include "remember.h"
-
-/* A set of numbers as the catalog holds it. */
-Datum
-NumberSetToDatum(const NumberSet *set)
-{
-	TypeCacheEntry *type = lookup_type_cache(INT8RANGEOID,
-											 TYPECACHE_RANGE_INFO);
-	RangeType **ranges = palloc(Max(set->count, 1) * sizeof(RangeType *));
-
-	for (int i = 0; i < set->count; i++)
-	{
-		RangeBound	lower = {0};
-		RangeBound	upper = {0};
-
-		lower.val = Int64GetDatum(set->ranges[i].first);
-		lower.inclusive = true;
-		lower.lower = true;
-		upper.val = Int64GetDatum(set->ranges[i].last + 1);
-		ranges[i] = compat_make_range(type, &lower, &upper);
-	}
-	return MultirangeTypePGetDatum(make_multirange(INT8MULTIRANGEOID, type,
-												   set->count, ranges));
-}
-
-/* The set, appended; false if it is not one of numbers from 1 to last. */
-bool
-NumberSetFromDatum(Datum datum, int64 last, NumberSet *set)
-{
-	TypeCacheEntry *type = lookup_type_cache(INT8RANGEOID,
-											 TYPECACHE_RANGE_INFO);
-	RangeType **ranges;
-	int			count;
-
-	multirange_deserialize(type, DatumGetMultirangeTypeP(datum), &count,
-						   &ranges);
-	for (int i = 0; i < count; i++)
-	{
-		RangeBound	lower;
-		RangeBound	upper;
-		bool		empty;
-
-		range_deserialize(type, ranges[i], &lower, &upper, &empty);
-		if (lower.infinite || upper.infinite ||
-			DatumGetInt64(lower.val) < 1 || DatumGetInt64(upper.val) - 1 > last)
-			return false;
-		NumberSetAppend(set, DatumGetInt64(lower.val),
-						DatumGetInt64(upper.val) - 1);
-	}
-	return true;
-}
 
 /* Reading */
 
@@ -560,10 +511,11 @@ form_row(const Projection *projection, Relation catalog,
  * that were there before, of which a snapshot may keep any number.
  */
 void
-PositionsCreate(const Projection *projection)
+PositionsCreate(const Projection *projection, const Position *start)
 {
 	Relation	catalog = CatalogOpen(POSITION_CATALOG, RowExclusiveLock);
-	PositionSet set = {.groups = AllGroups(GroupsOf(projection->partitions))};
+	PositionSet set = {.groups = AllGroups(GroupsOf(projection->partitions)),
+	.position = *start};
 
 	set.turn = (int64) U64FromFullTransactionId(GetCurrentFullTransactionId());
 	CatalogTupleInsert(catalog, form_row(projection, catalog, &set, set.turn,

@@ -35,10 +35,8 @@ typedef struct Positions
 	LaneRow    *rows;			/* the newest version of each lane */
 } Positions;
 
-extern Datum NumberSetToDatum(const NumberSet *set);
-extern bool NumberSetFromDatum(Datum datum, int64 last, NumberSet *set);
-
-extern void PositionsCreate(const Projection *projection);
+extern void PositionsCreate(const Projection *projection,
+							const Position *start);
 extern void PositionsDrop(const Projection *projection);
 extern CatalogDamage *PositionsFind(const Projection *projection,
 									Snapshot snapshot, Positions *found);

@@ -31,6 +31,7 @@
 #include "utils/snapmgr.h"
 
 #include "catalog.h"
+#include "numberset.h"
 #include "position/oldgaps.h"
 #include "remember.h"
 

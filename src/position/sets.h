@@ -14,7 +14,7 @@
 #ifndef WALLET_PROJECTION_SETS_H
 #define WALLET_PROJECTION_SETS_H
 
-#include "position/position.h"
+#include "position.h"
 #include "stream/generations.h"
 
 /* groups of a projection at most; a set of them is a uint64 */

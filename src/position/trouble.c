@@ -105,7 +105,7 @@ trouble_of_restored(const Projection *projection)
 	Oid			owner = owner_of_table(relid);
 	Oid			schema = ExtensionSchema();
 
-	if (ProjectionColumnsIn(projection, relid) < projection->handler->ncolumns)
+	if (ProjectionColumnsIn(projection, relid) < ProjectionColumnCount(projection))
 		return not_the_read_model(projection,
 								  "It was found by its name after a restore, and does not have the read model's columns.");
 	if (!OidIsValid(owner) || compat_role_may_create_in(schema, owner))
@@ -173,7 +173,7 @@ TroubleOfReadModel(const Projection *projection)
 								  psprintf("the read model of projection \"%s\"",
 										   projection->name));
 	if (trouble == NULL && TableRefIsStale(ref, relid) &&
-		ProjectionColumnsIn(projection, relid) < projection->handler->ncolumns)
+		ProjectionColumnsIn(projection, relid) < ProjectionColumnCount(projection))
 		trouble = not_the_read_model(projection,
 									 "It has another name, and does not have the read model's columns.");
 	if (trouble == NULL)

@@ -216,8 +216,7 @@ AppendEvents(Stream *stream, const AggregateKey *key, int64 version,
 	check_length(stream, STREAM_AGGREGATE_ID, key->id);
 	check_room(key, version, count);
 	memset(owned, true, STREAM_COLUMNS * sizeof(bool));
-	writer = RowWriterBegin(stream->relation, owned, InvalidAttrNumber,
-							InvalidSnapshot);
+	writer = RowWriterBegin(stream->relation, owned, NULL, InvalidSnapshot);
 	for (int i = 0; i < count; i++)
 	{
 		TupleTableSlot *slot = RowWriterSlot(writer, NULL, true);

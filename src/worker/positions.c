@@ -12,6 +12,7 @@
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 
+#include "numberset.h"
 #include "position/lanes.h"
 #include "position/oldgaps.h"
 

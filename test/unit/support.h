@@ -8,7 +8,7 @@
 #ifndef UNIT_SUPPORT_H
 #define UNIT_SUPPORT_H
 
-#include "position/position.h"
+#include "position.h"
 
 /* Frees all that was palloc'd. */
 extern void arena_reset(void);

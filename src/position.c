@@ -13,7 +13,7 @@
  */
 #include "postgres.h"
 
-#include "position/position.h"
+#include "position.h"
 
 /*
  * Append first..last.  Numbers are appended in ascending order only; a range

@@ -1,0 +1,13 @@
+/*
+ * begin.h
+ *		Where a projection begins, and ends.
+ */
+#ifndef WALLET_PROJECTION_BEGIN_H
+#define WALLET_PROJECTION_BEGIN_H
+
+#include "definition/projection.h"
+
+extern void ProjectionBegin(Projection *projection);
+extern void ProjectionEnd(const Projection *projection);
+
+#endif							/* WALLET_PROJECTION_BEGIN_H */

@@ -1,0 +1,408 @@
+/*
+ * create.c
+ *		Declared projections begin and end: projection_create, projection_drop.
+ *
+ * The definition is read as the caller, under the caller's settings, which are
+ * written down with it; then once more as the projection's owner, as each batch
+ * will.  Nothing but rows of the extension's catalog is written: the read
+ * model is the user's own table, and stays when the projection goes.
+ */
+#include "postgres.h"
+
+#include "access/relation.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_class.h"
+#include "commands/trigger.h"
+#include "compat.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "argument.h"
+#include "catalog.h"
+#include "consumer/begin.h"
+#include "consumer/create_notice.h"
+#include "definition/compiled.h"
+#include "definition/desired.h"
+#include "definition/ordering.h"
+#include "definition/projection.h"
+#include "keylock.h"
+#include "merge/merge_check.h"
+#include "merge/merge_uses.h"
+#include "merge/pinned.h"
+#include "notice.h"
+#include "parking/park.h"
+#include "parking/skip.h"
+#include "position/lanes.h"
+#include "position/oldgaps.h"
+#include "settings.h"
+#include "stream/attach.h"
+#include "stream/reader.h"
+
+SQL_FUNCTION(projection_create);
+SQL_FUNCTION(projection_drop);
+
+enum
+{
+	ARGUMENT_NAME,
+	ARGUMENT_DEFINITION,
+	ARGUMENT_STREAM,
+	ARGUMENT_KEY,
+	ARGUMENT_CHANNEL,
+	ARGUMENT_PARTITIONS,
+	ARGUMENT_START_AT,
+	ARGUMENT_STRICT,
+	ARGUMENT_ORDERING,
+	ARGUMENT_IF_NOT_EXISTS,
+	ARGUMENT_ALLOW_STABLE,
+	ARGUMENT_FOR_EACH
+};
+
+/* An optional text; NULL: it was not given. */
+static char *
+optional_text(FunctionCallInfo fcinfo, int number, const char *name)
+{
+	return PG_ARGISNULL(number) ? NULL :
+		ArgumentText(fcinfo, number, name, PG_INT32_MAX);
+}
+
+static bool
+boolean_argument(FunctionCallInfo fcinfo, int number, const char *name)
+{
+	ArgumentNotNull(fcinfo, number, name);
+	return PG_GETARG_BOOL(number);
+}
+
+/* One of two words. */
+static bool
+choice_argument(FunctionCallInfo fcinfo, int number, const char *name,
+				const char *no, const char *yes)
+{
+	char	   *value = ArgumentText(fcinfo, number, name, NAMEDATALEN);
+
+	if (strcmp(value, yes) == 0)
+		return true;
+	if (strcmp(value, no) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for argument \"%s\": \"%s\"", name, value),
+				 errhint("It is '%s' or '%s'.", no, yes)));
+	return false;
+}
+
+static int
+partitions_argument(FunctionCallInfo fcinfo)
+{
+	int			partitions;
+
+	ArgumentNotNull(fcinfo, ARGUMENT_PARTITIONS, "partitions");
+	partitions = PG_GETARG_INT32(ARGUMENT_PARTITIONS);
+	if (partitions < 1 || partitions > PARTITIONS_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"partitions\" must be from 1 to %d",
+						PARTITIONS_MAX)));
+	return partitions;
+}
+
+/*
+ * Is the projection there already, as if_not_exists wants it?  Another
+ * definition under its name is an error all the same.
+ */
+static bool
+exists_already(const char *name, const char *definition, bool if_not_exists)
+{
+	Projection *projection = ProjectionFind(name);
+
+	if (projection == NULL)
+		return false;
+	if (!if_not_exists)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("projection \"%s\" exists already", name),
+				 errhint("Drop it with: SELECT projection_drop(%s);",
+						 quote_literal_cstr(name))));
+	CatalogRaise(projection->damage);
+	ProjectionCheckOwner(projection);
+	if (projection->declared == NULL ||
+		strcmp(projection->declared->definition, definition) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("projection \"%s\" exists already, with another definition",
+						name),
+				 errhint("Drop it with: SELECT projection_drop(%s); or create the new one under another name, into another table.",
+						 quote_literal_cstr(name))));
+	ereport(NOTICE,
+			(errcode(ERRCODE_DUPLICATE_OBJECT),
+			 errmsg("projection \"%s\" exists already, skipping", name)));
+	return true;
+}
+
+/* An error if another projection writes to this table. */
+static void
+check_nobody_elses(Oid read_model)
+{
+	const char *other = ProjectionOfReadModel(read_model);
+
+	if (other == NULL)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_IN_USE),
+			 errmsg("table \"%s\" is the read model of projection \"%s\"",
+					get_rel_name(read_model), other),
+			 errdetail("Events of two projections have no common order, so that the rows would be no function of the events."),
+			 errhint("Use a table for each projection, and a view that joins them.")));
+}
+
+/* An error if the stream's rows are what another projection writes. */
+static void
+check_no_read_model(Oid stream)
+{
+	const char *other = ProjectionOfReadModel(stream);
+
+	if (other == NULL)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("table \"%s\" is the read model of projection \"%s\", and cannot be a stream",
+					get_rel_name(stream), other),
+			 errdetail("Its rows change, and are deleted when it is reset; events do not."),
+			 errhint("Declare both projections over the stream of projection \"%s\".",
+					 other)));
+}
+
+/* Does the table have no row that is committed, or ours? */
+static bool
+is_empty(Relation relation)
+{
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	TableScanDesc scan = table_beginscan(relation, snapshot, 0, NULL);
+	TupleTableSlot *slot = table_slot_create(relation, NULL);
+	bool		found = table_scan_getnextslot(scan, ForwardScanDirection, slot);
+
+	ExecDropSingleTupleTableSlot(slot);
+	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	return !found;
+}
+
+/* An error if rows of the table would count a second time. */
+static void
+check_empty(Relation read_model, bool from_now)
+{
+	if (from_now || is_empty(read_model))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("read model \"%s\" is not empty",
+					RelationGetRelationName(read_model)),
+			 errdetail("The events from the beginning of the stream on would be applied to rows that may hold them already."),
+			 errhint("Empty it: TRUNCATE %s; or, if its rows hold all events so far, create the projection with start_at => 'now'.",
+					 QualifiedName(read_model))));
+}
+
+/* Read the definition, as whom and with which settings we are now. */
+static Merge *
+read_definition(const Projection *projection)
+{
+	Merge	   *merge = MergeParse(projection->declared->definition);
+
+	MergeCheckExpressions(merge, projection->declared->allow_stable);
+	check_nobody_elses(merge->read_model);
+	check_no_read_model(merge->stream);
+	return merge;
+}
+
+/* The columns that the definition uses of its read model, by name. */
+static ArrayType *
+used_columns(const Merge *merge)
+{
+	Bitmapset  *columns = NULL;
+	List	   *names = NIL;
+	int			column = -1;
+	ListCell   *cell;
+
+	for (int i = 0; i < merge->key.ncolumns; i++)
+		columns = bms_add_member(columns, merge->key.columns[i]);
+	foreach(cell, merge->clauses)
+		columns = bms_add_members(columns, ((MergeClause *) lfirst(cell))->listed);
+	while ((column = bms_next_member(columns, column)) >= 0)
+	{
+		if (column > 0)
+			names = lappend(names, get_attname(merge->read_model, column, false));
+	}
+	return TextArray(names);
+}
+
+/* The ordering that was asked for, or what can be proved. */
+static Ordering
+choose_ordering(const char *asked, const Merge *merge, const Stream *stream)
+{
+	Ordering	ordering;
+
+	if (asked == NULL)
+		return OrderingProved(merge, stream) ? ORDERING_VERSION : ORDERING_NUMBER;
+	if (!OrderingFromName(asked, &ordering) || ordering == ORDERING_VERSION)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for argument \"ordering\": \"%s\"", asked),
+				 errhint("It is 'number' (an event waits for all smaller numbers that may still come) or 'arrival' (the actions commute, as sums do); null: what the stream's unique indexes prove, else 'number'.")));
+	return ordering;
+}
+
+/* Numbers that the snapshot sees, up to the last one. */
+typedef struct Seen
+{
+	NumberSet	numbers;
+} Seen;
+
+/* EventReceiver */
+static bool
+note_number(void *state, const Event *event)
+{
+	NumberSetAppend(&((Seen *) state)->numbers, event->no, event->no);
+	CHECK_FOR_INTERRUPTS();
+	return true;
+}
+
+/*
+ * Where a projection begins that begins now: what the call's snapshot sees is
+ * out, everything else is in, also what a transaction writes that is open.
+ */
+static Position
+position_of_now(const Stream *stream)
+{
+	Position	position = {0};
+	NumberSet	all = {0};
+	Seen		seen = {0};
+
+	position.head = StreamLastNumber(stream->parts.sequence);
+	if (position.head == 0)
+		return position;
+	NumberSetAppend(&all, 1, position.head);
+	(void) ReadEvents(stream, GetActiveSnapshot(), 1, position.head,
+					  note_number, &seen);
+	position.gaps = NumberSetMinus(&all, &seen.numbers);
+	return position;
+}
+
+/* As the owner of the read model, as each batch will: it must compile. */
+static void
+compile_as_owner(const Projection *projection, const Stream *stream,
+				 Relation read_model)
+{
+	OwnerScope	owner = OwnerEnter(projection);
+	int			settings = PinnedEnter(projection->declared->settings);
+	Compiled   *compiled = CompiledMake(projection, stream, read_model);
+
+	MergeCheckRights(compiled->sink.merge, GetUserId());
+	CreateNotices(projection, &compiled->sink, stream, read_model);
+	PinnedLeave(settings);
+	OwnerLeave(&owner);
+}
+
+/* Take the arguments that say what the projection is. */
+static Projection *
+declare(FunctionCallInfo fcinfo, char *name, char *definition)
+{
+	Projection *projection = palloc0(sizeof(Projection));
+	Declared   *declared = palloc0(sizeof(Declared));
+
+	projection->name = name;
+	projection->declared = declared;
+	projection->channel = ArgumentName(fcinfo, ARGUMENT_CHANNEL, "channel");
+	projection->partitions = partitions_argument(fcinfo);
+	projection->batch_size = DEFAULT_BATCH_SIZE;
+	declared->definition = definition;
+	declared->strict = boolean_argument(fcinfo, ARGUMENT_STRICT, "strict");
+	declared->allow_stable = boolean_argument(fcinfo, ARGUMENT_ALLOW_STABLE,
+											  "allow_stable");
+	declared->key = optional_text(fcinfo, ARGUMENT_KEY, "key");
+	declared->settings = PinnedSettings();
+	return projection;
+}
+
+/* Write everything down: from the commit on it is there. */
+static void
+create(Projection *projection, const Merge *merge, const char *ordering,
+	   bool from_now)
+{
+	Declared   *declared = projection->declared;
+	Relation	read_model = relation_open(merge->read_model, RowExclusiveLock);
+	Stream	   *stream;
+
+	if (!compat_owns_relation(merge->read_model))
+		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE,
+					   RelationGetRelationName(read_model));
+	check_empty(read_model, from_now);
+	projection->stream = StreamAttachFor(merge->stream);
+	stream = StreamOpen(projection->stream, AccessShareLock, false);
+	stream->rows = true;
+	declared->ordering = choose_ordering(ordering, merge, stream);
+	declared->columns = used_columns(merge);
+	declared->uses = TextArray(merge->uses);
+	declared->fingerprint = (int64) MergeFingerprint(merge);
+	if (from_now)
+		declared->start = position_of_now(stream);
+	projection->relation = RelationGetRelid(stream->relation);
+	ProjectionDeclare(projection);
+	ProjectionSetReadModel(projection, merge->read_model);
+	compile_as_owner(projection, stream, read_model);
+	StreamRelease(stream);
+	ProjectionBegin(projection);
+	relation_close(read_model, NoLock);
+}
+
+/* projection_create(name, definition, ...) */
+Datum
+projection_create(PG_FUNCTION_ARGS)
+{
+	char	   *name = ArgumentName(fcinfo, ARGUMENT_NAME, "name");
+	char	   *definition = ArgumentText(fcinfo, ARGUMENT_DEFINITION,
+										  "definition", PG_INT32_MAX);
+	char	   *ordering = optional_text(fcinfo, ARGUMENT_ORDERING, "ordering");
+	bool		from_now = choice_argument(fcinfo, ARGUMENT_START_AT, "start_at",
+										   "beginning", "now");
+	bool		if_not_exists = boolean_argument(fcinfo, ARGUMENT_IF_NOT_EXISTS,
+												 "if_not_exists");
+	Projection *projection = declare(fcinfo, name, definition);
+	Merge	   *merge;
+
+	PreventCommandIfReadOnly("projection_create()");
+	KeyLock(KEYLOCK_PROJECTION, name, ExclusiveLock);
+	if (exists_already(name, definition, if_not_exists))
+		PG_RETURN_VOID();
+	DesiredLock();
+	NoticeDesired();
+	merge = read_definition(projection);
+	create(projection, merge, ordering, from_now);
+	if (Preloaded && Autostart)
+		DesiredStart(projection);
+	PG_RETURN_VOID();
+}
+
+/* projection_drop(name) */
+Datum
+projection_drop(PG_FUNCTION_ARGS)
+{
+	Projection *projection =
+		ProjectionLock(ArgumentName(fcinfo, 0, "name"), ExclusiveLock,
+					   "projection_drop()");
+
+	if (projection->declared == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("projection \"%s\" comes with the extension, and cannot be dropped",
+						projection->name),
+				 errhint("To drop its read model and positions: SELECT projection_delete(%s);",
+						 quote_literal_cstr(projection->name))));
+	if (DesiredStarted(projection->name))
+		DesiredStop(projection);
+	ProjectionEnd(projection);
+	ProjectionForget(projection->name);
+	PG_RETURN_VOID();
+}
