@@ -27,7 +27,7 @@
 #include "utils/typcache.h"
 
 #include "compat.h"
-#include "definition/merge_build.h"
+#include "merge/merge_build.h"
 
 /* One comparison of ON. */
 typedef struct Comparison

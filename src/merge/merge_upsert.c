@@ -18,7 +18,7 @@
 #include "utils/rel.h"
 
 #include "compat.h"
-#include "definition/merge_build.h"
+#include "merge/merge_build.h"
 
 static void
 refuse(const MergeBuild *build, const char *what, const char *hint,

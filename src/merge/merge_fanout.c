@@ -22,7 +22,7 @@
 #include "rewrite/rewriteManip.h"
 
 #include "compat.h"
-#include "definition/merge_build.h"
+#include "merge/merge_build.h"
 
 static Node *
 stream_parameter(const Var *var)

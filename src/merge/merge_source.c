@@ -20,7 +20,7 @@
 #include "utils/lsyscache.h"
 
 #include "compat.h"
-#include "definition/merge_build.h"
+#include "merge/merge_build.h"
 
 static void check_from(MergeBuild *build, Query *query, Node *item,
 					   bool nullable);

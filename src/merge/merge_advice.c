@@ -13,7 +13,7 @@
 #include "utils/lsyscache.h"
 
 #include "compat.h"
-#include "definition/merge_build.h"
+#include "merge/merge_build.h"
 
 static bool
 is_constant(const void *node)

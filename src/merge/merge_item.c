@@ -21,7 +21,7 @@
 #include "utils/rel.h"
 
 #include "compat.h"
-#include "definition/merge_build.h"
+#include "merge/merge_build.h"
 
 /* Stands for the stream's columns until they have found their place. */
 #define STREAM_VARNO	1

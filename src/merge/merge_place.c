@@ -9,7 +9,7 @@
 #include "parser/scanner.h"
 
 #include "compat.h"
-#include "definition/merge_build.h"
+#include "merge/merge_build.h"
 
 /* For ereport(): the error is at this byte of the text, if that is known. */
 int

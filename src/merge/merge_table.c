@@ -17,7 +17,7 @@
 #include "utils/rls.h"
 
 #include "compat.h"
-#include "definition/merge_build.h"
+#include "merge/merge_build.h"
 
 typedef struct Refusal
 {

@@ -17,7 +17,7 @@
 #include "utils/ruleutils.h"
 
 #include "compat.h"
-#include "definition/merge_build.h"
+#include "merge/merge_build.h"
 
 #define FIRST_PARAMETER 2000000001
 

@@ -25,7 +25,7 @@
 #include "utils/rel.h"
 
 #include "compat.h"
-#include "definition/merge_build.h"
+#include "merge/merge_build.h"
 
 /* An error context: positions are within the definition. */
 static void
