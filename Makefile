@@ -79,6 +79,18 @@ OBJS = \
 	src/projection/wishes.o \
 	src/projection/work.o \
 	src/projection/writekeys.o \
+	src/definition/collation_use.o \
+	src/definition/fingerprint.o \
+	src/definition/hint_names.o \
+	src/definition/hint_syntax.o \
+	src/definition/hint_types.o \
+	src/definition/merge_check.o \
+	src/definition/merge_clock.o \
+	src/definition/merge_hint.o \
+	src/definition/merge_uses.o \
+	src/definition/pinned.o \
+	src/definition/stable_functions.o \
+	src/definition/words.o \
 	src/worker/behind.o \
 	src/worker/control.o \
 	src/worker/finding.o \
