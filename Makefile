@@ -24,6 +24,19 @@ OBJS = \
 	src/tableref.o \
 	src/tablesize.o \
 	src/unique_index.o \
+	src/definition/merge.o \
+	src/definition/merge_action.o \
+	src/definition/merge_advice.o \
+	src/definition/merge_describe.o \
+	src/definition/merge_fanout.o \
+	src/definition/merge_item.o \
+	src/definition/merge_key.o \
+	src/definition/merge_place.o \
+	src/definition/merge_rights.o \
+	src/definition/merge_show.o \
+	src/definition/merge_source.o \
+	src/definition/merge_table.o \
+	src/definition/merge_upsert.o \
 	src/stream/aggregate.o \
 	src/stream/append.o \
 	src/stream/catalog.o \
@@ -87,6 +100,7 @@ OBJS = \
 	src/definition/merge_check.o \
 	src/definition/merge_clock.o \
 	src/definition/merge_hint.o \
+	src/definition/merge_meaning.o \
 	src/definition/merge_uses.o \
 	src/definition/pinned.o \
 	src/definition/stable_functions.o \

@@ -788,3 +788,27 @@ COMMENT ON FUNCTION @extschema@.dead_letter_show(bigint) IS
 
 GRANT SELECT ON @extschema@.projection_partitions, @extschema@.projection_status, @extschema@.projection_workers,
     @extschema@.projection_dead_letters, wallet_projection.parked_event TO PUBLIC;
+
+/*
+ * What a definition of a projection is understood as, without creating one:
+ * stream, read_model, key (column, value, operator), items (the stream's
+ * columns that are kept of an event; or "multiplied"), filter, clauses (when,
+ * action, condition, columns), tested (what the conditions compare with
+ * constants), notices.
+ * Errors: those of PostgreSQL's parser, 0A000 for what a projection cannot
+ * have, 42809 for what can be no stream or read model, 22004 for null.
+ */
+CREATE FUNCTION wallet_projection.definition_describe(definition text) RETURNS jsonb
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'definition_describe';
+COMMENT ON FUNCTION wallet_projection.definition_describe(text) IS
+    'what a definition of a projection is understood as: stream, read model, key, clauses';
+
+/*
+ * What is remembered of a definition, beside its text: what each name means,
+ * what chooses the partition of an event (and a hash of that), and the settings
+ * that its results can depend on, as they are now.
+ */
+CREATE FUNCTION wallet_projection.definition_meaning(definition text, OUT uses text[], OUT partitioning text, OUT fingerprint bigint, OUT settings text[])
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'definition_meaning';
+COMMENT ON FUNCTION wallet_projection.definition_meaning(text) IS
+    'what the names of a definition mean, what chooses the partition, and the settings that results depend on';

@@ -14,7 +14,7 @@
 #include "executor/executor.h"
 #include "fmgr.h"
 #include "nodes/makefuncs.h"
-/* 15 declares walkers without their arguments */
+/* 15 declares walkers without their arguments. */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wstrict-prototypes"
 #include "nodes/nodeFuncs.h"
@@ -187,6 +187,114 @@ compat_init_range_table(EState *estate, Relation rel, Bitmapset *columns)
 	ExecInitRangeTable(estate, list_make1(rte), perminfos);
 #else
 	ExecInitRangeTable(estate, list_make1(rte));
+#endif
+}
+
+/* What ON compares, in an analysed MERGE. */
+#if PG_VERSION_NUM >= 170000
+#define compat_merge_condition(query) ((query)->mergeJoinCondition)
+#else
+#define compat_merge_condition(query) ((query)->jointree->quals)
+#endif
+
+/* Of a WHEN: is it WHEN MATCHED; is it WHEN NOT MATCHED BY SOURCE? */
+#if PG_VERSION_NUM >= 170000
+#define compat_when_matched(action) \
+	((action)->matchKind == MERGE_WHEN_MATCHED)
+#define compat_when_without_source(action) \
+	((action)->matchKind == MERGE_WHEN_NOT_MATCHED_BY_SOURCE)
+#else
+#define compat_when_matched(action) ((action)->matched)
+#define compat_when_without_source(action) false
+#endif
+
+/* A stored value is there for the column in each row. */
+#if PG_VERSION_NUM >= 180000
+#define compat_is_virtual(attribute) \
+	((attribute)->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL)
+#else
+#define compat_is_virtual(attribute) false
+#endif
+
+#if PG_VERSION_NUM >= 160000
+#define compat_flatten_join_alias_vars(query, node) \
+	flatten_join_alias_vars(NULL, query, node)
+#else
+#define compat_flatten_join_alias_vars(query, node) \
+	flatten_join_alias_vars(query, node)
+#endif
+
+/* Put a sub-select's expressions where its columns are used. */
+#if PG_VERSION_NUM >= 180000
+#define compat_substitute(node, rtindex, rte, targets) \
+	ReplaceVarsFromTargetList(node, rtindex, 0, rte, targets, 0, \
+							  REPLACEVARS_REPORT_ERROR, 0, NULL)
+#else
+#define compat_substitute(node, rtindex, rte, targets) \
+	ReplaceVarsFromTargetList(node, rtindex, 0, rte, targets, \
+							  REPLACEVARS_REPORT_ERROR, 0, NULL)
+#endif
+
+/* The outer joins that can make a column null: known since 16. */
+#if PG_VERSION_NUM >= 160000
+#define compat_set_nulling_joins(var, joins) ((var)->varnullingrels = (joins))
+#else
+#define compat_set_nulling_joins(var, joins) ((void) 0)
+#endif
+
+/* A range table entry that is no relation any more has no rights to check. */
+#if PG_VERSION_NUM >= 160000
+#define compat_forget_rights(query, rte) ((rte)->perminfoindex = 0)
+#define compat_forget_all_rights(query) ((query)->rteperminfos = NIL)
+#else
+#define compat_forget_rights(query, rte) ((rte)->requiredPerms = 0)
+#define compat_forget_all_rights(query) ((void) 0)
+#endif
+
+/* The role that reads a relation; InvalidOid: the current one. */
+#if PG_VERSION_NUM >= 160000
+#define compat_reader_of(query, rte) \
+	((rte)->perminfoindex == 0 ? InvalidOid : \
+	 getRTEPermissionInfo((query)->rteperminfos, rte)->checkAsUser)
+#else
+#define compat_reader_of(query, rte) ((rte)->checkAsUser)
+#endif
+
+/* Is this role the relation's owner, or a member of it? */
+#if PG_VERSION_NUM >= 160000
+#define compat_role_owns_relation(relid, role) \
+	object_ownercheck(RelationRelationId, relid, role)
+#else
+#define compat_role_owns_relation(relid, role) \
+	pg_class_ownercheck(relid, role)
+#endif
+
+/* The rights on relations that a query needs, as one role; its sub-queries' not. */
+static inline void
+compat_check_query_rights(Query *query, Oid role)
+{
+#if PG_VERSION_NUM >= 160000
+	List	   *infos = copyObject(query->rteperminfos);
+#else
+	List	   *infos = copyObject(query->rtable);
+#endif
+	ListCell   *cell;
+
+	foreach(cell, infos)
+	{
+#if PG_VERSION_NUM >= 160000
+		RTEPermissionInfo *info = lfirst_node(RTEPermissionInfo, cell);
+#else
+		RangeTblEntry *info = lfirst_node(RangeTblEntry, cell);
+#endif
+
+		if (!OidIsValid(info->checkAsUser))
+			info->checkAsUser = role;
+	}
+#if PG_VERSION_NUM >= 160000
+	ExecCheckPermissions(query->rtable, infos, true);
+#else
+	ExecCheckRTPerms(infos, true);
 #endif
 }
 

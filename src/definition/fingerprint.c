@@ -44,7 +44,8 @@ typedef struct Writer
 {
 	const Merge *merge;
 	StringInfoData text;
-	List	   *definitions;	/* of Oid: functions and domains written */
+	List	   *functions;		/* of Oid: written already */
+	List	   *domains;
 } Writer;
 
 /* An item's value: a column of the stream; of a fan-out, its number. */
@@ -96,6 +97,29 @@ write_expression(Writer *writer, const char *what, Expr *expr)
 										  FORMAT_TYPE_FORCE_QUALIFY));
 }
 
+/*
+ * Where the stream's table was there is a row without columns now, which the
+ * server cannot print: make it a sub-select of none.
+ */
+static void
+show_event(Query *query)
+{
+	ListCell   *cell;
+
+	foreach(cell, query->rtable)
+	{
+		RangeTblEntry *entry = lfirst_node(RangeTblEntry, cell);
+
+		if (entry->rtekind != RTE_RESULT)
+			continue;
+		entry->rtekind = RTE_SUBQUERY;
+		entry->subquery = makeNode(Query);
+		entry->subquery->commandType = CMD_SELECT;
+		entry->subquery->jointree = makeFromExpr(NIL, NULL);
+		entry->eref = makeAlias("event", NIL);
+	}
+}
+
 /* A fan-out's parameters get numbers without gaps. */
 static Node *
 number_columns(Node *node, void *context)
@@ -105,8 +129,13 @@ number_columns(Node *node, void *context)
 	if (node == NULL)
 		return NULL;
 	if (IsA(node, Query))
-		return (Node *) query_tree_mutator((Query *) node, number_columns,
-										   context, 0);
+	{
+		Query	   *query = query_tree_mutator((Query *) node, number_columns,
+											   context, 0);
+
+		show_event(query);
+		return (Node *) query;
+	}
 	if (IsA(node, Param) && ((Param *) node)->paramkind == PARAM_EXTERN)
 	{
 		Param	   *param = (Param *) copyObject(node);
@@ -139,6 +168,22 @@ write_fan_out(Writer *writer)
 	}
 }
 
+/* The body of a function that is not PostgreSQL's own. */
+static void
+write_function(Writer *writer, Oid function)
+{
+	char		kind = get_func_prokind(function);
+
+	if (function < FirstUnpinnedObjectId ||
+		(kind != PROKIND_FUNCTION && kind != PROKIND_WINDOW) ||
+		list_member_oid(writer->functions, function))
+		return;
+	writer->functions = lappend_oid(writer->functions, function);
+	appendStringInfoString(&writer->text,
+						   TextDatumGetCString(OidFunctionCall1(F_PG_GET_FUNCTIONDEF,
+																ObjectIdGetDatum(function))));
+}
+
 static void
 write_key_column(Writer *writer, int i)
 {
@@ -154,23 +199,12 @@ write_key_column(Writer *writer, int i)
 	if (get_op_hash_functions(key->equality[i], &left, &right))
 		appendStringInfo(&writer->text, " hashed by %s",
 						 format_procedure_qualified(right));
+	else
+		right = InvalidOid;
 	appendStringInfoChar(&writer->text, '\n');
-}
-
-/* The body of a function that is not PostgreSQL's own. */
-static void
-write_function(Writer *writer, Oid function)
-{
-	char		kind = get_func_prokind(function);
-
-	if (function < FirstUnpinnedObjectId ||
-		(kind != PROKIND_FUNCTION && kind != PROKIND_WINDOW) ||
-		list_member_oid(writer->definitions, function))
-		return;
-	writer->definitions = lappend_oid(writer->definitions, function);
-	appendStringInfoString(&writer->text,
-						   TextDatumGetCString(OidFunctionCall1(F_PG_GET_FUNCTIONDEF,
-																ObjectIdGetDatum(function))));
+	write_function(writer, get_opcode(key->equality[i]));
+	if (OidIsValid(right))
+		write_function(writer, right);
 }
 
 static bool
@@ -183,14 +217,15 @@ write_function_of(Oid function, void *writer)
 static void
 write_domain(Writer *writer, Oid domain)
 {
-	DomainConstraintRef ref;
+	/* the context's end wants to find it */
+	DomainConstraintRef *ref = palloc0(sizeof(DomainConstraintRef));
 	ListCell   *cell;
 
-	if (list_member_oid(writer->definitions, domain))
+	if (list_member_oid(writer->domains, domain))
 		return;
-	writer->definitions = lappend_oid(writer->definitions, domain);
-	InitDomainConstraintRef(domain, &ref, CurrentMemoryContext, false);
-	foreach(cell, ref.constraints)
+	writer->domains = lappend_oid(writer->domains, domain);
+	InitDomainConstraintRef(domain, ref, CurrentMemoryContext, false);
+	foreach(cell, ref->constraints)
 	{
 		DomainConstraintState *constraint = lfirst(cell);
 

@@ -24,19 +24,20 @@
 #define MERGE_ITEM	OUTER_VAR
 #define MERGE_ROW	INNER_VAR
 
-typedef enum MergeAction
+/* PostgreSQL's own MergeAction is a node of its statement. */
+typedef enum MergeActionKind
 {
 	MERGE_DO_NOTHING,
 	MERGE_DO_INSERT,
 	MERGE_DO_UPDATE,
 	MERGE_DO_DELETE
-} MergeAction;
+} MergeActionKind;
 
 /* A WHEN. */
 typedef struct MergeClause
 {
 	bool		matched;		/* WHEN MATCHED; or WHEN NOT MATCHED */
-	MergeAction action;
+	MergeActionKind action;
 	Expr	   *condition;		/* boolean; NULL: always */
 	List	   *columns;		/* of TargetEntry, resno: column of the read
 								 * model, expr: its new value, of the column's
@@ -54,7 +55,9 @@ typedef struct MergeKey
 	int			ncolumns;
 	AttrNumber	columns[INDEX_MAX_KEYS];	/* of the read model, in the
 											 * index's order */
-	Expr	   *values[INDEX_MAX_KEYS]; /* over the item, of the column's type */
+	Expr	   *values[INDEX_MAX_KEYS]; /* over the item, of the column's type, a
+										 * domain's base type; no length is
+										 * enforced */
 	Oid			equality[INDEX_MAX_KEYS];	/* operator of the index's btree
 											 * family on the column's type */
 	Oid			collation[INDEX_MAX_KEYS];	/* the index's */
@@ -63,6 +66,11 @@ typedef struct MergeKey
 typedef struct Merge
 {
 	char	   *text;
+	Query	   *analysed;		/* as the parser left it: views are views */
+	Query	   *rewritten;		/* views are sub-selects, defaults are in */
+	bool		upsert;			/* spelt INSERT ... ON CONFLICT */
+	char	   *item_name;		/* what the text calls the source, quoted */
+	char	   *row_name;		/* and the read model */
 	Oid			stream;			/* its table */
 	Oid			read_model;
 	int			item_width;		/* values of an item */
@@ -81,8 +89,12 @@ typedef struct Merge
 								 * resolved to, sorted, in words that a restored
 								 * database has as well: "function
 								 * pg_catalog.lower(text)" */
+	List	   *notices;		/* of char *: what is allowed, but looks like a
+								 * mistake */
 } Merge;
 
-extern Merge *MergeParse(const char *text);
+extern Merge *MergeParse(const char *definition);
+extern void MergeCheckRights(const Merge *merge, Oid role);
+extern char *MergeShow(const Merge *merge, const void *expression);
 
 #endif							/* WALLET_PROJECTION_MERGE_H */

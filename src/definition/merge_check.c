@@ -47,6 +47,10 @@ typedef struct Check
 	bool		chooses_key;	/* key, filter or fan-out */
 	bool		allow_stable;
 	const char *where;			/* for messages */
+	bool		in_domain;		/* in a CHECK of a domain, which is used at
+								 * this place of the definition */
+	int			place;
+	int			clause;			/* the WHEN's place, where nothing is better */
 } Check;
 
 static bool check_walker(Node *node, Check *check);
@@ -57,6 +61,10 @@ caret(const Check *check, int location)
 {
 	const char *definition = check->merge->text;
 
+	if (check->in_domain)
+		location = check->place;
+	if (location < 0)
+		location = check->clause;
 	if (location < 0 || location > strlen(definition))
 		return 0;
 	internalerrquery(definition);
@@ -83,10 +91,14 @@ time_column(Oid stream)
 }
 
 static int
-hint_for_clock(const Check *check)
+hint_for(const Check *check, bool clock)
 {
 	const char *column = time_column(check->merge->stream);
 
+	if (check->in_domain)
+		return errhint("Use the type that the domain is made of, or a CHECK that depends on the value alone.");
+	if (!clock)
+		return errhint("Use a column of the event: whoever writes the event puts the value there.");
 	if (column == NULL)
 		return errhint("Use a column of the event that holds the time; the stream has none yet.");
 	return errhint("Use a column of the event, for example %s.",
@@ -100,8 +112,7 @@ refuse(const Check *check, const char *what, int location, bool clock)
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 			 errmsg("%s cannot be used in %s", what, check->where),
 			 errdetail("Its result does not depend on the event alone: the same event, applied again, could give another result."),
-			 clock ? hint_for_clock(check) :
-			 errhint("Use a column of the event: whoever writes the event puts the value there."),
+			 hint_for(check, clock),
 			 caret(check, location)));
 }
 
@@ -153,25 +164,27 @@ function_name(Oid function)
 }
 
 static void
-check_domain(Check *check, Oid domain)
+check_domain(Check *check, Oid domain, int location)
 {
-	DomainConstraintRef ref;
+	/* the context's end wants to find it */
+	DomainConstraintRef *ref = palloc0(sizeof(DomainConstraintRef));
+	Check		inner = *check;
 	ListCell   *cell;
-	const char *where = check->where;
 
 	if (!DomainHasConstraints(domain))
 		return;
-	InitDomainConstraintRef(domain, &ref, CurrentMemoryContext, false);
-	check->where = psprintf("%s, by a CHECK of domain %s", where,
-							format_type_be(domain));
-	foreach(cell, ref.constraints)
+	inner.where = psprintf("a CHECK of domain %s, which a projection uses",
+						   format_type_be(domain));
+	inner.place = check->in_domain ? check->place : location;
+	inner.in_domain = true;
+	InitDomainConstraintRef(domain, ref, CurrentMemoryContext, false);
+	foreach(cell, ref->constraints)
 	{
 		DomainConstraintState *constraint = lfirst(cell);
 
 		if (constraint->check_expr != NULL)
-			check_walker((Node *) constraint->check_expr, check);
+			check_walker((Node *) constraint->check_expr, &inner);
 	}
-	check->where = where;
 }
 
 static void check_type(Check *check, Oid type, bool input, const char *what,
@@ -203,7 +216,7 @@ check_type(Check *check, Oid type, bool input, const char *what, int location)
 	if (get_typtype(type) == TYPTYPE_DOMAIN)
 	{
 		if (input)
-			check_domain(check, type);
+			check_domain(check, type, location);
 		type = getBaseType(type);
 	}
 	if (get_typtype(type) == TYPTYPE_PSEUDO)
@@ -218,22 +231,24 @@ check_type(Check *check, Oid type, bool input, const char *what, int location)
 		getTypeInputInfo(type, &function, &other);
 	else
 		getTypeOutputInfo(type, &function, &varlena);
-	check_function(check, function, what, location);
+	check_function(check, function,
+				   psprintf(input ? "%s to type %s" :
+							"%s of a value of type %s", what,
+							format_type_be(type)),
+				   location);
 }
 
 static void
 check_cast(Check *check, CoerceViaIO *cast)
 {
 	Oid			from = exprType((Node *) cast->arg);
-	const char *what = psprintf("the cast from type %s to type %s",
-								format_type_be(from),
-								format_type_be(cast->resulttype));
+	const char *what = "a cast";
 	int			location = exprLocation((Node *) cast);
 
 	if (IsA(cast->arg, Const) &&
 		MergeConstIsClock(check->merge->text, (Const *) cast->arg,
 						  cast->resulttype))
-		refuse(check, what, location, true);
+		refuse(check, "this constant", location, true);
 	check_type(check, from, false, what, location);
 	check_type(check, cast->resulttype, true, what, location);
 }
@@ -435,7 +450,8 @@ check_node(Check *check, Node *node)
 			check_cast(check, (CoerceViaIO *) node);
 			break;
 		case T_CoerceToDomain:
-			check_domain(check, ((CoerceToDomain *) node)->resulttype);
+			check_domain(check, ((CoerceToDomain *) node)->resulttype,
+						 location);
 			break;
 		case T_Const:
 			check_constant(check, (Const *) node);
@@ -473,6 +489,7 @@ check_clause(Check *check, MergeClause *clause)
 {
 	ListCell   *cell;
 
+	check->clause = clause->location;
 	check_walker((Node *) clause->condition, check);
 	foreach(cell, clause->columns)
 	{
@@ -490,7 +507,7 @@ check_clause(Check *check, MergeClause *clause)
 void
 MergeCheckExpressions(const Merge *merge, bool allow_stable)
 {
-	Check		check = {merge, true, allow_stable, "the key of a projection"};
+	Check		check = {merge, true, allow_stable, "the key of a projection", false, -1, -1};
 	ListCell   *cell;
 
 	for (int i = 0; i < merge->key.ncolumns; i++)

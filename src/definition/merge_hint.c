@@ -70,8 +70,7 @@ hint_for(const ErrorData *error, const Words *words, int at)
 		case ERRCODE_DATATYPE_MISMATCH:
 			return HintForMismatch(words, at, error->message);
 		case ERRCODE_UNDEFINED_COLUMN:
-			return error->hint == NULL ?
-				HintForColumn(words, at, error->message) : NULL;
+			return HintForColumn(words, at, error->message);
 		case ERRCODE_UNDEFINED_TABLE:
 			return HintForTable(words, at, error->message);
 		case ERRCODE_FEATURE_NOT_SUPPORTED:
@@ -81,6 +80,21 @@ hint_for(const ErrorData *error, const Words *words, int at)
 			return WordIs(words, 0, "merge") ?
 				hint_for_merge(error, words, at) : NULL;
 	}
+}
+
+/* May it get another hint?  Of PostgreSQL's own, these are of little help. */
+static bool
+wants_hint(const ErrorData *error)
+{
+	if (error->elevel < ERROR || error->message == NULL)
+		return false;
+	/* an error in something that the definition calls */
+	if (error->internalquery != NULL)
+		return false;
+	return error->hint == NULL ||
+		error->sqlerrcode == ERRCODE_UNDEFINED_FUNCTION ||
+		error->sqlerrcode == ERRCODE_DATATYPE_MISMATCH ||
+		error->sqlerrcode == ERRCODE_UNDEFINED_TABLE;
 }
 
 static void
@@ -94,14 +108,11 @@ add_hint(void *arg)
 	char	   *hint = NULL;
 	int			position = geterrposition();
 
-	if (position <= 0)
-		position = getinternalerrposition();
-	/* a hint is of no use if it costs the error */
 	context = AllocSetContextCreate(ErrorContext, "hint",
 									ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(context);
 	error = CopyErrorData();
-	if (error->elevel >= ERROR && error->message != NULL)
+	if (wants_hint(error))
 	{
 		words = WordsRead(merge->definition);
 		hint = hint_for(error, words, WordAtCharacter(words, position));

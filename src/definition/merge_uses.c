@@ -219,7 +219,8 @@ collect_query(Collection *collection, Query *query)
 	{
 		RangeTblEntry *entry = lfirst_node(RangeTblEntry, cell);
 
-		if (entry->rtekind == RTE_RELATION)
+		/* since 16 a view that was expanded is still named */
+		if (OidIsValid(entry->relid))
 			add_relation(collection, entry->relid);
 	}
 	if (query->commandType == CMD_INSERT || query->commandType == CMD_UPDATE)
@@ -281,12 +282,24 @@ sorted(List *uses)
 
 /*
  * What the names of a statement mean.  The query as it was analysed has the
- * views, the rewritten one has what the views are made of.
+ * views, the rewritten one has what the views are made of.  The rewriter has
+ * put in defaults as well, which are no names of the text: so nothing else is
+ * looked at there.
  */
 List *
 MergeCollectUses(Query *analysed, Query *rewritten)
 {
-	return MergeCollectExpressionUses(list_make2(analysed, rewritten));
+	List	   *nodes = list_make1(analysed);
+	ListCell   *cell;
+
+	foreach(cell, rewritten->rtable)
+	{
+		RangeTblEntry *entry = lfirst_node(RangeTblEntry, cell);
+
+		if (entry->rtekind == RTE_SUBQUERY)
+			nodes = lappend(nodes, entry->subquery);
+	}
+	return MergeCollectExpressionUses(nodes);
 }
 
 /* The same for expressions, and queries. */

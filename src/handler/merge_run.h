@@ -31,7 +31,7 @@ typedef void (*MergeItemReceiver) (void *arg, const MergeItem *item);
 typedef struct MergeEffect
 {
 	int			clause;			/* of merge->clauses, from 0; -1: none held */
-	MergeAction action;
+	MergeActionKind action;
 } MergeEffect;
 
 /* The row of one key as the items have left it. */

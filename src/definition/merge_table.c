@@ -1,0 +1,182 @@
+/*
+ * merge_table.c
+ *		Which tables can be a stream, and which a read model.
+ *
+ * What a stream needs beside (a position column, an index) is its own matter.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "access/transam.h"
+#include "catalog/catalog.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
+#include "parser/parsetree.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/rls.h"
+
+#include "compat.h"
+#include "definition/merge_build.h"
+
+typedef struct Refusal
+{
+	const char *detail;
+	const char *hint;
+} Refusal;
+
+/* What a relation is, where that rules it out on both sides. */
+static Refusal
+refusal_of(Relation relation)
+{
+	Form_pg_class form = relation->rd_rel;
+
+	switch (form->relkind)
+	{
+		case RELKIND_RELATION:
+		case RELKIND_PARTITIONED_TABLE:
+			break;
+		case RELKIND_VIEW:
+			return (Refusal) {"It is a view.", "Name the table itself."};
+		case RELKIND_MATVIEW:
+			return (Refusal) {"It is a materialized view, and has no events in order.",
+				"Name the table that it reads, in a view or in a sub-select."};
+		case RELKIND_FOREIGN_TABLE:
+			return (Refusal) {"It is a foreign table: its changes and the positions cannot be committed together.",
+				"Copy its rows into an ordinary table first."};
+		default:
+			return (Refusal) {"It is not a table.", "Name an ordinary table."};
+	}
+	if (form->relpersistence == RELPERSISTENCE_TEMP)
+		return (Refusal) {"It is a temporary table, which background workers cannot see.",
+			"Create it without TEMPORARY."};
+	if (form->relpersistence == RELPERSISTENCE_UNLOGGED)
+		return (Refusal) {"It is an unlogged table, which a crash empties.",
+			"Use ALTER TABLE ... SET LOGGED first."};
+	if (IsCatalogRelation(relation) ||
+		RelationGetRelid(relation) < FirstNormalObjectId)
+		return (Refusal) {"It is a system catalog.",
+			"Name a table of your own."};
+	return (Refusal) {NULL, NULL};
+}
+
+static Refusal
+read_model_refusal(Relation relation, bool whole)
+{
+	Form_pg_class form = relation->rd_rel;
+	Refusal		refusal = refusal_of(relation);
+
+	if (refusal.detail != NULL)
+		return refusal;
+	if (form->relkind == RELKIND_PARTITIONED_TABLE)
+		return (Refusal) {"It is a partitioned table.",
+			"Use a table that is not partitioned."};
+	if (form->relispartition)
+		return (Refusal) {"It is a partition of another table.",
+			"Detach it, or use a table of its own."};
+	if (has_superclass(RelationGetRelid(relation)))
+		return (Refusal) {"It inherits from another table.",
+			"Use a table of its own."};
+	if (whole && find_inheritance_children(RelationGetRelid(relation),
+										   NoLock) != NIL)
+		return (Refusal) {"Other tables inherit from it.",
+			"Use a table of its own."};
+	if (relation->rd_rules != NULL)
+		return (Refusal) {"It has rules.", "Drop its rules, or use triggers."};
+	if (check_enable_rls(RelationGetRelid(relation), InvalidOid,
+						 true) == RLS_ENABLED)
+		return (Refusal) {"Its row-level security applies to the current user, so that rows would be missed.",
+			"Use ALTER TABLE ... NO FORCE ROW LEVEL SECURITY, or create the projection as a role with BYPASSRLS."};
+	return refusal;
+}
+
+static void
+refuse(const MergeBuild *build, Relation relation, const char *use,
+	   Refusal refusal, const char *alias)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+			 errmsg("\"%s\" cannot be %s", RelationGetRelationName(relation),
+					use),
+			 errdetail("%s", refusal.detail),
+			 errhint("%s", refusal.hint),
+			 MergePlaceOfTable(build, alias)));
+}
+
+/*
+ * The read model is an ordinary table.  Looked at before the statement is
+ * rewritten, which may put another table in its place.
+ */
+void
+MergeCheckReadModel(MergeBuild *build)
+{
+	RangeTblEntry *rte = rt_fetch(build->target,
+								  build->merge->analysed->rtable);
+	Relation	relation = table_open(rte->relid, NoLock);
+	Refusal		refusal = read_model_refusal(relation, rte->inh);
+
+	if (refusal.detail != NULL)
+		refuse(build, relation, "a read model", refusal, rte->eref->aliasname);
+	build->merge->read_model = rte->relid;
+	table_close(relation, NoLock);
+}
+
+static Refusal
+stream_refusal(MergeBuild *build, Relation relation, RangeTblEntry *rte,
+			   Oid reader)
+{
+	Refusal		refusal = refusal_of(relation);
+
+	if (refusal.detail != NULL)
+		return refusal;
+	if (rte->relid == build->merge->read_model)
+		return (Refusal) {"It is the read model of the same definition.",
+			"A projection reads one table and keeps another."};
+	if (rte->relkind == RELKIND_PARTITIONED_TABLE && !rte->inh)
+		return (Refusal) {"ONLY a partitioned table has no rows.",
+			"Leave ONLY out."};
+	if (rte->relkind == RELKIND_RELATION && rte->inh &&
+		find_inheritance_children(rte->relid, NoLock) != NIL)
+		return (Refusal) {"Other tables inherit from it, and their rows have numbers of their own.",
+			"Write ONLY before its name to read this table alone, or use a partitioned table."};
+	if (check_enable_rls(rte->relid, reader, true) == RLS_ENABLED)
+		return (Refusal) {"Its row-level security applies to the role that reads it, so that events would be missed.",
+			"Use ALTER TABLE ... NO FORCE ROW LEVEL SECURITY, or create the projection as a role with BYPASSRLS."};
+	return refusal;
+}
+
+/* The table that the source reads.  A view reads as its owner. */
+void
+MergeCheckStream(MergeBuild *build, Query *query, RangeTblEntry *rte)
+{
+	Relation	relation = table_open(rte->relid, NoLock);
+	Refusal		refusal = stream_refusal(build, relation, rte,
+										 compat_reader_of(query, rte));
+
+	if (refusal.detail != NULL)
+		refuse(build, relation, "a stream", refusal, rte->eref->aliasname);
+	build->merge->stream = rte->relid;
+	table_close(relation, NoLock);
+}
+
+/* A view, which the rewriter has made a sub-select of, only computes. */
+void
+MergeCheckView(MergeBuild *build, RangeTblEntry *rte)
+{
+	Relation	view;
+	Refusal		refusal = {NULL, NULL};
+
+	if (!OidIsValid(rte->relid))
+		return;
+	view = table_open(rte->relid, NoLock);
+	if (rte->security_barrier)
+		refusal = (Refusal) {"It is a view with security_barrier.",
+			"Create a view without security_barrier for the projection."};
+	else if (RelationHasCheckOption(view))
+		refusal = (Refusal) {"It is a view WITH CHECK OPTION.",
+			"Create a view without CHECK OPTION for the projection."};
+	if (refusal.detail != NULL)
+		refuse(build, view, "the source of a projection", refusal,
+			   rte->eref->aliasname);
+	table_close(view, NoLock);
+}
