@@ -45,6 +45,32 @@ OBJS = \
 	src/stream/shape.o \
 	src/stream/stream.o \
 	src/stream/tables.o \
+	src/merge/collation_use.o \
+	src/merge/fingerprint.o \
+	src/merge/hint_names.o \
+	src/merge/hint_syntax.o \
+	src/merge/hint_types.o \
+	src/merge/merge.o \
+	src/merge/merge_action.o \
+	src/merge/merge_advice.o \
+	src/merge/merge_check.o \
+	src/merge/merge_clock.o \
+	src/merge/merge_describe.o \
+	src/merge/merge_fanout.o \
+	src/merge/merge_hint.o \
+	src/merge/merge_item.o \
+	src/merge/merge_key.o \
+	src/merge/merge_meaning.o \
+	src/merge/merge_place.o \
+	src/merge/merge_rights.o \
+	src/merge/merge_show.o \
+	src/merge/merge_source.o \
+	src/merge/merge_table.o \
+	src/merge/merge_upsert.o \
+	src/merge/merge_uses.o \
+	src/merge/pinned.o \
+	src/merge/stable_functions.o \
+	src/merge/words.o \
 	src/handler/apply.o \
 	src/handler/apply_declared.o \
 	src/handler/fit.o \
@@ -66,19 +92,6 @@ OBJS = \
 	src/definition/declared.o \
 	src/definition/desired.o \
 	src/definition/known.o \
-	src/definition/merge.o \
-	src/definition/merge_action.o \
-	src/definition/merge_advice.o \
-	src/definition/merge_describe.o \
-	src/definition/merge_fanout.o \
-	src/definition/merge_item.o \
-	src/definition/merge_key.o \
-	src/definition/merge_place.o \
-	src/definition/merge_rights.o \
-	src/definition/merge_show.o \
-	src/definition/merge_source.o \
-	src/definition/merge_table.o \
-	src/definition/merge_upsert.o \
 	src/definition/ordering.o \
 	src/definition/owner.o \
 	src/definition/projection.o \

@@ -878,6 +878,7 @@ CREATE FUNCTION wallet_projection.definition_describe(definition text) RETURNS j
 COMMENT ON FUNCTION wallet_projection.definition_describe(text) IS
     'what a definition of a projection is understood as: stream, read model, key, clauses';
 
+/*
  * Try a definition on events, as a unit test of it: nothing is written, no
  * table is read, and the read model is taken to be empty.
  *
@@ -905,3 +906,13 @@ CREATE FUNCTION @extschema@.projection_try(definition text, events jsonb, trace 
     LANGUAGE C VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.projection_try(text, jsonb, boolean) IS
     'the rows that these events would make, or with trace what each of them would do; nothing is written';
+
+/*
+ * What is remembered of a definition, beside its text: what each name means,
+ * what chooses the partition of an event (and a hash of that), and the settings
+ * that its results can depend on, as they are now.
+ */
+CREATE FUNCTION wallet_projection.definition_meaning(definition text, OUT uses text[], OUT partitioning text, OUT fingerprint bigint, OUT settings text[])
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'definition_meaning';
+COMMENT ON FUNCTION wallet_projection.definition_meaning(text) IS
+    'what the names of a definition mean, what chooses the partition, and the settings that results depend on';

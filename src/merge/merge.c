@@ -26,6 +26,8 @@
 
 #include "compat.h"
 #include "merge/merge_build.h"
+#include "merge/merge_hint.h"
+#include "merge/merge_uses.h"
 
 /* An error context: positions are within the definition. */
 static void
@@ -150,6 +152,7 @@ take_apart(MergeBuild *build)
 		MergeBuildUpsert(build);
 	MergeBuildItems(build);
 	MergeAdvise(build);
+	merge->uses = MergeCollectUses(merge->analysed, merge->rewritten);
 	table_close(build->read_model, NoLock);
 }
 
@@ -164,6 +167,7 @@ MergeParse(const char *definition)
 {
 	MergeBuild	build = {0};
 	ErrorContextCallback context;
+	MergeHint	hint;
 
 	build.merge = palloc0(sizeof(Merge));
 	build.merge->text = pstrdup(definition);
@@ -173,8 +177,12 @@ MergeParse(const char *definition)
 	context.previous = error_context_stack;
 	error_context_stack = &context;
 
+	/* comes before the other one, which moves the position */
+	MergeHintBegin(&hint, build.merge->text);
+
 	take_apart(&build);
 
+	MergeHintEnd(&hint);
 	error_context_stack = context.previous;
 	return build.merge;
 }

@@ -13,6 +13,7 @@
 #include "argument.h"
 #include "compat.h"
 #include "merge/merge.h"
+#include "merge/merge_check.h"
 
 #define DEFINITION_LENGTH (1024 * 1024)
 
@@ -173,5 +174,8 @@ definition_describe(PG_FUNCTION_ARGS)
 {
 	char	   *definition = ArgumentText(fcinfo, 0, "definition", DEFINITION_LENGTH);
 
-	PG_RETURN_JSONB_P(describe(MergeParse(definition)));
+	Merge	   *merge = MergeParse(definition);
+
+	MergeCheckExpressions(merge, false);
+	PG_RETURN_JSONB_P(describe(merge));
 }

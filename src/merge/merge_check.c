@@ -1,0 +1,523 @@
+/*
+ * merge_check.c
+ *		Is a projection's result a function of its events?
+ *
+ * The same event is applied again after a crash, in a retry, in a rebuild and
+ * in projection_verify(), by other processes, at other times.  So each
+ * expression of a definition may depend on the event, on the row and on the
+ * settings that were pinned at creation, and on nothing else.  Every function
+ * that an expression can call is looked at, those behind operators, casts and
+ * types included.
+ *
+ *	- immutable functions are trusted, whoever wrote them, as PostgreSQL
+ *	  trusts them in an index;
+ *	- PostgreSQL's own stable functions: see stable_functions.c;
+ *	- other stable functions: in values, if the user says so (allow_stable);
+ *	  never where they choose the key, since the key chooses the partition;
+ *	- volatile functions: never.
+ *
+ * Only columns that the text assigns are looked at: a default that an INSERT
+ * does not mention may be volatile.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_class.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "nodes/execnodes.h"
+#include "parser/parse_type.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/regproc.h"
+#include "utils/syscache.h"
+#include "utils/typcache.h"
+
+#include "compat.h"
+#include "merge/merge_check.h"
+#include "merge/merge_clock.h"
+#include "merge/stable_functions.h"
+
+typedef struct Check
+{
+	const Merge *merge;
+	bool		chooses_key;	/* key, filter or fan-out */
+	bool		allow_stable;
+	const char *where;			/* for messages */
+	bool		in_domain;		/* in a CHECK of a domain, which is used at
+								 * this place of the definition */
+	int			place;
+	int			clause;			/* the WHEN's place, where nothing is better */
+} Check;
+
+static bool check_walker(Node *node, Check *check);
+
+/* The caret at this place of the definition. */
+static int
+caret(const Check *check, int location)
+{
+	const char *definition = check->merge->text;
+
+	if (check->in_domain)
+		location = check->place;
+	if (location < 0)
+		location = check->clause;
+	if (location < 0 || location > strlen(definition))
+		return 0;
+	internalerrquery(definition);
+	return internalerrposition(pg_mbstrlen_with_len(definition,
+													location) + 1);
+}
+
+/* Its first column that tells a time; or NULL. */
+static const char *
+time_column(Oid stream)
+{
+	const char *name;
+
+	for (AttrNumber column = 1;
+		 (name = get_attname(stream, column, true)) != NULL;
+		 column++)
+	{
+		Oid			type = get_atttype(stream, column);
+
+		if (type == TIMESTAMPTZOID || type == TIMESTAMPOID)
+			return name;
+	}
+	return NULL;
+}
+
+static int
+hint_for(const Check *check, bool clock)
+{
+	const char *column = time_column(check->merge->stream);
+
+	if (check->in_domain)
+		return errhint("Use the type that the domain is made of, or a CHECK that depends on the value alone.");
+	if (!clock)
+		return errhint("Use a column of the event: whoever writes the event puts the value there.");
+	if (column == NULL)
+		return errhint("Use a column of the event that holds the time; the stream has none yet.");
+	return errhint("Use a column of the event, for example %s.",
+				   quote_identifier(column));
+}
+
+static void
+refuse(const Check *check, const char *what, int location, bool clock)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("%s cannot be used in %s", what, check->where),
+			 errdetail("Its result does not depend on the event alone: the same event, applied again, could give another result."),
+			 hint_for(check, clock),
+			 caret(check, location)));
+}
+
+/* A function that somebody else than PostgreSQL has made. */
+static void
+refuse_user_function(const Check *check, Oid function, const char *what,
+					 int location, char volatility)
+{
+	const char *name = format_procedure(function);
+	bool		optional = volatility == PROVOLATILE_STABLE &&
+		!check->chooses_key;
+
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("%s cannot be used in %s", what, check->where),
+			 volatility == PROVOLATILE_STABLE ?
+			 errdetail("Function %s is STABLE: its result may depend on tables or on the session.",
+					   name) :
+			 errdetail("Function %s is VOLATILE: its result may differ each time the same event is applied.",
+					   name),
+			 optional ?
+			 errhint("If the result depends on the arguments alone, run ALTER FUNCTION %s IMMUTABLE. To accept the function as it is, set the option allow_stable.",
+					 name) :
+			 errhint("If the result depends on the arguments alone, run ALTER FUNCTION %s IMMUTABLE. Otherwise use a column of the event.",
+					 name),
+			 caret(check, location)));
+}
+
+static void
+check_function(const Check *check, Oid function, const char *what,
+			   int location)
+{
+	char		volatility = func_volatile(function);
+
+	if (volatility == PROVOLATILE_IMMUTABLE || IsStableBySettings(function))
+		return;
+	if (function < FirstUnpinnedObjectId)
+		refuse(check, what, location, IsClockFunction(function));
+	if (volatility == PROVOLATILE_STABLE && check->allow_stable &&
+		!check->chooses_key)
+		return;
+	refuse_user_function(check, function, what, location, volatility);
+}
+
+static const char *
+function_name(Oid function)
+{
+	return psprintf("function %s", format_procedure(function));
+}
+
+static void
+check_domain(Check *check, Oid domain, int location)
+{
+	/* the context's end wants to find it */
+	DomainConstraintRef *ref = palloc0(sizeof(DomainConstraintRef));
+	Check		inner = *check;
+	ListCell   *cell;
+
+	if (!DomainHasConstraints(domain))
+		return;
+	inner.where = psprintf("a CHECK of domain %s, which a projection uses",
+						   format_type_be(domain));
+	inner.place = check->in_domain ? check->place : location;
+	inner.in_domain = true;
+	InitDomainConstraintRef(domain, ref, CurrentMemoryContext, false);
+	foreach(cell, ref->constraints)
+	{
+		DomainConstraintState *constraint = lfirst(cell);
+
+		if (constraint->check_expr != NULL)
+			check_walker((Node *) constraint->check_expr, &inner);
+	}
+}
+
+static void check_type(Check *check, Oid type, bool input, const char *what,
+					   int location);
+
+static void
+check_row_type(Check *check, Oid type, bool input, const char *what,
+			   int location)
+{
+	TupleDesc	desc = lookup_rowtype_tupdesc_copy(type, -1);
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		if (!TupleDescAttr(desc, i)->attisdropped)
+			check_type(check, TupleDescAttr(desc, i)->atttypid, input, what,
+					   location);
+	}
+}
+
+/* The functions that read or print a value of a type, and of its parts. */
+static void
+check_type(Check *check, Oid type, bool input, const char *what, int location)
+{
+	Oid			function;
+	Oid			other;
+	bool		varlena;
+
+	check_stack_depth();
+	if (get_typtype(type) == TYPTYPE_DOMAIN)
+	{
+		if (input)
+			check_domain(check, type, location);
+		type = getBaseType(type);
+	}
+	if (get_typtype(type) == TYPTYPE_PSEUDO)
+		return;
+	if (OidIsValid(other = get_element_type(type)) ||
+		OidIsValid(other = get_range_subtype(type)) ||
+		OidIsValid(other = get_multirange_range(type)))
+		check_type(check, other, input, what, location);
+	else if (get_typtype(type) == TYPTYPE_COMPOSITE)
+		check_row_type(check, type, input, what, location);
+	if (input)
+		getTypeInputInfo(type, &function, &other);
+	else
+		getTypeOutputInfo(type, &function, &varlena);
+	check_function(check, function,
+				   psprintf(input ? "%s to type %s" :
+							"%s of a value of type %s", what,
+							format_type_be(type)),
+				   location);
+}
+
+static void
+check_cast(Check *check, CoerceViaIO *cast)
+{
+	Oid			from = exprType((Node *) cast->arg);
+	const char *what = "a cast";
+	int			location = exprLocation((Node *) cast);
+
+	if (IsA(cast->arg, Const) &&
+		MergeConstIsClock(check->merge->text, (Const *) cast->arg,
+						  cast->resulttype))
+		refuse(check, "this constant", location, true);
+	check_type(check, from, false, what, location);
+	check_type(check, cast->resulttype, true, what, location);
+}
+
+static void
+check_call(Check *check, Oid function, List *args, Oid result, int location)
+{
+	const char *what = function_name(function);
+	ListCell   *cell;
+
+	check_function(check, function, what, location);
+	if (PrintsAnyType(function))
+	{
+		foreach(cell, args)
+		{
+			Node	   *arg = lfirst(cell);
+
+			if (IsA(arg, TargetEntry))
+				arg = (Node *) ((TargetEntry *) arg)->expr;
+			check_type(check, exprType(arg), false, what, location);
+		}
+	}
+	if (ReadsAnyType(function))
+		check_type(check, result, true, what, location);
+}
+
+static void
+check_operator(Check *check, Oid operator, Oid function, List *args,
+			   int location)
+{
+	check_function(check, function,
+				   psprintf("operator %s", format_operator(operator)),
+				   location);
+	if (PrintsAnyType(function))
+		check_call(check, function, args, InvalidOid, location);
+}
+
+static void
+check_row_comparison(Check *check, RowCompareExpr *comparison)
+{
+	ListCell   *cell;
+
+	foreach(cell, comparison->opnos)
+		check_operator(check, lfirst_oid(cell), get_opcode(lfirst_oid(cell)),
+					   NIL, exprLocation((Node *) comparison));
+}
+
+/* GREATEST and LEAST compare by the type's own order. */
+static void
+check_min_max(Check *check, MinMaxExpr *expr)
+{
+	TypeCacheEntry *entry = lookup_type_cache(expr->minmaxtype,
+											  TYPECACHE_CMP_PROC);
+
+	if (OidIsValid(entry->cmp_proc))
+		check_function(check, entry->cmp_proc, function_name(entry->cmp_proc),
+					   expr->location);
+}
+
+/*
+ * A constant that is no constant: 'today' is taken when the definition is
+ * analysed; an OID is another one after a restore.
+ */
+static void
+check_constant(Check *check, Const *value)
+{
+	if (value->constisnull)
+		return;
+	if (MergeConstIsClock(check->merge->text, value, value->consttype))
+		refuse(check, psprintf("this constant of type %s",
+							   format_type_be(value->consttype)),
+			   value->location, true);
+	switch (value->consttype)
+	{
+		case REGPROCOID:
+		case REGPROCEDUREOID:
+		case REGOPEROID:
+		case REGOPERATOROID:
+		case REGCLASSOID:
+		case REGTYPEOID:
+		case REGROLEOID:
+		case REGNAMESPACEOID:
+		case REGCOLLATIONOID:
+			refuse(check, psprintf("a constant of type %s",
+								   format_type_be(value->consttype)),
+				   value->location, false);
+			break;
+		default:
+			break;
+	}
+}
+
+static const char *
+value_function_name(SQLValueFunction *function)
+{
+	switch (function->op)
+	{
+		case SVFOP_CURRENT_DATE:
+			return "CURRENT_DATE";
+		case SVFOP_CURRENT_TIME:
+		case SVFOP_CURRENT_TIME_N:
+			return "CURRENT_TIME";
+		case SVFOP_CURRENT_TIMESTAMP:
+		case SVFOP_CURRENT_TIMESTAMP_N:
+			return "CURRENT_TIMESTAMP";
+		case SVFOP_LOCALTIME:
+		case SVFOP_LOCALTIME_N:
+			return "LOCALTIME";
+		case SVFOP_LOCALTIMESTAMP:
+		case SVFOP_LOCALTIMESTAMP_N:
+			return "LOCALTIMESTAMP";
+		case SVFOP_CURRENT_ROLE:
+			return "CURRENT_ROLE";
+		case SVFOP_CURRENT_USER:
+			return "CURRENT_USER";
+		case SVFOP_USER:
+			return "USER";
+		case SVFOP_SESSION_USER:
+			return "SESSION_USER";
+		case SVFOP_CURRENT_CATALOG:
+			return "CURRENT_CATALOG";
+		case SVFOP_CURRENT_SCHEMA:
+			return "CURRENT_SCHEMA";
+	}
+	return "this function";
+}
+
+static void
+check_value_function(Check *check, SQLValueFunction *function)
+{
+	bool		clock = function->op != SVFOP_CURRENT_ROLE &&
+		function->op != SVFOP_CURRENT_USER && function->op != SVFOP_USER &&
+		function->op != SVFOP_SESSION_USER &&
+		function->op != SVFOP_CURRENT_CATALOG &&
+		function->op != SVFOP_CURRENT_SCHEMA;
+
+	refuse(check, value_function_name(function), function->location, clock);
+}
+
+/* The columns that json_to_record() and the like are asked for. */
+static void
+check_range_table_entry(Check *check, RangeTblEntry *entry)
+{
+	ListCell   *cell;
+	ListCell   *type;
+
+	if (entry->rtekind != RTE_FUNCTION)
+		return;
+	foreach(cell, entry->functions)
+	{
+		RangeTblFunction *function = lfirst_node(RangeTblFunction, cell);
+
+		foreach(type, function->funccoltypes)
+			check_type(check, lfirst_oid(type), true, "this column list",
+					   exprLocation(function->funcexpr));
+	}
+}
+
+static void
+check_node(Check *check, Node *node)
+{
+	int			location = exprLocation(node);
+
+	switch (nodeTag(node))
+	{
+		case T_FuncExpr:
+			check_call(check, ((FuncExpr *) node)->funcid,
+					   ((FuncExpr *) node)->args, exprType(node), location);
+			break;
+		case T_Aggref:
+			check_call(check, ((Aggref *) node)->aggfnoid,
+					   ((Aggref *) node)->args, InvalidOid, location);
+			break;
+		case T_WindowFunc:
+			check_call(check, ((WindowFunc *) node)->winfnoid,
+					   ((WindowFunc *) node)->args, InvalidOid, location);
+			break;
+		case T_OpExpr:
+		case T_DistinctExpr:	/* these three are one struct */
+		case T_NullIfExpr:
+			set_opfuncid((OpExpr *) node);
+			check_operator(check, ((OpExpr *) node)->opno,
+						   ((OpExpr *) node)->opfuncid,
+						   ((OpExpr *) node)->args, location);
+			break;
+		case T_ScalarArrayOpExpr:
+			set_sa_opfuncid((ScalarArrayOpExpr *) node);
+			check_operator(check, ((ScalarArrayOpExpr *) node)->opno,
+						   ((ScalarArrayOpExpr *) node)->opfuncid, NIL,
+						   location);
+			break;
+		case T_RowCompareExpr:
+			check_row_comparison(check, (RowCompareExpr *) node);
+			break;
+		case T_MinMaxExpr:
+			check_min_max(check, (MinMaxExpr *) node);
+			break;
+		case T_CoerceViaIO:
+			check_cast(check, (CoerceViaIO *) node);
+			break;
+		case T_CoerceToDomain:
+			check_domain(check, ((CoerceToDomain *) node)->resulttype,
+						 location);
+			break;
+		case T_Const:
+			check_constant(check, (Const *) node);
+			break;
+		case T_SQLValueFunction:
+			check_value_function(check, (SQLValueFunction *) node);
+			break;
+		case T_NextValueExpr:
+			refuse(check, "the next value of a sequence", location, false);
+			break;
+		case T_RangeTblEntry:
+			check_range_table_entry(check, (RangeTblEntry *) node);
+			break;
+		default:
+			break;
+	}
+}
+
+static bool
+check_walker(Node *node, Check *check)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, check_walker, check,
+								 QTW_EXAMINE_RTES_BEFORE);
+	check_node(check, node);
+	if (IsA(node, RangeTblEntry))
+		return false;			/* query_tree_walker goes inside */
+	return expression_tree_walker(node, check_walker, check);
+}
+
+static void
+check_clause(Check *check, MergeClause *clause)
+{
+	ListCell   *cell;
+
+	check->clause = clause->location;
+	check_walker((Node *) clause->condition, check);
+	foreach(cell, clause->columns)
+	{
+		TargetEntry *column = lfirst_node(TargetEntry, cell);
+
+		if (bms_is_member(column->resno, clause->listed))
+			check_walker((Node *) column->expr, check);
+	}
+}
+
+/*
+ * Raise an error at the first expression that depends on more than the event,
+ * the row and the pinned settings.
+ */
+void
+MergeCheckExpressions(const Merge *merge, bool allow_stable)
+{
+	Check		check = {merge, true, allow_stable, "the key of a projection", false, -1, -1};
+	ListCell   *cell;
+
+	for (int i = 0; i < merge->key.ncolumns; i++)
+		check_walker((Node *) merge->key.values[i], &check);
+	check.where = "the filter of a projection";
+	check_walker((Node *) merge->filter, &check);
+	check.where = "the source of a projection";
+	check_walker((Node *) merge->fan_out, &check);
+	check.chooses_key = false;
+	check.where = "a projection";
+	foreach(cell, merge->clauses)
+		check_clause(&check, (MergeClause *) lfirst(cell));
+}

@@ -1,0 +1,15 @@
+/*
+ * pinned.h
+ *		The settings under which a projection computes its results.
+ */
+#ifndef WALLET_PROJECTION_PINNED_H
+#define WALLET_PROJECTION_PINNED_H
+
+#include "utils/array.h"
+
+extern ArrayType *PinnedSettings(void);
+extern int	PinnedEnter(ArrayType *settings);
+extern int	PinnedEnterNeutral(void);
+extern void PinnedLeave(int level);
+
+#endif							/* WALLET_PROJECTION_PINNED_H */
