@@ -135,6 +135,22 @@ typedef bool CompatUpdateIndexes;
 #define compat_InitMaterializedSRF(fcinfo) SetSingleFuncCall(fcinfo, 0)
 #endif
 
+/* The same, where rows are single values. */
+#if PG_VERSION_NUM >= 160000
+#define compat_InitMaterializedNumbers(fcinfo) \
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC)
+#else
+#define compat_InitMaterializedNumbers(fcinfo) \
+	SetSingleFuncCall(fcinfo, SRF_SINGLE_USE_EXPECTED)
+#endif
+
+/* May partitions have identity columns, which are then their parents'? */
+#if PG_VERSION_NUM >= 170000
+#define compat_partitions_have_identity true
+#else
+#define compat_partitions_have_identity false
+#endif
+
 /* A range of these bounds. */
 #if PG_VERSION_NUM >= 160000
 #define compat_make_range(type, lower, upper) \
