@@ -15,6 +15,7 @@
 #include "catalog/dependency.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_sequence.h"
+#include "catalog/pg_type.h"
 #include "commands/sequence.h"
 #include "compat.h"
 #include "miscadmin.h"
@@ -49,9 +50,17 @@ check_children(Relation relation)
 			 errhint("Use guard => 'trust', if no writer brings a number that was not drawn from the sequence by the INSERT itself.")));
 }
 
-/* The sequence's options, as ADD GENERATED takes them. */
+/* The highest number that a column of this type takes. */
+static int64
+type_max(Oid type)
+{
+	return type == INT2OID ? PG_INT16_MAX :
+		type == INT4OID ? PG_INT32_MAX : PG_INT64_MAX;
+}
+
+/* The sequence's options, as ADD GENERATED takes them for this type. */
 static char *
-options_of(Oid sequence)
+options_of(Oid sequence, Oid type)
 {
 	HeapTuple	tuple = SearchSysCache1(SEQRELID, ObjectIdGetDatum(sequence));
 	Form_pg_sequence form;
@@ -62,7 +71,7 @@ options_of(Oid sequence)
 	form = (Form_pg_sequence) GETSTRUCT(tuple);
 	options = psprintf("SEQUENCE NAME %s START " INT64_FORMAT " MINVALUE " INT64_FORMAT " MAXVALUE " INT64_FORMAT,
 					   TableNameOf(sequence), form->seqstart, form->seqmin,
-					   form->seqmax);
+					   Min(form->seqmax, type_max(type)));
 	ReleaseSysCache(tuple);
 	return options;
 }
@@ -118,10 +127,12 @@ grants_on(Oid sequence)
  * sequence has given last, when nobody draws one any more.
  */
 static int64
-replace_default(const char *table, const char *column, Oid sequence)
+replace_default(const char *table, const char *column,
+				const StreamParts *parts)
 {
+	Oid			sequence = parts->sequence;
 	char	   *name = TableNameOf(sequence);
-	char	   *options = options_of(sequence);
+	char	   *options = options_of(sequence, parts->position_type);
 	List	   *grants = grants_on(sequence);
 	ListCell   *cell;
 	int64		last;
@@ -149,11 +160,10 @@ go_on_above(Oid relid, StreamParts *parts, int64 last)
 												 false);
 	above = StreamNumberAbove(relation, parts);
 	relation_close(relation, NoLock);
-	last = Max(last, above);
-	if (last > 0)
-		(void) DirectFunctionCall2(setval_oid,
-								   ObjectIdGetDatum(parts->sequence),
-								   Int64GetDatum(last));
+	(void) DirectFunctionCall3(setval3_oid,
+							   ObjectIdGetDatum(parts->sequence),
+							   Int64GetDatum(Max(last, above) + 1),
+							   BoolGetDatum(false));
 }
 
 /*
@@ -180,6 +190,6 @@ GuardByIdentity(Oid relid, const StreamParts *parts)
 		last = SequenceLastNumber(parts->sequence);
 	}
 	else
-		last = replace_default(table, column, parts->sequence);
+		last = replace_default(table, column, parts);
 	go_on_above(relid, &now, last);
 }

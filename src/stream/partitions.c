@@ -102,6 +102,20 @@ early_detached(const char *stream, Oid relid, int64 number, int64 head)
 	return trouble;
 }
 
+/* A crash would empty it. */
+static NumberTrouble *
+unlogged_partition(const char *stream, Oid relid)
+{
+	NumberTrouble *trouble = palloc(sizeof(NumberTrouble));
+
+	trouble->message = psprintf("table \"%s\" of stream \"%s\" is unlogged",
+								TableNameOf(relid), stream);
+	trouble->detail = pstrdup("A crash of the server would empty it.");
+	trouble->hint = psprintf("Run: ALTER TABLE %s SET LOGGED;",
+							 TableNameOf(relid));
+	return trouble;
+}
+
 /*
  * What makes positions untrue for the partitions that there are, where `known`
  * are those that there were (StreamPartitions) when positions were between
@@ -118,6 +132,11 @@ StreamPartitionTrouble(const char *stream, Relation relation,
 	ListCell   *cell;
 	int64		number;
 
+	foreach(cell, now)
+	{
+		if (get_rel_persistence(lfirst_oid(cell)) == RELPERSISTENCE_UNLOGGED)
+			return unlogged_partition(stream, lfirst_oid(cell));
+	}
 	foreach(cell, list_difference_oid(now, known))
 	{
 		if (number_in(lfirst_oid(cell), parts, column, true, &number) &&

@@ -106,6 +106,20 @@ SELECT error_of($$ SELECT stream_attach('by_default', 'by_default', guard => 'tr
 SELECT stream_attach('by_default', 'by_default', guard => 'identity');
 INSERT INTO by_default (a) VALUES ('y') RETURNING id;
 SELECT error_of($$ INSERT INTO by_default VALUES (9, 'x') $$);
+-- sequences that are somewhat different
+CREATE TABLE s1 (id smallserial PRIMARY KEY, a text);
+SELECT stream_attach('s1', 's1', guard => 'identity');
+INSERT INTO s1 (a) VALUES ('x') RETURNING id;
+CREATE SEQUENCE s2_numbers START 5 MINVALUE 5;
+CREATE TABLE s2 (id integer PRIMARY KEY DEFAULT nextval('s2_numbers'), a text);
+ALTER SEQUENCE s2_numbers OWNED BY s2.id;
+SELECT stream_attach('s2', 's2', guard => 'identity');
+INSERT INTO s2 (a) VALUES ('x') RETURNING id;
+SELECT seqtypid::regtype, seqstart, seqmin, seqmax, seqcache FROM pg_sequence WHERE seqrelid = 's2_numbers'::regclass;
+CREATE TABLE s3 (id serial PRIMARY KEY, a text);
+CREATE VIEW s3_view AS SELECT last_value FROM s3_id_seq;
+SELECT error_of($$ SELECT stream_attach('s3', 's3', guard => 'identity') $$);
+INSERT INTO s3 (a) VALUES ('x') RETURNING id;
 -- what is not decided is not changed
 CREATE TABLE refused (id bigserial, a text);
 SELECT error_of($$ SELECT stream_attach('refused', 'refused', guard => 'identity') $$);
@@ -200,6 +214,11 @@ ALTER TABLE child SET UNLOGGED;
 SELECT stream_detach('parent');
 SELECT error_of($$ SELECT stream_attach('parent', 'parent') $$);
 
+CREATE TABLE parent_serial (id serial PRIMARY KEY, a text);
+CREATE TABLE child_serial (b text) INHERITS (parent_serial);
+SELECT error_of($$ SELECT stream_attach('parent_serial', 'parent_serial') $$);
+SELECT error_of($$ SELECT stream_attach('parent_serial', 'parent_serial', guard => 'identity') $$);
+
 -- partitions by month
 CREATE TABLE monthly (id bigint GENERATED ALWAYS AS IDENTITY, created_at timestamptz NOT NULL DEFAULT now(), a text, PRIMARY KEY (id, created_at)) PARTITION BY RANGE (created_at);
 SELECT stream_attach('monthly', 'monthly');
@@ -243,6 +262,7 @@ CREATE TABLE by_serial_1 PARTITION OF by_serial FOR VALUES FROM ('2026-01-01') T
 SELECT error_of($$ SELECT stream_attach('by_serial', 'by_serial') $$);
 CREATE UNIQUE INDEX ON regress_wp.by_serial (id, at);
 SELECT error_of($$ SELECT stream_attach('by_serial', 'by_serial') $$);
+SELECT error_of($$ SELECT stream_attach('by_serial', 'by_serial', guard => 'identity') $$);
 SELECT stream_attach('by_serial', 'by_serial', guard => 'trust');
 INSERT INTO by_serial (at) VALUES ('2026-01-01');
 INSERT INTO by_serial_1 (at) VALUES ('2026-01-02');
