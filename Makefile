@@ -29,15 +29,18 @@ OBJS = \
 	src/unique_index.o \
 	src/stream/aggregate.o \
 	src/stream/append.o \
+	src/stream/attach.o \
 	src/stream/attached.o \
 	src/stream/attached_sequence.o \
 	src/stream/attached_table.o \
 	src/stream/event_id.o \
 	src/stream/find.o \
 	src/stream/generations.o \
+	src/stream/guard.o \
 	src/stream/history.o \
 	src/stream/new_event.o \
 	src/stream/numbers.o \
+	src/stream/partitions.o \
 	src/stream/read.o \
 	src/stream/reader.o \
 	src/stream/rows.o \

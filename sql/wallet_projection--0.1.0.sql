@@ -269,6 +269,52 @@ COMMENT ON FUNCTION @extschema@.stream_notify(text, boolean) IS
     'lets plain INSERTs into a stream wake the background workers, or not';
 
 /*
+ * stream_attach(stream, relation, position, guard): makes a table of any
+ * columns a stream of this name.  It is permanent, ordinary or partitioned,
+ * and has a column of numbers, position (null: the one that a sequence
+ * numbers): smallint, integer or bigint, not null, first in a unique index,
+ * filled by a sequence of its own with CACHE 1, INCREMENT 1, NO CYCLE that the
+ * INSERT draws from.  guard says what keeps writers from bringing numbers of
+ * their own: null: the column is GENERATED ALWAYS AS IDENTITY; 'identity': make
+ * it that (the table is locked for a moment, no row is rewritten; who brings a
+ * number gets 428C9); 'trust': nobody does so, says the caller.  Otherwise
+ * nothing in the table is changed.
+ * Errors: 55000, 42809, 42804, 0A000 the table cannot be a stream, 42703 no
+ * such column, 42702 several columns are numbered; 42710 there is such a
+ * stream, or the table is one; 42501 not the table's owner, or the name is not
+ * schema.table and the caller may not create in the extension's schema; 22004,
+ * 22023 bad argument.
+ */
+CREATE FUNCTION @extschema@.stream_attach(stream text, relation regclass, "position" name DEFAULT NULL,
+                              guard text DEFAULT NULL) RETURNS void
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'stream_attach';
+COMMENT ON FUNCTION @extschema@.stream_attach(text, regclass, name, text) IS
+    'makes a table of any columns a stream';
+
+/*
+ * stream_detach(stream): forgets a stream that was attached.  The table stays
+ * as it is.
+ * Errors: 42704 no such attached stream; 55006 projections read it; 42501 not
+ * the table's owner; 22004, 22023 bad argument.
+ */
+CREATE FUNCTION @extschema@.stream_detach(stream text) RETURNS void
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'stream_detach';
+COMMENT ON FUNCTION @extschema@.stream_detach(text) IS
+    'forgets a stream that was attached; its table stays';
+
+/*
+ * The numbers first to last that are in a stream, in order, as a projection
+ * reads them.  Needs the right to read the stream.
+ */
+CREATE FUNCTION wallet_projection.stream_rows(stream text, first bigint, last bigint) RETURNS SETOF bigint
+    LANGUAGE C STABLE STRICT PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'stream_rows';
+COMMENT ON FUNCTION wallet_projection.stream_rows(text, bigint, bigint) IS
+    'the numbers of a stream''s events, in order';
+
+/*
  * stream_read(stream, aggregate_type, aggregate_id, from_version, max_count):
  * the aggregate's events from from_version (at least 1) on, in order, at most
  * max_count of them (null: all).  No rows for an unknown aggregate.

@@ -149,6 +149,13 @@ typedef bool CompatUpdateIndexes;
 	SetSingleFuncCall(fcinfo, SRF_SINGLE_USE_EXPECTED)
 #endif
 
+/* May partitions have identity columns, which are then their parents'? */
+#if PG_VERSION_NUM >= 170000
+#define compat_partitions_have_identity true
+#else
+#define compat_partitions_have_identity false
+#endif
+
 /* A range of these bounds. */
 #if PG_VERSION_NUM >= 160000
 #define compat_make_range(type, lower, upper) \

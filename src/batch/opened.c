@@ -20,6 +20,7 @@
 #include "definition/desired.h"
 #include "definition/known.h"
 #include "keylock.h"
+#include "merge/pinned.h"
 #include "position/trouble.h"
 
 /* what is being worked on in this process, or NULL */

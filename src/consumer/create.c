@@ -32,6 +32,7 @@
 #include "definition/projection.h"
 #include "keylock.h"
 #include "merge/merge_check.h"
+#include "merge/fingerprint.h"
 #include "merge/merge_uses.h"
 #include "merge/pinned.h"
 #include "notice.h"

@@ -16,6 +16,8 @@
 #include "utils/rel.h"
 
 #include "definition/compiled.h"
+#include "merge/fingerprint.h"
+#include "merge/merge_check.h"
 
 /* The key that a definition compares. */
 KeyType *
@@ -60,6 +62,53 @@ check_tables(const Projection *projection, const Merge *merge,
 			 errhint("Give the table the name that the definition has for it, or drop the projection and create it with the new name.")));
 }
 
+/* The first of one list of strings that the other has not; or NULL. */
+static const char *
+first_missing(List *strings, List *in)
+{
+	ListCell   *cell;
+
+	foreach(cell, strings)
+	{
+		ListCell   *other;
+		bool		found = false;
+
+		foreach(other, in)
+			found = found || strcmp(lfirst(cell), lfirst(other)) == 0;
+		if (!found)
+			return lfirst(cell);
+	}
+	return NULL;
+}
+
+/* An error if the text means something else than when it was written down. */
+static void
+check_meaning(const Projection *projection, const Merge *merge)
+{
+	List	   *before = TextArrayList(projection->declared->uses);
+	const char *gone = first_missing(before, merge->uses);
+	const char *come = first_missing(merge->uses, before);
+	const char *name = quote_literal_cstr(projection->name);
+
+	if (gone != NULL || come != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the definition of projection \"%s\" does not mean any more what it meant",
+						projection->name),
+				 errdetail("When it was created it used: %s. Now it would use: %s.",
+						   gone ? gone : "less", come ? come : "less"),
+				 errhint("Make it as it was; or, if the new meaning is wanted: SELECT projection_drop(%s); and create the projection anew.",
+						 name)));
+	if ((int64) MergeFingerprint(merge) != projection->declared->fingerprint)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the key or the filter of projection \"%s\" is computed otherwise than when it was created",
+						projection->name),
+				 errdetail("A function, view or collation that chooses an event's key has changed. Events would go to other keys than those before them."),
+				 errhint("Make it as it was; or, if the new meaning is wanted: SELECT projection_drop(%s); and create the projection anew, into an empty read model.",
+						 name)));
+}
+
 /*
  * Read and compile the definition, in the current memory context, for these
  * tables.  The caller is the projection's owner, under its settings.
@@ -73,6 +122,8 @@ CompiledMake(const Projection *projection, const Stream *stream,
 	Merge	   *merge = MergeParse(projection->declared->definition);
 
 	check_tables(projection, merge, stream, read_model);
+	MergeCheckExpressions(merge, projection->declared->allow_stable);
+	check_meaning(projection, merge);
 	sink->merge = merge;
 	sink->key = KeyTypeOf(merge);
 	sink->run = MergeRunBegin(merge, stream->relation, read_model);

@@ -340,6 +340,8 @@ stream_append(PG_FUNCTION_ARGS)
 
 	PreventCommandIfReadOnly("stream_append()");
 	stream = StreamOpen(name, RowExclusiveLock, false);
+	StreamCheckCreated(stream, "stream_append",
+					   "Write to the table with INSERT.");
 	StreamCheckRights(stream, GetUserId(), ACL_INSERT);
 	key = AggregateKeyMake(type, id);
 	current = lock_version(stream, &key);

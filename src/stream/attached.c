@@ -61,35 +61,58 @@ is_integer(Oid type)
 	return type == INT2OID || type == INT4OID || type == INT8OID;
 }
 
-/* The statement that adds a column of numbers. */
+/* What a unique index must have behind the position: ", column" and so on. */
+static char *
+index_columns(Relation relation, AttrNumber position)
+{
+	PartitionKey key = RelationGetPartitionKey(relation);
+	StringInfoData columns;
+
+	initStringInfo(&columns);
+	for (int i = 0; key != NULL && i < key->partnatts; i++)
+	{
+		if (key->partattrs[i] > 0 && key->partattrs[i] != position)
+			appendStringInfo(&columns, ", %s",
+							 quote_identifier(get_attname(RelationGetRelid(relation),
+														  key->partattrs[i], false)));
+	}
+	return columns.data;
+}
+
+/* Can its partitions and children have an identity column, if it has any? */
+static bool
+may_have_identity(Relation relation)
+{
+	return relation->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ?
+		compat_partitions_have_identity : !relation->rd_rel->relhassubclass;
+}
+
+/* The statements that add a column of numbers. */
 static char *
 add_column_statement(Relation relation)
 {
+	const char *table = QualifiedName(relation);
 	const char *name = get_attnum(RelationGetRelid(relation), "no") ==
 		InvalidAttrNumber ? "no" : "position_no";
 
-	return psprintf("ALTER TABLE %s ADD COLUMN %s bigint GENERATED ALWAYS AS IDENTITY%s;",
-					QualifiedName(relation), name,
-					relation->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ?
-					"" : psprintf(" UNIQUE"));
+	if (relation->rd_rel->relkind == RELKIND_RELATION &&
+		may_have_identity(relation))
+		return psprintf("ALTER TABLE %s ADD COLUMN %s bigint GENERATED ALWAYS AS IDENTITY UNIQUE;",
+						table, name);
+	return psprintf("ALTER TABLE %s ADD COLUMN %s bigserial; CREATE UNIQUE INDEX ON %s (%s%s); SELECT stream_attach(..., %s, '%s', guard => 'trust');",
+					table, name, table, name,
+					index_columns(relation, InvalidAttrNumber),
+					quote_literal_cstr(table), name);
 }
 
 /* No column is numbered by a sequence. */
 static Refusal *
 refuse_unnumbered(Relation relation)
 {
-	const char *hint;
-
-	if (relation->rd_rel->relkind == RELKIND_PARTITIONED_TABLE)
-		hint = psprintf("Add a column: ALTER TABLE %s ADD COLUMN no bigserial; with a unique index that it leads, and then: SELECT stream_attach(..., %s, 'no', guard => 'trust'); The rows that are there are numbered as they lie, and the table is rewritten.",
-						QualifiedName(relation),
-						quote_literal_cstr(QualifiedName(relation)));
-	else
-		hint = psprintf("Add a column: %s The rows that are there are numbered as they lie, and the table is rewritten.",
-						add_column_statement(relation));
 	return MakeRefusal(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
 					   "It has no column that is numbered by a sequence, so its rows are in no order.",
-					   hint);
+					   psprintf("Add a column: %s The rows that are there are numbered as they lie, and the table is rewritten.",
+								add_column_statement(relation)));
 }
 
 /* Find the one column that is numbered by a sequence. */
@@ -133,27 +156,6 @@ take_position(Relation relation, const char *name, AttrNumber *position)
 		MakeRefusal(ERRCODE_INVALID_COLUMN_REFERENCE,
 					psprintf("Column \"%s\" is a system column.", name),
 					"Name the column that a sequence numbers.");
-}
-
-/* The columns of a unique index that would do, in parentheses. */
-static char *
-index_columns(Relation relation, AttrNumber position)
-{
-	Oid			relid = RelationGetRelid(relation);
-	StringInfoData buffer;
-	PartitionKey key = RelationGetPartitionKey(relation);
-
-	initStringInfo(&buffer);
-	appendStringInfo(&buffer, "(%s",
-					 quote_identifier(get_attname(relid, position, false)));
-	for (int i = 0; key != NULL && i < key->partnatts; i++)
-	{
-		if (key->partattrs[i] > 0 && key->partattrs[i] != position)
-			appendStringInfo(&buffer, ", %s",
-							 quote_identifier(get_attname(relid, key->partattrs[i], false)));
-	}
-	appendStringInfoChar(&buffer, ')');
-	return buffer.data;
 }
 
 /* Is it a unique index that finds each row by its number? */
@@ -220,8 +222,9 @@ examine_column(Relation relation, StreamParts *parts)
 	if (!OidIsValid(parts->number_index))
 		return MakeRefusal(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
 						   psprintf("No unique index for all rows, valid and checked at once, begins with column \"%s\".", name),
-						   psprintf("Run: CREATE UNIQUE INDEX ON %s %s;",
+						   psprintf("Run: CREATE UNIQUE INDEX ON %s (%s%s);",
 									QualifiedName(relation),
+									quote_identifier(name),
 									index_columns(relation, parts->position)));
 	return NULL;
 }
@@ -247,11 +250,15 @@ refuse_unguarded(Relation relation, AttrNumber position)
 	const char *column = get_attname(RelationGetRelid(relation), position, false);
 	const char *name = quote_literal_cstr(column);
 
+	const char *identity = !may_have_identity(relation) ? "" :
+		psprintf("If all writers leave the column out: SELECT stream_attach(..., %s, %s, guard => 'identity'); which makes it GENERATED ALWAYS AS IDENTITY. ",
+				 table, name);
+
 	return MakeRefusal(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
 					   psprintf("Writers may insert numbers of their own into column \"%s\", and a number below a position is never applied.",
 								column),
-					   psprintf("If all writers leave the column out: SELECT stream_attach(..., %s, %s, guard => 'identity'); which makes it GENERATED ALWAYS AS IDENTITY. If some take the number from nextval in the INSERT itself: SELECT stream_attach(..., %s, %s, guard => 'trust'); If some draw numbers ahead, give events a number of their own: %s",
-								table, name, table, name,
+					   psprintf("%sIf no writer brings a number that was not drawn from the sequence by the INSERT itself: SELECT stream_attach(..., %s, %s, guard => 'trust'); If some draw numbers ahead, give events a number of their own: %s",
+								identity, table, name,
 								add_column_statement(relation)));
 }
 

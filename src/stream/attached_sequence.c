@@ -128,7 +128,11 @@ other_user(Relation relation, AttrNumber column, Oid sequence)
 	return user;
 }
 
-/* What its options have to be; NULL if they are. */
+/*
+ * What its options have to be; NULL if they are.  ALTER SEQUENCE with INCREMENT
+ * has other sessions forget the numbers in their caches, with CACHE alone it
+ * has not.
+ */
 static Refusal *
 refuse_options(Oid sequence)
 {
@@ -146,9 +150,8 @@ refuse_options(Oid sequence)
 									   name, (long long) form->seqcache,
 									   (long long) form->seqincrement,
 									   form->seqcycle ? "CYCLE" : "NO CYCLE"),
-							  psprintf("Run: ALTER SEQUENCE %s CACHE 1 INCREMENT 1 NO CYCLE;%s",
-									   name, form->seqcache == 1 ? "" :
-									   " Sessions that have numbers in their cache must connect again before the table is attached."));
+							  psprintf("Run: ALTER SEQUENCE %s CACHE 1 INCREMENT 1 NO CYCLE;",
+									   name));
 	else if (form->seqmin < 1)
 		refusal = MakeRefusal(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
 							  psprintf("Its sequence \"%s\" has MINVALUE %lld. Events with numbers below 1 are never applied.",

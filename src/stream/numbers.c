@@ -208,6 +208,24 @@ StreamLowestNumber(Relation relation, const StreamParts *parts)
 	return look.found ? look.number : PG_INT64_MAX;
 }
 
+/*
+ * The lowest or the highest number in one table, in the column of this name;
+ * false: there is none.
+ */
+bool
+StreamTableNumber(Relation table, const StreamParts *parts,
+				  const char *column, bool lowest, int64 *number)
+{
+	NumberLook	look = {.parts = parts,.column = column,.lowest = lowest,
+	.above = PG_INT64_MIN};
+
+	look.snapshot = RegisterSnapshot(GetLatestSnapshot());
+	look_into(&look, table);
+	UnregisterSnapshot(look.snapshot);
+	*number = look.number;
+	return look.found;
+}
+
 /* What is wrong with a number above the sequence's, and what to do about it. */
 NumberTrouble
 StreamDescribeNumber(const char *stream, Oid sequence, int64 number)

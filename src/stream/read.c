@@ -85,6 +85,8 @@ stream_read(PG_FUNCTION_ARGS)
 				 errmsg("argument \"max_count\" must not be negative")));
 
 	stream = StreamOpen(name, AccessShareLock, false);
+	StreamCheckCreated(stream, "stream_read",
+					   "Read the table with SELECT.");
 	query = psprintf("SELECT no, event_id, event_name, aggregate_type, aggregate_id,"
 					 " aggregate_version, payload, metadata, created_at FROM %s"
 					 " WHERE aggregate_type OPERATOR(pg_catalog.=) $1"

@@ -21,6 +21,12 @@
  *
  * The caller takes its snapshot after Settle() has returned, never before.
  *
+ * The lock may be on a partition or a child of the table alone.  All of them are
+ * looked at that there are after B was read.  Whoever makes a table one of them
+ * locks the parent as a writer does, until his transaction ends: so he is in W,
+ * or he had ended before, and who writes to the new one since has numbers
+ * above B.
+ *
  * W leaves out VACUUM, whose lock conflicts like a writer's.  It includes
  * prepared transactions, and follows a transaction through PREPARE.
  */

@@ -127,6 +127,15 @@ StreamReference(const char *name, TableRef *ref)
 	return true;
 }
 
+/* Is there such a stream, and is it an attached table? */
+bool
+StreamIsAttached(const char *name)
+{
+	StreamRow	row;
+
+	return read_row(name, &row) && row.position != NULL;
+}
+
 /*
  * The column and the sequence of a stream's numbers, as far as they can be
  * seen without an error; false: its table is not numbered.
@@ -212,6 +221,15 @@ StreamRegister(const char *name, Oid relid, const char *position,
 	row.guard = guard == NULL ? NULL : pstrdup(guard);
 	write_row(catalog, name, &row);
 	table_close(catalog, NoLock);
+	CommandCounterIncrement();
+}
+
+/* Forget the stream. */
+void
+StreamUnregister(const char *name)
+{
+	CatalogDelete(STREAM_CATALOG, name);
+	CacheInvalidateRelcacheByRelid(CatalogRelation(STREAM_CATALOG));
 	CommandCounterIncrement();
 }
 
@@ -317,6 +335,13 @@ refuse_gone(const char *name)
 
 	if (!StreamReference(name, &ref))
 		return;
+	if (StreamIsAttached(name))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the table of stream \"%s\" was dropped", name),
+				 errdetail("Its events are gone with it."),
+				 errhint("Drop the projections that read it, and run: SELECT stream_detach(%s);",
+						 quote_literal_cstr(name))));
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("the table of stream \"%s\" was dropped", name),
@@ -361,6 +386,23 @@ StreamRelease(Stream *stream)
 {
 	table_close(stream->relation, NoLock);
 	pfree(stream);
+}
+
+/*
+ * An error if the stream is an attached table, of which the extension knows the
+ * numbers alone; what: cannot be done with it.
+ */
+void
+StreamCheckCreated(const Stream *stream, const char *what, const char *hint)
+{
+	if (stream->parts.created)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("%s is not possible for stream \"%s\"", what, stream->name),
+			 errdetail("It is table \"%s\", which was attached; its columns are its own.",
+					   TableNameOf(RelationGetRelid(stream->relation))),
+			 errhint("%s", hint)));
 }
 
 /* The statement that makes a stream's table. */
@@ -434,6 +476,14 @@ create_stream(const char *name, bool asked)
 	StreamRegister(name, relid, NULL, NULL);
 }
 
+/* An error if the stream, in which there are to be our own events, is attached. */
+static void
+check_own(const Stream *stream)
+{
+	StreamCheckCreated(stream, "what is built into the extension",
+					   "Detach it, and attach the table under another name.");
+}
+
 /*
  * Open a stream, making it first if there is none yet.  Two sessions that
  * make it at once wait for each other.
@@ -454,6 +504,7 @@ StreamEnsure(const char *name, LOCKMODE mode)
 		create_stream(name, false);
 		stream = StreamOpen(name, mode, false);
 	}
+	check_own(stream);
 	return stream;
 }
 
@@ -471,6 +522,8 @@ StreamFind(const char *name, LOCKMODE mode)
 	if (stream == NULL &&
 		OidIsValid(get_relname_relid(name, ExtensionSchema())))
 		stream = StreamEnsure(name, mode);
+	if (stream != NULL)
+		check_own(stream);
 	return stream;
 }
 

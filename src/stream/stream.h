@@ -79,6 +79,8 @@ typedef struct NumberTrouble
 /* numbers.c */
 extern int64 StreamNumberAbove(Relation relation, const StreamParts *parts);
 extern int64 StreamLowestNumber(Relation relation, const StreamParts *parts);
+extern bool StreamTableNumber(Relation table, const StreamParts *parts,
+							  const char *column, bool lowest, int64 *number);
 extern NumberTrouble StreamDescribeNumber(const char *stream, Oid sequence,
 										  int64 number);
 
@@ -91,6 +93,10 @@ extern int64 StreamLastNumber(Oid sequence);
 extern bool StreamReference(const char *name, TableRef *ref);
 extern void StreamRegister(const char *name, Oid relid,
 						   const char *position, const char *guard);
+extern void StreamUnregister(const char *name);
+extern bool StreamIsAttached(const char *name);
+extern void StreamCheckCreated(const Stream *stream, const char *what,
+							   const char *hint);
 extern bool StreamRenewReference(const Stream *stream);
 extern struct CatalogDamage *StreamDamage(const char *name);
 extern Oid	StreamRelation(const char *name);

@@ -1,0 +1,16 @@
+/*
+ * attach.h
+ *		Tables of any columns made streams.
+ */
+#ifndef WALLET_PROJECTION_ATTACH_H
+#define WALLET_PROJECTION_ATTACH_H
+
+#include "stream/stream.h"
+
+extern char *StreamOfTable(Oid relid);
+extern char *StreamAttachFor(Oid relid);
+
+/* guard.c */
+extern void GuardByIdentity(Oid relid, const StreamParts *parts);
+
+#endif							/* WALLET_PROJECTION_ATTACH_H */
