@@ -39,6 +39,7 @@ static const struct
 	int			sqlerrcode;
 	Fault		fault;
 }			faults_of_states[] =
+
 {
 	/* a trigger that asks for a transaction of its own, or is in none */
 	{ERRCODE_ACTIVE_SQL_TRANSACTION, FAULT_OF_DEFINITION},
@@ -67,6 +68,7 @@ static const struct
 	int			category;
 	Fault		fault;
 }			faults_of_classes[] =
+
 {
 	{CLASS('0', '8'), FAULT_OF_NOBODY}, /* connection lost, to another server */
 	{CLASS('0', 'A'), FAULT_OF_DEFINITION}, /* not supported */
@@ -94,8 +96,9 @@ static const struct
 	{CLASS('4', '0'), FAULT_OF_NOBODY}, /* deadlock, serialization */
 	{CLASS('4', '2'), FAULT_OF_DEFINITION}, /* names, rights, syntax */
 	{CLASS('5', '3'), FAULT_OF_NOBODY}, /* no memory, no room */
-	{CLASS('5', '5'), FAULT_OF_DEFINITION}, /* not in the state for it: replica
-											 * identity, sequence, record */
+	{CLASS('5', '5'), FAULT_OF_DEFINITION}, /* not in the state for it:
+											 * replica identity, sequence,
+											 * record */
 	{CLASS('5', '7'), FAULT_OF_NOBODY}, /* cancelled, shut down, timed out */
 	{CLASS('5', '8'), FAULT_OF_NOBODY}, /* I/O */
 	{CLASS('7', '2'), FAULT_OF_NOBODY}, /* snapshot too old */

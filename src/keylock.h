@@ -26,16 +26,16 @@ typedef enum KeyLockClass
 	KEYLOCK_ERROR,				/* exclusive: writing down a failure */
 	KEYLOCK_AGGREGATE,			/* exclusive: appending to an aggregate, until
 								 * its events are in the table */
-	KEYLOCK_DESIRED,				/* exclusive: changing what is started, and
+	KEYLOCK_DESIRED,			/* exclusive: changing what is started, and
 								 * how many workers channels have */
 	KEYLOCK_FAILURE,			/* shared, for the session: its last batch has
 								 * failed, and it is going to try again; never
 								 * waited for */
 	KEYLOCK_EVENT_ID,			/* exclusive: appending an event of this id,
 								 * until it is in the table */
-	KEYLOCK_STOP,				/* exclusive: cancelling workers' batches, none
-								 * of which begins meanwhile; never waited for
-								 * by them, only counted */
+	KEYLOCK_STOP,				/* exclusive: cancelling workers' batches,
+								 * none of which begins meanwhile; never
+								 * waited for by them, only counted */
 	KEYLOCK_CLAIM				/* exclusive, a lock per group of partitions:
 								 * working on it */
 } KeyLockClass;

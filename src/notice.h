@@ -44,7 +44,7 @@ typedef struct Notices
 	bool		append_lost;	/* there were more than could be kept */
 	int			progresses;
 	bool		progress_lost;
-	bool		desired;			/* what is to run has changed */
+	bool		desired;		/* what is to run has changed */
 	AppendNotice append[APPEND_NOTICES];
 	ProgressNotice progress[PROGRESS_NOTICES];
 } Notices;

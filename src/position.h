@@ -42,8 +42,8 @@ typedef struct ReadReport
 	int64		last;			/* last number seen, 0 if none */
 	bool		whole;			/* the read came to the end of the stream */
 	int64		settled;		/* numbers <= settled are visible, or dead */
-	const NumberSet *seen;		/* numbers seen; those <= settled may be
-								 * left out */
+	const NumberSet *seen;		/* numbers seen; those <= settled may be left
+								 * out */
 } ReadReport;
 
 extern void NumberSetAppend(NumberSet *set, int64 first, int64 last);

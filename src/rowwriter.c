@@ -60,7 +60,7 @@ struct RowWriter
 	TupleTableSlot *slots[BUFFERED_ROWS];
 	void	   *tags[BUFFERED_ROWS];
 	void	   *tag;			/* of the row being written */
-	RowPlaced	placed;		/* NULL: nobody wants to know */
+	RowPlaced	placed;			/* NULL: nobody wants to know */
 	void	   *placed_arg;
 };
 
@@ -385,7 +385,11 @@ update_with_triggers(RowWriter *writer, TupleTableSlot *old,
 							 &writer->epqstate, old, slot);
 	if (!ItemPointerIsValid(&slot->tts_tid))
 		refuse_suppressed(writer, "UPDATE");
-	/* where the server has put it is not said; off its page it is no HOT update */
+
+	/*
+	 * where the server has put it is not said; off its page it is no HOT
+	 * update
+	 */
 	if (ItemPointerGetBlockNumber(&slot->tts_tid) !=
 		ItemPointerGetBlockNumber(&place))
 		tell_place(writer, tag, slot);

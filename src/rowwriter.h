@@ -28,7 +28,7 @@ typedef void (*RowPlaced) (void *arg, void *tag, ItemPointer place);
 extern RowWriter *RowWriterBegin(Relation relation, const bool *owned,
 								 Bitmapset *updated, Snapshot snapshot);
 extern void RowWriterOnPlace(RowWriter *writer, RowPlaced placed,
-							  void *arg);
+							 void *arg);
 extern TupleTableSlot *RowWriterSlot(RowWriter *writer, void *tag,
 									 bool for_insert);
 extern void RowWriterInsert(RowWriter *writer, TupleTableSlot *slot,

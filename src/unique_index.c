@@ -27,7 +27,7 @@ has_usual_order(Relation relation, Relation index, int nkeys)
 	{
 		AttrNumber	column = index->rd_index->indkey.values[i];
 		Form_pg_attribute attribute =
-		TupleDescAttr(RelationGetDescr(relation), column - 1);
+			TupleDescAttr(RelationGetDescr(relation), column - 1);
 		Oid			collation = index->rd_indcollation[i];
 		TypeCacheEntry *type = lookup_type_cache(attribute->atttypid,
 												 TYPECACHE_BTREE_OPFAMILY);

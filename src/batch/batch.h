@@ -29,8 +29,8 @@ typedef struct BatchLimits
 	bool		isolate;		/* find out which keys fail, and park them */
 	bool		callers_transaction;	/* it is not ended after the batch */
 	bool		stop_on_failure;	/* rather than park a key */
-	bool		as_worker;		/* do nothing where the projection is stopped or
-								 * locked */
+	bool		as_worker;		/* do nothing where the projection is stopped
+								 * or locked */
 	const char *command;		/* what the user called, for messages */
 	void		(*step) (BatchStep step, const Claims *claims); /* or NULL */
 } BatchLimits;
@@ -39,7 +39,8 @@ typedef enum BatchOutcome
 {
 	BATCH_IDLE,					/* there was nothing to look at */
 	BATCH_STOPPED,				/* somebody has stopped the projection */
-	BATCH_BUSY,					/* others hold the projection or all partitions */
+	BATCH_BUSY,					/* others hold the projection or all
+								 * partitions */
 	BATCH_CUT,					/* a limit ended the read: there may be more */
 	BATCH_WHOLE					/* read to the end of the stream */
 } BatchOutcome;
@@ -49,8 +50,8 @@ typedef struct BatchResult
 	BatchOutcome outcome;
 	int64		events;			/* applied */
 	bool		partial;		/* not all partitions were claimed */
-	bool		rest;			/* nor all of those that the rule wants: others
-								 * hold them, or they stand far apart */
+	bool		rest;			/* nor all of those that the rule wants:
+								 * others hold them, or they stand far apart */
 	TimestampTz next_retry;		/* of keys that were parked; 0: none */
 	bool		help_wanted;	/* others cannot keep up: see choice.h */
 } BatchResult;

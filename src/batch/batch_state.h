@@ -19,14 +19,14 @@ typedef struct BatchFailure
 	const FoldEntry *entry;
 	KeyFailure	failure;
 	int64		applied;		/* events of the key, before that one */
-	bool		counted;		/* waiting is known; or it is what the fold has
-								 * left out */
+	bool		counted;		/* waiting is known; or it is what the fold
+								 * has left out */
 	int64		waiting;
 } BatchFailure;
 
 typedef struct Batch
 {
-	OpenProjection		work;
+	OpenProjection work;
 	Projection *projection;		/* the work's */
 	Stream	   *stream;
 	const BatchLimits *limits;
@@ -44,9 +44,10 @@ typedef struct Batch
 	List	   *failures;		/* of BatchFailure */
 	int			failing;		/* of these, not counting those that only wait
 								 * for a lock */
-	int			parked_before;	/* keys of all partitions, counted likewise when
-								 * it is needed; -1: not yet */
-	int			parked_asked;	/* keys of the batch that were looked up in vain */
+	int			parked_before;	/* keys of all partitions, counted likewise
+								 * when it is needed; -1: not yet */
+	int			parked_asked;	/* keys of the batch that were looked up in
+								 * vain */
 	bool		parked_known;	/* parkedset.c knows the parked keys */
 	int			parking;		/* keys that would be parked with these */
 	int64		events;			/* applied */
@@ -69,7 +70,8 @@ typedef struct Batch
 	bool		past_gaps;		/* reads above the lowest head */
 	int			type_length;	/* of the projection's aggregate type */
 	const Event *event;			/* whose items are being taken */
-	bool		in_order;		/* nothing above an unsettled number is applied */
+	bool		in_order;		/* nothing above an unsettled number is
+								 * applied */
 	int64		held_up;		/* by this number; 0: by none */
 } Batch;
 

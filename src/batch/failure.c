@@ -444,7 +444,7 @@ applied_behind(const Batch *batch, const BatchFailure *failure)
 	const Position *before = position_of(batch, failure->entry);
 	ApplyScope	scope = {.projection = batch->projection,
 		.sink = &batch->work.sink,
-		.stream = batch->stream,.snapshot = batch->snapshot};
+	.stream = batch->stream,.snapshot = batch->snapshot};
 	KeyTask		task = {.key = key_of(batch, failure->entry),.passed = true,
 		.from_no = failure->failure.no + 1,.last_no = before->head,
 	.position = before};

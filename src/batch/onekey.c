@@ -283,7 +283,8 @@ typedef struct Progress
 	int64		ends[HALVES];
 	bool		begun;
 	bool		done;
-	bool		was_last;		/* no event comes after the one that has failed */
+	bool		was_last;		/* no event comes after the one that has
+								 * failed */
 } Progress;
 
 /* What was tried is applied; what comes next? */

@@ -276,7 +276,7 @@ run(const char *projection, const ParkedBrief *found, ReplaySkip skip, bool own)
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 	ReplayResult result = {0};
-	OpenProjection		work;
+	OpenProjection work;
 
 	PushActiveSnapshot(GetLatestSnapshot());
 	OpenedOpen(&work, projection);

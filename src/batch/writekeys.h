@@ -17,8 +17,8 @@ typedef struct ApplyScope
 	Relation	read_model;
 	Snapshot	snapshot;		/* by which events are read */
 	bool		own;			/* the transaction is not a caller's, who has
-								 * deferred constraints of his own, and
-								 * rather waits for a lock than go without */
+								 * deferred constraints of his own, and rather
+								 * waits for a lock than go without */
 	bool		skip_locked;	/* leave rows alone that others have locked:
 								 * their keys are parked */
 } ApplyScope;

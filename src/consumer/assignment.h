@@ -24,8 +24,8 @@ typedef struct Assignment
 	TimestampTz looked_at;		/* when that was looked up */
 	int			retry_failures; /* in a row, that were no event's fault */
 	TimestampTz no_retry_before;	/* if there were */
-	int64		batch_size;		/* events that a batch may have to be quick; 0:
-								 * nothing is known yet */
+	int64		batch_size;		/* events that a batch may have to be quick;
+								 * 0: nothing is known yet */
 	int			lock_timeouts;	/* in a row */
 	int			failures;		/* of whole batches, in a row */
 	int			delay;			/* after the last of them, in milliseconds */

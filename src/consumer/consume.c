@@ -85,7 +85,7 @@ find_projections(Consumer *consumer)
 	foreach(cell, ProjectionsOwned(consumer->channel))
 	{
 		const Projection *projection = lfirst(cell);
-		Assignment	   *served = palloc0(sizeof(Assignment));
+		Assignment *served = palloc0(sizeof(Assignment));
 
 		strlcpy(served->name, projection->name, NAMEDATALEN);
 		consumer->served = lappend(consumer->served, served);
@@ -299,7 +299,7 @@ go_round(Consumer *consumer)
 	consumer->worked = false;
 	foreach(cell, consumer->served)
 	{
-		Assignment	   *served = lfirst(cell);
+		Assignment *served = lfirst(cell);
 
 		CHECK_FOR_INTERRUPTS();
 		if (is_full(consumer))
@@ -332,7 +332,7 @@ is_finished(Consumer *consumer)
 		return false;
 	foreach(cell, consumer->served)
 	{
-		Assignment	   *served = lfirst(cell);
+		Assignment *served = lfirst(cell);
 
 		if (served->error != NULL)
 			error = served->error;
@@ -380,7 +380,7 @@ come_in(Consumer *consumer)
 
 	foreach(cell, consumer->served)
 	{
-		Assignment	   *served = lfirst(cell);
+		Assignment *served = lfirst(cell);
 
 		KeyLockForSession(KEYLOCK_PRESENCE, served->name, ShareLock);
 		served->present = true;
@@ -394,7 +394,7 @@ go_out(Consumer *consumer)
 
 	foreach(cell, consumer->served)
 	{
-		Assignment	   *served = lfirst(cell);
+		Assignment *served = lfirst(cell);
 
 		if (served->present)
 			KeyUnlockForSession(KEYLOCK_PRESENCE, served->name, ShareLock);

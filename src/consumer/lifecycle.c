@@ -62,7 +62,7 @@ ProjectionLock(const char *name, LOCKMODE mode, const char *command)
 	if (mode == ExclusiveLock)
 	{
 		DesiredLock();
-		NoticeDesired();			/* workers look again when we are done */
+		NoticeDesired();		/* workers look again when we are done */
 	}
 	return projection;
 }

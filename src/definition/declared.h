@@ -22,8 +22,8 @@ typedef enum Ordering
 	ORDERING_NUMBER,			/* never: nothing above the oldest unsettled
 								 * number */
 	ORDERING_ARRIVAL,			/* at once: the actions commute */
-	ORDERING_VERSION			/* at once: writers of a key wait for each other,
-								 * as a unique index proves */
+	ORDERING_VERSION			/* at once: writers of a key wait for each
+								 * other, as a unique index proves */
 } Ordering;
 
 typedef struct Declared

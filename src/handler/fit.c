@@ -87,8 +87,8 @@ ReadModelFit(ReadModel *model, int column, Datum *value)
 {
 	const char *name = model->handler->columns[column].name;
 	Form_pg_attribute attribute =
-	TupleDescAttr(RelationGetDescr(model->relation),
-				  model->columns[column] - 1);
+		TupleDescAttr(RelationGetDescr(model->relation),
+					  model->columns[column] - 1);
 
 	if (attribute->atttypid == INT4OID)
 	{

@@ -29,8 +29,8 @@ typedef struct FoldEntry
 	int64		first_no;
 	int64		second_creation;	/* an event that makes the row although
 									 * others came before it, or 0; of a key
-									 * with nothing to apply, the lowest number
-									 * left out */
+									 * with nothing to apply, the lowest
+									 * number left out */
 	int64		left_out;		/* events, since it is banned */
 	char		state[FLEXIBLE_ARRAY_MEMBER];	/* the handler's */
 } FoldEntry;

@@ -46,8 +46,8 @@ typedef struct RunPart
 	int			at;				/* where, beside the item's own values */
 	Expr	   *expr;
 	ExprState  *value;
-	int			json;			/* a jsonb value of the item, if it is a number
-								 * of type under a key of that; or -1 */
+	int			json;			/* a jsonb value of the item, if it is a
+								 * number of type under a key of that; or -1 */
 	char	   *key;
 	int			key_length;
 	Oid			type;

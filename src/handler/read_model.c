@@ -455,8 +455,8 @@ Datum
 ReadModelValue(ReadModel *model, int column, Datum value)
 {
 	Form_pg_attribute attribute =
-	TupleDescAttr(RelationGetDescr(model->relation),
-				  model->columns[column] - 1);
+		TupleDescAttr(RelationGetDescr(model->relation),
+					  model->columns[column] - 1);
 
 	if (attribute->atttypid == INT4OID)
 		return Int64GetDatum(DatumGetInt32(value));

@@ -19,8 +19,9 @@ typedef struct ReadModel
 	KeyType    *key_type;		/* a declared one's; or NULL */
 	Relation	relation;
 	Snapshot	snapshot;
-	AttrNumber	columns[HANDLER_MAX_COLUMNS];	/* the handler's, or those of a
-												 * declared key, in the table */
+	AttrNumber	columns[HANDLER_MAX_COLUMNS];	/* the handler's, or those of
+												 * a declared key, in the
+												 * table */
 	Relation	index;			/* unique, on the key */
 	IndexScanDesc scan;
 	ScanKeyData scankeys[INDEX_MAX_KEYS];

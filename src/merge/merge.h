@@ -55,9 +55,9 @@ typedef struct MergeKey
 	int			ncolumns;
 	AttrNumber	columns[INDEX_MAX_KEYS];	/* of the read model, in the
 											 * index's order */
-	Expr	   *values[INDEX_MAX_KEYS]; /* over the item, of the column's type, a
-										 * domain's base type; no length is
-										 * enforced */
+	Expr	   *values[INDEX_MAX_KEYS]; /* over the item, of the column's
+										 * type, a domain's base type; no
+										 * length is enforced */
 	Oid			equality[INDEX_MAX_KEYS];	/* operator of the index's btree
 											 * family on the column's type */
 	Oid			collation[INDEX_MAX_KEYS];	/* the index's */
@@ -74,7 +74,8 @@ typedef struct Merge
 	Oid			stream;			/* its table */
 	Oid			read_model;
 	int			item_width;		/* values of an item */
-	AttrNumber *item_columns;	/* of the stream's table; where fan_out is NULL */
+	AttrNumber *item_columns;	/* of the stream's table; where fan_out is
+								 * NULL */
 	Query	   *fan_out;		/* a query without tables, whose result are an
 								 * event's items in order; PARAM_EXTERN n is
 								 * column n of the stream's table */
@@ -85,12 +86,12 @@ typedef struct Merge
 	Bitmapset  *stream_columns; /* that the source uses in all */
 	Expr	   *tested;			/* what the conditions compare with constants
 								 * (the event's type), over the item; or NULL */
-	List	   *uses;			/* of char *: what each name in the text has been
-								 * resolved to, sorted, in words that a restored
-								 * database has as well: "function
+	List	   *uses;			/* of char *: what each name in the text has
+								 * been resolved to, sorted, in words that a
+								 * restored database has as well: "function
 								 * pg_catalog.lower(text)" */
-	List	   *notices;		/* of char *: what is allowed, but looks like a
-								 * mistake */
+	List	   *notices;		/* of char *: what is allowed, but looks like
+								 * a mistake */
 } Merge;
 
 extern Merge *MergeParse(const char *definition);

@@ -113,7 +113,7 @@ form_row(Relation catalog, const Parked *parked)
 	values[PARKED_CATALOG_NEXT_RETRY_AT - 1] = TimestampTzGetDatum(parked->next_retry_at);
 	nulls[PARKED_CATALOG_NEXT_RETRY_AT - 1] = parked->next_retry_at == 0;
 	CatalogPutText(values, nulls, PARKED_CATALOG_SQLSTATE,
-			 unpack_sql_state(failure->sqlerrcode));
+				   unpack_sql_state(failure->sqlerrcode));
 	CatalogPutText(values, nulls, PARKED_CATALOG_MESSAGE, failure->message);
 	CatalogPutText(values, nulls, PARKED_CATALOG_DETAIL, failure->detail);
 	CatalogPutText(values, nulls, PARKED_CATALOG_HINT, failure->hint);

@@ -46,8 +46,8 @@ typedef struct ParkedBrief
 typedef struct ParkedName
 {
 	char	   *key;			/* text */
-	bool		by_number;		/* the event alone: its key cannot be computed, and
-								 * the text is its number */
+	bool		by_number;		/* the event alone: its key cannot be
+								 * computed, and the text is its number */
 	uint64		hash;			/* chooses the partition */
 } ParkedName;
 

@@ -37,9 +37,9 @@ insert_row(const Stream *stream, Snapshot snapshot, const Parked *parked,
 	CatalogPutText(values, nulls, SKIPPED_CATALOG_EVENT_NAME, parked->failure.event_name);
 	values[SKIPPED_CATALOG_SKIPPED_AT - 1] = TimestampTzGetDatum(GetCurrentTimestamp());
 	CatalogPutText(values, nulls, SKIPPED_CATALOG_SKIPPED_BY,
-			 GetUserNameFromId(GetSessionUserId(), false));
+				   GetUserNameFromId(GetSessionUserId(), false));
 	CatalogPutText(values, nulls, SKIPPED_CATALOG_SQLSTATE,
-			 unpack_sql_state(parked->failure.sqlerrcode));
+				   unpack_sql_state(parked->failure.sqlerrcode));
 	CatalogPutText(values, nulls, SKIPPED_CATALOG_MESSAGE, parked->failure.message);
 	nulls[SKIPPED_CATALOG_EVENT_ID - 1] =
 		!FindEvent(stream, snapshot, parked->failure.no, &event);

@@ -108,7 +108,7 @@ static void
 check_length(const Stream *stream, StreamColumn column, Datum value)
 {
 	Form_pg_attribute attribute =
-	TupleDescAttr(RelationGetDescr(stream->relation), column - 1);
+		TupleDescAttr(RelationGetDescr(stream->relation), column - 1);
 	int			limit = attribute->atttypmod - VARHDRSZ;
 	text	   *string = DatumGetTextPP(value);
 	int			bytes = VARSIZE_ANY_EXHDR(string);

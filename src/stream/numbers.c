@@ -131,7 +131,10 @@ look_into(NumberLook *look, Relation table)
 	AttrNumber	column = get_attnum(RelationGetRelid(table), look->column);
 	Oid			index;
 
-	/* somebody has made something else of it: the shape is looked at elsewhere */
+	/*
+	 * somebody has made something else of it: the shape is looked at
+	 * elsewhere
+	 */
 	if (column == InvalidAttrNumber || !RELKIND_HAS_TABLE_AM(table->rd_rel->relkind) ||
 		get_atttype(RelationGetRelid(table), column) != look->parts->position_type)
 		return;

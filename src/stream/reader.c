@@ -76,7 +76,7 @@ static void
 event_from_odd_tuple(Event *event, HeapTuple tuple, TupleDesc desc)
 {
 	static const AttrNumber wanted[] = {STREAM_NO, STREAM_EVENT_NAME,
-	STREAM_AGGREGATE_TYPE, STREAM_AGGREGATE_ID, STREAM_PAYLOAD,
+		STREAM_AGGREGATE_TYPE, STREAM_AGGREGATE_ID, STREAM_PAYLOAD,
 	STREAM_AGGREGATE_VERSION};
 	Datum		values[lengthof(wanted)];
 
@@ -272,6 +272,7 @@ read_run(const Stream *stream, Snapshot snapshot, PageRun *run,
 
 	go_to_block(stream, run);
 	LockBuffer(run->buffer, BUFFER_LOCK_SHARE);
+
 	/*
 	 * On a standby a page may say so before its tuples are visible to all of
 	 * the standby's snapshots.

@@ -33,6 +33,7 @@ static const struct
 	const char *name;
 	Oid			type;
 }			stream_columns[STREAM_COLUMNS] =
+
 {
 	{"no", INT8OID},
 	{"event_id", UUIDOID},

@@ -28,6 +28,7 @@ static const struct
 	AttrNumber	keys[INDEX_COLUMNS_MAX];
 	const char *columns;
 }			stream_indexes[] =
+
 {
 	[STREAM_INDEX_EVENT] = {1, {STREAM_EVENT_ID}, "event_id"},
 	[STREAM_INDEX_VERSION] = {3, {STREAM_AGGREGATE_TYPE, STREAM_AGGREGATE_ID,

@@ -69,7 +69,8 @@
 typedef struct Started
 {
 	bool		pending;		/* its process is there, as far as we know */
-	bool		accounted;		/* its slot is free again, and we have seen why */
+	bool		accounted;		/* its slot is free again, and we have seen
+								 * why */
 	uint32		generation;
 	BackgroundWorkerHandle *handle;
 	Oid			database;

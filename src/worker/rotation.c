@@ -110,7 +110,7 @@ had_turn(const WorkerSlot *slot, bool idle)
 	if (!slot->settled_in)
 		is_idle = false;
 	return is_idle == idle &&
-		(slot->attached > now || /* the clock was set back */
+		(slot->attached > now ||	/* the clock was set back */
 		 TimestampDifferenceExceeds(slot->attached, now,
 									idle ? TURN_IDLE : TURN_BUSY));
 }

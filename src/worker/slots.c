@@ -44,7 +44,7 @@ typedef struct Shared
 	PGPROC	   *launcher;
 	bool		is_short;		/* the launcher could not start a worker */
 	bool		is_read_only;	/* it starts none, as the server is to be so */
-	uint32		desired;			/* grows when what is wanted changes */
+	uint32		desired;		/* grows when what is wanted changes */
 	SpeedSlot	speed[SPEEDS];
 	WorkerSlot	slot[FLEXIBLE_ARRAY_MEMBER];
 } Shared;

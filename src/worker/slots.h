@@ -59,8 +59,10 @@ typedef struct WorkerSlot
 	bool		leave;			/* it is not wanted any more */
 	TimestampTz leave_since;
 
-	/* set by whoever wakes the worker, under the lock in any mode; cleared by
-	 * the worker, under the exclusive one */
+	/*
+	 * set by whoever wakes the worker, under the lock in any mode; cleared by
+	 * the worker, under the exclusive one
+	 */
 	bool		woken;
 
 	/* written by who wants the running batch to end, cleared by the worker */
@@ -68,8 +70,8 @@ typedef struct WorkerSlot
 	bool		terminated;
 
 	/* written by the worker */
-	TimestampTz batch_since;	/* of the running batch, of this projection; 0:
-								 * none runs */
+	TimestampTz batch_since;	/* of the running batch, of this projection;
+								 * 0: none runs */
 	WorkerState state;			/* the launcher: STARTING, FREE */
 	TimestampTz since;			/* of the state */
 	struct PGPROC *process;		/* NULL until it is attached */
@@ -94,7 +96,7 @@ typedef struct WorkerShare
 	int			rank;
 	int			of;
 	bool		leave;
-	uint32		desired;			/* changes whenever what is wanted does */
+	uint32		desired;		/* changes whenever what is wanted does */
 } WorkerShare;
 
 /* How fast a projection goes. */

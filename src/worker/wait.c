@@ -77,8 +77,8 @@ highest_number(const Stream *stream, Snapshot snapshot)
 {
 	Oid			relid = RelationGetRelid(stream->relation);
 	const char *column = quote_identifier(get_attname(relid,
-															   stream->parts.position,
-															   false));
+													  stream->parts.position,
+													  false));
 	char	   *query;
 	SPIPlanPtr	plan;
 	int64		highest = 0;

@@ -71,9 +71,9 @@ typedef struct Worker
 	WorkerShare share;			/* at the beginning of this round */
 	bool		leaving;
 	TimestampTz listed;			/* when the list was looked up; 0: never */
-	uint32		desired;			/* as of which it was */
+	uint32		desired;		/* as of which it was */
 	List	   *served;			/* of Assignment */
-	Assignment	   *at_hand;		/* the one that is being served */
+	Assignment *at_hand;		/* the one that is being served */
 	bool		replaying;		/* its parked keys are */
 	bool		woken;			/* by others, not because the nap is over */
 	bool		again;			/* this round has left something to do */
@@ -287,7 +287,7 @@ batch_ends(void)
 static void
 recover(void)
 {
-	Assignment	   *served = worker.at_hand;
+	Assignment *served = worker.at_hand;
 	ErrorData  *error;
 	BatchEnd	end;
 
@@ -362,7 +362,7 @@ find_served(const char *name)
 
 	foreach(cell, worker.served)
 	{
-		Assignment	   *served = lfirst(cell);
+		Assignment *served = lfirst(cell);
 
 		if (strcmp(served->name, name) == 0)
 			return served;
@@ -374,7 +374,7 @@ find_served(const char *name)
 static void
 list_served(List **list, const char *name)
 {
-	Assignment	   *served = find_served(name);
+	Assignment *served = find_served(name);
 	MemoryContext old = MemoryContextSwitchTo(worker.memory);
 
 	if (served == NULL)
@@ -489,7 +489,7 @@ show_step(BatchStep step, const Claims *claims)
 static BatchResult
 run_batch(const BatchLimits *limits)
 {
-	Assignment	   *served = worker.at_hand;
+	Assignment *served = worker.at_hand;
 	TimestampTz begun = GetCurrentTimestamp();
 	BatchResult result = {0};
 
@@ -510,7 +510,7 @@ run_batch(const BatchLimits *limits)
 	served->lock_timeouts = 0;
 	AssignmentRetryAt(served, result.next_retry);
 	AssignmentTook(served, result.events,
-			   TimestampDifferenceMilliseconds(begun, GetCurrentTimestamp()));
+				   TimestampDifferenceMilliseconds(begun, GetCurrentTimestamp()));
 	if (result.events > 0)
 	{
 		SlotCount(result.events);
@@ -603,7 +603,7 @@ go_round(void)
 	worker.events = 0;
 	foreach(cell, worker.served)
 	{
-		Assignment	   *served = lfirst(cell);
+		Assignment *served = lfirst(cell);
 
 		CHECK_FOR_INTERRUPTS();
 		if (worker.leaving)
@@ -630,7 +630,7 @@ time_to_rest(bool *retrying)
 	*retrying = false;
 	foreach(cell, worker.served)
 	{
-		Assignment	   *served = lfirst(cell);
+		Assignment *served = lfirst(cell);
 
 		if (served->failures > 0)
 			*retrying = true;

@@ -580,6 +580,7 @@ apply(Consumer *consumer, bool final)
 	static const int limits[] = {1, 2, 3, STEPS};
 	static Batch batch;
 	int			limit = final ? STEPS : limits[random_below(4)];
+
 	/* a transaction that has done something is rolled back more often */
 	bool		keeps = final ||
 		!random_chance(consumer->batch_count > 0 ? 40 : 10);

@@ -89,7 +89,7 @@ typedef struct Batch
 extern int	left_out_percent;	/* gaps, whether they are filled or not */
 extern int	greed_percent;		/* all that is free is claimed */
 extern int	frailty_percent;	/* a batch crashes */
-extern int	writes_percent; /* a consumer's transaction appends */
+extern int	writes_percent;		/* a consumer's transaction appends */
 extern bool promises_only;		/* see check_read */
 
 extern void consumer_start(void);

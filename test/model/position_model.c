@@ -300,6 +300,7 @@ main(int argc, char **argv)
 	for (int i = 0; i < MUTATIONS; i++)
 	{
 		bool		alone = only == (enum Mutation) i;
+
 		/* some of them do harm once in a thousand runs */
 		long		needed = i == NONE ? runs : 10 * runs;
 		long		count;

@@ -36,6 +36,7 @@ static int	version[AGGREGATES];	/* committed */
 static int	holder[AGGREGATES]; /* the writer of an uncommitted version */
 static Writer writers[STEPS + 1];
 static int	last_writer;
+
 /* chosen for each run */
 static int	most_writers;		/* at a time */
 static bool one_is_long;		/* one writer goes on, all others are fast */
@@ -305,9 +306,9 @@ stream_lockers(int except)
 	for (int i = 1; i <= last_writer; i++)
 		if (writers[i].locked && i != except)
 			result.ids[result.count++] = (VirtualTransactionId)
-			{
-				.process = writers[i].prepared ? -1 : i,.transaction = i
-			};
+		{
+			.process = writers[i].prepared ? -1 : i,.transaction = i
+		};
 	return result;
 }
 
@@ -346,9 +347,9 @@ stream_unfinished(const Writers *of)
 	for (int i = 0; i < of->count; i++)
 		if (!writer_has_ended(&of->ids[i]))
 			result.ids[result.count++] = (VirtualTransactionId)
-			{
-				.process = -1,.transaction = of->ids[i].transaction
-			};
+		{
+			.process = -1,.transaction = of->ids[i].transaction
+		};
 	return result;
 }
 

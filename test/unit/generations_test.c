@@ -27,7 +27,7 @@ static Generations known;
 
 /* What the oracle knows of each number. */
 static unsigned owners[NUMBERS + 2];	/* by place in ids */
-static uint64 filled[NUMBERS + 2];		/* look */
+static uint64 filled[NUMBERS + 2];	/* look */
 static int64 settled;
 static int64 youngest;			/* number that it knows of */
 
@@ -46,9 +46,9 @@ writers_of(unsigned set)
 	for (int i = 0; i < WRITERS; i++)
 		if ((set & (1u << i)) != 0)
 			writers.ids[writers.count++] = (VirtualTransactionId)
-			{
-				.process = i,.transaction = ids[i]
-			};
+		{
+			.process = i,.transaction = ids[i]
+		};
 	return writers;
 }
 

@@ -54,6 +54,7 @@ run(void)
 {
 	Meter		meter;
 	int			busy = random_below(100);
+
 	/* an origin at which the meter has room behind it */
 	int64		origin = 1000000 + random_below(100);
 
