@@ -99,6 +99,7 @@ OpenedOpen(OpenProjection *work, const char *name)
 	Known	   *known;
 	bool		is_written;
 
+	memset(work, 0, sizeof(OpenProjection));
 	for (const OpenProjection *outer = running; outer != NULL; outer = outer->outer)
 	{
 		if (strcmp(outer->projection->name, name) == 0)
