@@ -238,10 +238,29 @@ check_type(Check *check, Oid type, bool input, const char *what, int location)
 				   location);
 }
 
+/* Values that are printed by the output functions of their types. */
+static void
+check_printed(Check *check, List *args, const char *what, int location)
+{
+	ListCell   *cell;
+
+	foreach(cell, args)
+	{
+		Node	   *arg = lfirst(cell);
+
+		if (IsA(arg, TargetEntry))
+			arg = (Node *) ((TargetEntry *) arg)->expr;
+		/* ROW(...) has no type that says what is in it */
+		if (IsA(arg, RowExpr))
+			check_printed(check, ((RowExpr *) arg)->args, what, location);
+		else
+			check_type(check, exprType(arg), false, what, location);
+	}
+}
+
 static void
 check_cast(Check *check, CoerceViaIO *cast)
 {
-	Oid			from = exprType((Node *) cast->arg);
 	const char *what = "a cast";
 	int			location = exprLocation((Node *) cast);
 
@@ -249,7 +268,7 @@ check_cast(Check *check, CoerceViaIO *cast)
 		MergeConstIsClock(check->merge->text, (Const *) cast->arg,
 						  cast->resulttype))
 		refuse(check, "this constant", location, true);
-	check_type(check, from, false, what, location);
+	check_printed(check, list_make1(cast->arg), what, location);
 	check_type(check, cast->resulttype, true, what, location);
 }
 
@@ -257,20 +276,10 @@ static void
 check_call(Check *check, Oid function, List *args, Oid result, int location)
 {
 	const char *what = function_name(function);
-	ListCell   *cell;
 
 	check_function(check, function, what, location);
 	if (PrintsAnyType(function))
-	{
-		foreach(cell, args)
-		{
-			Node	   *arg = lfirst(cell);
-
-			if (IsA(arg, TargetEntry))
-				arg = (Node *) ((TargetEntry *) arg)->expr;
-			check_type(check, exprType(arg), false, what, location);
-		}
-	}
+		check_printed(check, args, what, location);
 	if (ReadsAnyType(function))
 		check_type(check, result, true, what, location);
 }
@@ -395,6 +404,12 @@ check_range_table_entry(Check *check, RangeTblEntry *entry)
 	ListCell   *cell;
 	ListCell   *type;
 
+	if (entry->rtekind == RTE_TABLEFUNC)
+	{
+		foreach(type, entry->tablefunc->coltypes)
+			check_type(check, lfirst_oid(type), true, "this column list",
+					   entry->tablefunc->location);
+	}
 	if (entry->rtekind != RTE_FUNCTION)
 		return;
 	foreach(cell, entry->functions)
@@ -449,6 +464,12 @@ check_node(Check *check, Node *node)
 		case T_CoerceViaIO:
 			check_cast(check, (CoerceViaIO *) node);
 			break;
+		case T_XmlExpr:
+			check_printed(check, ((XmlExpr *) node)->args, "this function",
+						  location);
+			check_printed(check, ((XmlExpr *) node)->named_args,
+						  "this function", location);
+			break;
 		case T_CoerceToDomain:
 			check_domain(check, ((CoerceToDomain *) node)->resulttype,
 						 location);
@@ -470,15 +491,29 @@ check_node(Check *check, Node *node)
 	}
 }
 
+static void
+check_json(Check *check, Node *node)
+{
+	int			location = exprLocation(node);
+
+	check_printed(check, compat_json_printed(node), "this constructor",
+				  location);
+	if (OidIsValid(compat_json_read(node)))
+		check_type(check, compat_json_read(node), true, "this function",
+				   location);
+}
+
 static bool
 check_walker(Node *node, Check *check)
 {
+	check_stack_depth();
 	if (node == NULL)
 		return false;
 	if (IsA(node, Query))
 		return query_tree_walker((Query *) node, check_walker, check,
 								 QTW_EXAMINE_RTES_BEFORE);
 	check_node(check, node);
+	check_json(check, node);
 	if (IsA(node, RangeTblEntry))
 		return false;			/* query_tree_walker goes inside */
 	return expression_tree_walker(node, check_walker, check);
