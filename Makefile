@@ -92,6 +92,7 @@ OBJS = \
 	src/projection/wishes.o \
 	src/projection/work.o \
 	src/projection/writekeys.o \
+	src/definition/check.o \
 	src/definition/collation_use.o \
 	src/definition/fingerprint.o \
 	src/definition/hint_names.o \
