@@ -48,6 +48,7 @@ OBJS = \
 	src/stream/shape.o \
 	src/stream/stream.o \
 	src/stream/tables.o \
+	src/merge/check.o \
 	src/merge/collation_use.o \
 	src/merge/fingerprint.o \
 	src/merge/hint_names.o \

@@ -251,6 +251,22 @@ compat_init_range_table(EState *estate, Relation rel, Bitmapset *columns)
 #endif
 }
 
+/* What a JSON constructor prints; the type that a JSON expression reads. */
+#if PG_VERSION_NUM >= 160000
+#define compat_json_printed(node) \
+	(IsA(node, JsonConstructorExpr) ? \
+	 ((JsonConstructorExpr *) (node))->args : NIL)
+#else
+#define compat_json_printed(node) NIL
+#endif
+#if PG_VERSION_NUM >= 170000
+#define compat_json_read(node) \
+	(IsA(node, JsonExpr) ? ((JsonExpr *) (node))->returning->typid : \
+	 InvalidOid)
+#else
+#define compat_json_read(node) InvalidOid
+#endif
+
 /* What ON compares, in an analysed MERGE. */
 #if PG_VERSION_NUM >= 170000
 #define compat_merge_condition(query) ((query)->mergeJoinCondition)

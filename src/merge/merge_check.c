@@ -21,141 +21,21 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_class.h"
-#include "catalog/pg_namespace.h"
-#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/execnodes.h"
-#include "parser/parse_type.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/regproc.h"
-#include "utils/syscache.h"
 #include "utils/typcache.h"
 
 #include "compat.h"
+#include "merge/check.h"
 #include "merge/merge_check.h"
 #include "merge/merge_clock.h"
 #include "merge/stable_functions.h"
 
-typedef struct Check
-{
-	const Merge *merge;
-	bool		chooses_key;	/* key, filter or fan-out */
-	bool		allow_stable;
-	const char *where;			/* for messages */
-	bool		in_domain;		/* in a CHECK of a domain, which is used at
-								 * this place of the definition */
-	int			place;
-	int			clause;			/* the WHEN's place, where nothing is better */
-} Check;
-
 static bool check_walker(Node *node, Check *check);
-
-/* The caret at this place of the definition. */
-static int
-caret(const Check *check, int location)
-{
-	const char *definition = check->merge->text;
-
-	if (check->in_domain)
-		location = check->place;
-	if (location < 0)
-		location = check->clause;
-	if (location < 0 || location > strlen(definition))
-		return 0;
-	internalerrquery(definition);
-	return internalerrposition(pg_mbstrlen_with_len(definition,
-													location) + 1);
-}
-
-/* Its first column that tells a time; or NULL. */
-static const char *
-time_column(Oid stream)
-{
-	const char *name;
-
-	for (AttrNumber column = 1;
-		 (name = get_attname(stream, column, true)) != NULL;
-		 column++)
-	{
-		Oid			type = get_atttype(stream, column);
-
-		if (type == TIMESTAMPTZOID || type == TIMESTAMPOID)
-			return name;
-	}
-	return NULL;
-}
-
-static int
-hint_for(const Check *check, bool clock)
-{
-	const char *column = time_column(check->merge->stream);
-
-	if (check->in_domain)
-		return errhint("Use the type that the domain is made of, or a CHECK that depends on the value alone.");
-	if (!clock)
-		return errhint("Use a column of the event: whoever writes the event puts the value there.");
-	if (column == NULL)
-		return errhint("Use a column of the event that holds the time; the stream has none yet.");
-	return errhint("Use a column of the event, for example %s.",
-				   quote_identifier(column));
-}
-
-static void
-refuse(const Check *check, const char *what, int location, bool clock)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("%s cannot be used in %s", what, check->where),
-			 errdetail("Its result does not depend on the event alone: the same event, applied again, could give another result."),
-			 hint_for(check, clock),
-			 caret(check, location)));
-}
-
-/* A function that somebody else than PostgreSQL has made. */
-static void
-refuse_user_function(const Check *check, Oid function, const char *what,
-					 int location, char volatility)
-{
-	const char *name = format_procedure(function);
-	bool		optional = volatility == PROVOLATILE_STABLE &&
-		!check->chooses_key;
-
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("%s cannot be used in %s", what, check->where),
-			 volatility == PROVOLATILE_STABLE ?
-			 errdetail("Function %s is STABLE: its result may depend on tables or on the session.",
-					   name) :
-			 errdetail("Function %s is VOLATILE: its result may differ each time the same event is applied.",
-					   name),
-			 optional ?
-			 errhint("If the result depends on the arguments alone, run ALTER FUNCTION %s IMMUTABLE. To accept the function as it is, set the option allow_stable.",
-					 name) :
-			 errhint("If the result depends on the arguments alone, run ALTER FUNCTION %s IMMUTABLE. Otherwise use a column of the event.",
-					 name),
-			 caret(check, location)));
-}
-
-static void
-check_function(const Check *check, Oid function, const char *what,
-			   int location)
-{
-	char		volatility = func_volatile(function);
-
-	if (volatility == PROVOLATILE_IMMUTABLE || IsStableBySettings(function))
-		return;
-	if (function < FirstUnpinnedObjectId)
-		refuse(check, what, location, IsClockFunction(function));
-	if (volatility == PROVOLATILE_STABLE && check->allow_stable &&
-		!check->chooses_key)
-		return;
-	refuse_user_function(check, function, what, location, volatility);
-}
 
 static const char *
 function_name(Oid function)
@@ -231,25 +111,44 @@ check_type(Check *check, Oid type, bool input, const char *what, int location)
 		getTypeInputInfo(type, &function, &other);
 	else
 		getTypeOutputInfo(type, &function, &varlena);
-	check_function(check, function,
-				   psprintf(input ? "%s to type %s" :
-							"%s of a value of type %s", what,
-							format_type_be(type)),
-				   location);
+	CheckFunction(check, function,
+				  psprintf(input ? "%s to type %s" :
+						   "%s of a value of type %s", what,
+						   format_type_be(type)),
+				  location);
+}
+
+/* Values that are printed by the output functions of their types. */
+static void
+check_printed(Check *check, List *args, const char *what, int location)
+{
+	ListCell   *cell;
+
+	foreach(cell, args)
+	{
+		Node	   *arg = lfirst(cell);
+
+		if (IsA(arg, TargetEntry))
+			arg = (Node *) ((TargetEntry *) arg)->expr;
+		/* ROW(...) has no type that says what is in it */
+		if (IsA(arg, RowExpr))
+			check_printed(check, ((RowExpr *) arg)->args, what, location);
+		else
+			check_type(check, exprType(arg), false, what, location);
+	}
 }
 
 static void
 check_cast(Check *check, CoerceViaIO *cast)
 {
-	Oid			from = exprType((Node *) cast->arg);
 	const char *what = "a cast";
 	int			location = exprLocation((Node *) cast);
 
 	if (IsA(cast->arg, Const) &&
 		MergeConstIsClock(check->merge->text, (Const *) cast->arg,
 						  cast->resulttype))
-		refuse(check, "this constant", location, true);
-	check_type(check, from, false, what, location);
+		CheckRefuse(check, "this constant", location, true);
+	check_printed(check, list_make1(cast->arg), what, location);
 	check_type(check, cast->resulttype, true, what, location);
 }
 
@@ -257,20 +156,10 @@ static void
 check_call(Check *check, Oid function, List *args, Oid result, int location)
 {
 	const char *what = function_name(function);
-	ListCell   *cell;
 
-	check_function(check, function, what, location);
+	CheckFunction(check, function, what, location);
 	if (PrintsAnyType(function))
-	{
-		foreach(cell, args)
-		{
-			Node	   *arg = lfirst(cell);
-
-			if (IsA(arg, TargetEntry))
-				arg = (Node *) ((TargetEntry *) arg)->expr;
-			check_type(check, exprType(arg), false, what, location);
-		}
-	}
+		check_printed(check, args, what, location);
 	if (ReadsAnyType(function))
 		check_type(check, result, true, what, location);
 }
@@ -279,9 +168,9 @@ static void
 check_operator(Check *check, Oid operator, Oid function, List *args,
 			   int location)
 {
-	check_function(check, function,
-				   psprintf("operator %s", format_operator(operator)),
-				   location);
+	CheckFunction(check, function,
+				  psprintf("operator %s", format_operator(operator)),
+				  location);
 	if (PrintsAnyType(function))
 		check_call(check, function, args, InvalidOid, location);
 }
@@ -304,8 +193,8 @@ check_min_max(Check *check, MinMaxExpr *expr)
 											  TYPECACHE_CMP_PROC);
 
 	if (OidIsValid(entry->cmp_proc))
-		check_function(check, entry->cmp_proc, function_name(entry->cmp_proc),
-					   expr->location);
+		CheckFunction(check, entry->cmp_proc, function_name(entry->cmp_proc),
+					  expr->location);
 }
 
 /*
@@ -318,9 +207,9 @@ check_constant(Check *check, Const *value)
 	if (value->constisnull)
 		return;
 	if (MergeConstIsClock(check->merge->text, value, value->consttype))
-		refuse(check, psprintf("this constant of type %s",
-							   format_type_be(value->consttype)),
-			   value->location, true);
+		CheckRefuse(check, psprintf("this constant of type %s",
+									format_type_be(value->consttype)),
+					value->location, true);
 	switch (value->consttype)
 	{
 		case REGPROCOID:
@@ -332,9 +221,9 @@ check_constant(Check *check, Const *value)
 		case REGROLEOID:
 		case REGNAMESPACEOID:
 		case REGCOLLATIONOID:
-			refuse(check, psprintf("a constant of type %s",
-								   format_type_be(value->consttype)),
-				   value->location, false);
+			CheckRefuse(check, psprintf("a constant of type %s",
+										format_type_be(value->consttype)),
+						value->location, false);
 			break;
 		default:
 			break;
@@ -385,7 +274,7 @@ check_value_function(Check *check, SQLValueFunction *function)
 		function->op != SVFOP_CURRENT_CATALOG &&
 		function->op != SVFOP_CURRENT_SCHEMA;
 
-	refuse(check, value_function_name(function), function->location, clock);
+	CheckRefuse(check, value_function_name(function), function->location, clock);
 }
 
 /* The columns that json_to_record() and the like are asked for. */
@@ -395,6 +284,12 @@ check_range_table_entry(Check *check, RangeTblEntry *entry)
 	ListCell   *cell;
 	ListCell   *type;
 
+	if (entry->rtekind == RTE_TABLEFUNC)
+	{
+		foreach(type, entry->tablefunc->coltypes)
+			check_type(check, lfirst_oid(type), true, "this column list",
+					   entry->tablefunc->location);
+	}
 	if (entry->rtekind != RTE_FUNCTION)
 		return;
 	foreach(cell, entry->functions)
@@ -449,6 +344,12 @@ check_node(Check *check, Node *node)
 		case T_CoerceViaIO:
 			check_cast(check, (CoerceViaIO *) node);
 			break;
+		case T_XmlExpr:
+			check_printed(check, ((XmlExpr *) node)->args, "this function",
+						  location);
+			check_printed(check, ((XmlExpr *) node)->named_args,
+						  "this function", location);
+			break;
 		case T_CoerceToDomain:
 			check_domain(check, ((CoerceToDomain *) node)->resulttype,
 						 location);
@@ -460,7 +361,7 @@ check_node(Check *check, Node *node)
 			check_value_function(check, (SQLValueFunction *) node);
 			break;
 		case T_NextValueExpr:
-			refuse(check, "the next value of a sequence", location, false);
+			CheckRefuse(check, "the next value of a sequence", location, false);
 			break;
 		case T_RangeTblEntry:
 			check_range_table_entry(check, (RangeTblEntry *) node);
@@ -470,15 +371,29 @@ check_node(Check *check, Node *node)
 	}
 }
 
+static void
+check_json(Check *check, Node *node)
+{
+	int			location = exprLocation(node);
+
+	check_printed(check, compat_json_printed(node), "this constructor",
+				  location);
+	if (OidIsValid(compat_json_read(node)))
+		check_type(check, compat_json_read(node), true, "this function",
+				   location);
+}
+
 static bool
 check_walker(Node *node, Check *check)
 {
+	check_stack_depth();
 	if (node == NULL)
 		return false;
 	if (IsA(node, Query))
 		return query_tree_walker((Query *) node, check_walker, check,
 								 QTW_EXAMINE_RTES_BEFORE);
 	check_node(check, node);
+	check_json(check, node);
 	if (IsA(node, RangeTblEntry))
 		return false;			/* query_tree_walker goes inside */
 	return expression_tree_walker(node, check_walker, check);

@@ -108,6 +108,9 @@ add_hint(void *arg)
 	char	   *hint = NULL;
 	int			position = geterrposition();
 
+	/* no memory for hints */
+	if (ERRCODE_TO_CATEGORY(geterrcode()) == ERRCODE_INSUFFICIENT_RESOURCES)
+		return;
 	context = AllocSetContextCreate(ErrorContext, "hint",
 									ALLOCSET_SMALL_SIZES);
 	old = MemoryContextSwitchTo(context);

@@ -117,6 +117,8 @@ SELECT value('status', 'concat(e.event_type, e.item)');
 SELECT value('status', 'e.event_type || e.item');
 SELECT value('status', 'jsonb_build_object(''item'', e.item)::text');
 SELECT value('status', 'to_jsonb(ARRAY[e.item])::text');
+SELECT value('status', 'xmlelement(name item, e.item)::text');
+SELECT value('status', 'format(''%s'', ROW(1, e.item))');
 SELECT value('status', 'pg_get_viewdef(''orders_seen'')');
 SELECT value('paid', 'has_table_privilege(e.event_type, ''SELECT'')');
 SELECT value('feeling', 'enum_last(o.feeling)');
