@@ -65,6 +65,7 @@ OBJS = \
 	src/merge/merge_item.o \
 	src/merge/merge_key.o \
 	src/merge/merge_meaning.o \
+	src/merge/merge_on.o \
 	src/merge/merge_place.o \
 	src/merge/merge_rights.o \
 	src/merge/merge_show.o \

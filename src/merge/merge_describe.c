@@ -4,6 +4,8 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
+#include "miscadmin.h"
 #include "nodes/pg_list.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
@@ -11,9 +13,7 @@
 #include "utils/regproc.h"
 
 #include "argument.h"
-#include "compat.h"
 #include "merge/merge.h"
-#include "merge/merge_check.h"
 
 #define DEFINITION_LENGTH (1024 * 1024)
 
@@ -167,15 +167,15 @@ describe(const Merge *merge)
  * definition_describe(definition text) returns jsonb
  *
  * Parses a definition as the current user, and says what it means.  Errors:
- * those of MergeParse(), 22004 for null.
+ * those of MergeParse() and MergeCheckRights(), 22004 for null.
  */
 Datum
 definition_describe(PG_FUNCTION_ARGS)
 {
-	char	   *definition = ArgumentText(fcinfo, 0, "definition", DEFINITION_LENGTH);
-
-	Merge	   *merge = MergeParse(definition);
+	Merge	   *merge = MergeParse(ArgumentText(fcinfo, 0, "definition",
+												DEFINITION_LENGTH));
 
 	MergeCheckExpressions(merge, false);
+	MergeCheckRights(merge, GetUserId());
 	PG_RETURN_JSONB_P(describe(merge));
 }

@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
 #include "nodes/makefuncs.h"
 #include "optimizer/optimizer.h"
 #include "parser/parse_relation.h"
@@ -20,7 +21,6 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
-#include "compat.h"
 #include "merge/merge_build.h"
 
 /* Stands for the stream's columns until they have found their place. */
@@ -289,7 +289,7 @@ refuse_virtual_columns(const MergeBuild *build, Relation stream)
 									 column)) >= 0)
 	{
 		Form_pg_attribute attribute =
-			TupleDescAttr(RelationGetDescr(stream), column - 1);
+		TupleDescAttr(RelationGetDescr(stream), column - 1);
 
 		if (compat_is_virtual(attribute))
 			ereport(ERROR,
