@@ -803,6 +803,7 @@ CREATE FUNCTION wallet_projection.definition_describe(definition text) RETURNS j
 COMMENT ON FUNCTION wallet_projection.definition_describe(text) IS
     'what a definition of a projection is understood as: stream, read model, key, clauses';
 
+/*
  * Try a definition on events, as a unit test of it: nothing is written, no
  * table is read, and the read model is taken to be empty.
  *
