@@ -141,7 +141,6 @@ begin_items(MergeRun *run, const Merge *merge, Relation stream)
 {
 	TupleDesc	desc;
 
-	run->width = merge->item_width;
 	if (merge->fan_out != NULL)
 	{
 		run->fan_out = FanOutBegin(merge, stream);
@@ -149,6 +148,7 @@ begin_items(MergeRun *run, const Merge *merge, Relation stream)
 	}
 	else
 		desc = plain_item(run, merge, stream);
+	run->width = desc->natts;
 	run->item_types = types_of(desc);
 	run->item_slot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
 	run->item_stage.econtext->ecxt_outertuple = run->item_slot;
@@ -302,9 +302,10 @@ begin_row(MergeRun *run, const Merge *merge, Relation read_model)
 	run->places = palloc0_array(RunPlace, desc->natts);
 	run->fresh = palloc0_array(Datum, desc->natts);
 	run->fresh_nulls = palloc0_array(bool, desc->natts);
-	run->row.slot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
-	run->row.slot->tts_tableOid = RelationGetRelid(read_model);
-	run->row_stage.econtext->ecxt_innertuple = run->row.slot;
+	run->row_slot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
+	run->row.slot = run->row_slot;
+	run->row_slot->tts_tableOid = RelationGetRelid(read_model);
+	run->row_stage.econtext->ecxt_innertuple = run->row_slot;
 	run->nclauses = list_length(merge->clauses);
 	run->clauses = palloc0_array(RunClause, Max(run->nclauses, 1));
 	foreach(lc, merge->clauses)
@@ -360,9 +361,7 @@ MergeRunOpen(MergeRun *run, Relation read_model)
 	if (run->row_stage.busy)
 		MergeCompileRow(run);
 	MergeCheckPrepare(run, read_model);
-	run->given = NULL;
-	run->row.existed = run->row.exists = false;
-	ExecClearTuple(run->row.slot);
+	MergeRowBegin(run, NULL);
 }
 
 /* End a batch that has not failed. */

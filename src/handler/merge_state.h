@@ -122,6 +122,7 @@ struct MergeRun
 	int			ngenerated;
 	RunColumn  *generated;
 	MergeRow	row;
+	TupleTableSlot *row_slot;	/* where the row is changed */
 	TupleTableSlot *given;		/* the row before the first item, until that
 								 * is applied */
 	RunPlace   *places;

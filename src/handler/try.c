@@ -473,6 +473,7 @@ begin_try(Try *try, text *definition)
 	ParamListInfo params;
 
 	try->merge = MergeParse(text_to_cstring(definition));
+	MergeCheckRights(try->merge, GetUserId());
 	params = TrySequences(try->merge);
 	try->stream = relation_open(try->merge->stream, AccessShareLock);
 	try->read_model = relation_open(try->merge->read_model, AccessShareLock);
