@@ -315,8 +315,10 @@ begin_row(MergeRun *run, const Merge *merge, Relation read_model)
 }
 
 /*
- * Compile a definition.  The run lives in a child of the current memory
- * context and keeps nothing of merge, and neither relation.
+ * Compile a definition, as the role that is to run it: rights to execute
+ * functions are checked here.  The run lives in a child of the current memory
+ * context and keeps nothing of merge, and neither relation.  Not in a context
+ * that outlives an error: MergeRunKeep() moves the run there.
  */
 MergeRun *
 MergeRunBegin(const Merge *merge, Relation stream, Relation read_model)
@@ -336,6 +338,13 @@ MergeRunBegin(const Merge *merge, Relation stream, Relation read_model)
 	MergeCompileRow(run);
 	MemoryContextSwitchTo(old);
 	return run;
+}
+
+/* Keep the run as long as this memory context. */
+void
+MergeRunKeep(MergeRun *run, MemoryContext context)
+{
+	MemoryContextSetParent(run->context, context);
 }
 
 void

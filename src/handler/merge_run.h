@@ -59,6 +59,7 @@ typedef struct MergeRow
 
 extern MergeRun *MergeRunBegin(const Merge *merge, Relation stream,
 							   Relation read_model);
+extern void MergeRunKeep(MergeRun *run, MemoryContext context);
 extern void MergeRunEnd(MergeRun *run);
 extern void MergeRunOpen(MergeRun *run, Relation read_model);
 extern void MergeRunClose(MergeRun *run);

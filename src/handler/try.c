@@ -21,7 +21,6 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/typcache.h"
 
 #include "compat.h"
 #include "handler/try.h"
@@ -49,7 +48,7 @@ typedef struct TryKeyColumn
 	int16		length;
 	bool		byval;
 	Oid			collation;
-	FmgrInfo   *hash;			/* or NULL: the type has none */
+	FmgrInfo	hash;			/* fn_oid 0: there is none */
 	FmgrInfo	equal;
 	FmgrInfo	to_json;
 } TryKeyColumn;
@@ -96,13 +95,13 @@ prepare_keys(Try *try)
 	{
 		TryKeyColumn *column = &try->columns[i];
 		Oid			type = exprType((Node *) key->values[i]);
-		TypeCacheEntry *entry = lookup_type_cache(type,
-												  TYPECACHE_HASH_PROC_FINFO);
+		RegProcedure hash;
+		RegProcedure other;
 
 		get_typlenbyval(type, &column->length, &column->byval);
 		column->collation = key->collation[i];
-		column->hash = OidIsValid(entry->hash_proc) ?
-			&entry->hash_proc_finfo : NULL;
+		if (get_op_hash_functions(key->equality[i], &hash, &other))
+			fmgr_info(hash, &column->hash);
 		fmgr_info(get_opcode(key->equality[i]), &column->equal);
 		prepare_json(&column->to_json, type);
 	}
@@ -122,9 +121,9 @@ hash_key(Try *try, const Datum *key)
 	{
 		TryKeyColumn *column = &try->columns[i];
 
-		if (column->hash != NULL)
+		if (OidIsValid(column->hash.fn_oid))
 			hash = hash * 31 +
-				DatumGetUInt32(FunctionCall1Coll(column->hash,
+				DatumGetUInt32(FunctionCall1Coll(&column->hash,
 												 column->collation, key[i]));
 	}
 	return hash;
