@@ -31,6 +31,7 @@ OBJS = \
 	src/definition/merge_fanout.o \
 	src/definition/merge_item.o \
 	src/definition/merge_key.o \
+	src/definition/merge_on.o \
 	src/definition/merge_place.o \
 	src/definition/merge_rights.o \
 	src/definition/merge_show.o \

@@ -796,7 +796,8 @@ GRANT SELECT ON @extschema@.projection_partitions, @extschema@.projection_status
  * action, condition, columns), tested (what the conditions compare with
  * constants), notices.
  * Errors: those of PostgreSQL's parser, 0A000 for what a projection cannot
- * have, 42809 for what can be no stream or read model, 22004 for null.
+ * have, 42809 for what can be no stream or read model, 42501 for what the
+ * current user may not do, 22004 for null.
  */
 CREATE FUNCTION wallet_projection.definition_describe(definition text) RETURNS jsonb
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'definition_describe';

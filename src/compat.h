@@ -14,10 +14,11 @@
 #include "executor/executor.h"
 #include "fmgr.h"
 #include "nodes/makefuncs.h"
-/* 15 declares walkers without their arguments. */
+/* 15 declares some callbacks without their arguments. */
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wstrict-prototypes"
 #include "nodes/nodeFuncs.h"
+#include "nodes/pathnodes.h"
 #pragma GCC diagnostic pop
 #if PG_VERSION_NUM >= 160000
 #include "parser/parse_relation.h"

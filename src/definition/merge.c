@@ -15,6 +15,7 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
 #include "access/table.h"
 #include "nodes/makefuncs.h"
 #include "parser/analyze.h"
@@ -24,7 +25,6 @@
 #include "utils/builtins.h"
 #include "utils/rel.h"
 
-#include "compat.h"
 #include "definition/merge_build.h"
 
 /* An error context: positions are within the definition. */
@@ -116,7 +116,7 @@ name_sides(MergeBuild *build)
 	RangeTblEntry *target = rt_fetch(build->target, build->query->rtable);
 	Node	   *source = IsA(build->raw, MergeStmt) ?
 	castNode(MergeStmt, build->raw)->sourceRelation : NULL;
-	const char *name = "event";
+	const char *name;
 
 	if (source != NULL && IsA(source, RangeVar))
 		name = ((RangeVar *) source)->alias ?
@@ -125,7 +125,9 @@ name_sides(MergeBuild *build)
 	else if (source != NULL && IsA(source, RangeSubselect) &&
 			 ((RangeSubselect *) source)->alias)
 		name = ((RangeSubselect *) source)->alias->aliasname;
-	else if (build->stream != NULL)
+	else if (build->multiplies)
+		name = "item";
+	else
 		name = build->stream->eref->aliasname;
 	build->merge->item_name = pstrdup(quote_identifier(name));
 	build->merge->row_name =

@@ -76,8 +76,10 @@ typedef struct Merge
 	int			item_width;		/* values of an item */
 	AttrNumber *item_columns;	/* of the stream's table; where fan_out is NULL */
 	Query	   *fan_out;		/* a query without tables, whose result are an
-								 * event's items in order; PARAM_EXTERN n is
-								 * column n of the stream's table */
+								 * event's items in order, in its first
+								 * item_width columns (others are for sorting);
+								 * PARAM_EXTERN n is column n of the stream's
+								 * table */
 	Bitmapset  *fan_out_columns;	/* those of the stream that it uses */
 	Expr	   *filter;			/* boolean, over the item; NULL: all */
 	MergeKey	key;

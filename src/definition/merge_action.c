@@ -7,17 +7,15 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
 #include "lib/stringinfo.h"
 #include "nodes/makefuncs.h"
 #include "optimizer/optimizer.h"
 #include "parser/parse_coerce.h"
-#include "parser/parsetree.h"
-#include "rewrite/rewriteManip.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
-#include "compat.h"
 #include "definition/merge_build.h"
 
 static void
@@ -37,13 +35,20 @@ refuse_subselect(Node *node, void *build)
 	if (node == NULL)
 		return false;
 	if (IsA(node, SubLink))
-		refuse(build, "a sub-select is not possible in the clauses of a projection",
+		refuse(build, "a sub-select is only possible in the source of a projection",
 			   "Compute it from the event in the source: USING (SELECT ..., (SELECT ...) AS name FROM ...).",
 			   exprLocation(node));
 	return expression_tree_walker(node, refuse_subselect, build);
 }
 
-/* What an action changes, in the order of the read model's columns. */
+/* Sub-selects belong into the source. */
+void
+MergeRefuseSubselects(MergeBuild *build, void *expression)
+{
+	(void) refuse_subselect(expression, build);
+}
+
+/* Which of the key's columns it is, from 0; or -1. */
 static int
 key_place(const MergeBuild *build, AttrNumber column)
 {
@@ -247,8 +252,8 @@ build_clause(MergeBuild *build, MergeAction *analysed, MergeAction *rewritten,
 	clause->condition = (Expr *) rewritten->qual;
 	clause->listed = columns_listed(analysed);
 	clause->location = location;
-	(void) refuse_subselect(rewritten->qual, build);
-	(void) refuse_subselect((Node *) rewritten->targetList, build);
+	MergeRefuseSubselects(build, rewritten->qual);
+	MergeRefuseSubselects(build, rewritten->targetList);
 	if (clause->action == MERGE_DO_INSERT)
 		MergeCompleteInsert(build, clause, without_junk(rewritten->targetList));
 	else
@@ -274,7 +279,8 @@ MergeBuildClauses(MergeBuild *build)
 		merge->clauses = lappend(merge->clauses,
 								 build_clause(build, lfirst(analysed),
 											  lfirst(rewritten),
-											  i < count ? places[i] : -1));
+											  count == list_length(merge->analysed->mergeActionList) ?
+											  places[i] : -1));
 		i++;
 	}
 }

@@ -8,11 +8,11 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
 #include "nodes/makefuncs.h"
 #include "optimizer/optimizer.h"
 #include "utils/lsyscache.h"
 
-#include "compat.h"
 #include "definition/merge_build.h"
 
 static bool

@@ -12,6 +12,7 @@
 #ifndef WALLET_PROJECTION_MERGE_BUILD_H
 #define WALLET_PROJECTION_MERGE_BUILD_H
 
+#include "catalog/pg_attribute.h"
 #include "nodes/bitmapset.h"
 #include "utils/relcache.h"
 
@@ -30,12 +31,22 @@ typedef struct MergeBuild
 	bool		target_list_sets;	/* a set-returning function after SELECT */
 	const char *unordered;		/* an item of FROM that no order can be given
 								 * to, in words; or NULL */
-	bool		sorted;			/* the source has an ORDER BY */
+	Node	   *sorted;			/* what an ORDER BY of the source starts with */
 } MergeBuild;
+
+/* One comparison of ON. */
+typedef struct MergeComparison
+{
+	OpExpr	   *operation;
+	AttrNumber	column;			/* of the read model */
+	Expr	   *value;			/* over the source */
+	Oid			operator;		/* with the column on the left */
+} MergeComparison;
 
 /* merge_place.c */
 extern int	MergePlace(const MergeBuild *build, int location);
 extern int	MergePlaceOf(const MergeBuild *build, const void *node);
+extern int	MergePlaceOfReadModel(const MergeBuild *build);
 extern int	MergePlaceOfTable(const MergeBuild *build, const char *alias);
 extern int *MergeFindWhens(const char *definition, int *count);
 
@@ -55,6 +66,17 @@ extern void MergeCheckSource(MergeBuild *build);
 extern bool MergeIsOneRow(const Query *query);
 extern bool MergeReadsTable(Query *query);
 
+/* merge_on.c */
+extern void MergeRefuseOn(const MergeBuild *build, const void *node,
+						  const char *detail, const char *hint);
+extern Form_pg_attribute MergeColumn(const MergeBuild *build,
+									 AttrNumber column);
+extern void MergeRefuseCast(const MergeBuild *build, const OpExpr *operation,
+							AttrNumber column, Node *value,
+							const char *detail);
+extern void MergeRefuseInequality(const MergeBuild *build, Node *node);
+extern List *MergeReadOn(const MergeBuild *build, Node *node, List *known);
+
 /* merge_key.c */
 extern void MergeBuildKey(MergeBuild *build, Node *on);
 extern bool MergeSameValue(const void *a, const void *b);
@@ -63,6 +85,7 @@ extern void MergeKeyFromIndex(MergeBuild *build, Relation index);
 
 /* merge_action.c */
 extern void MergeBuildClauses(MergeBuild *build);
+extern void MergeRefuseSubselects(MergeBuild *build, void *expression);
 extern void MergeCompleteInsert(MergeBuild *build, MergeClause *clause,
 								List *targets);
 extern void MergeCheckUpdate(MergeBuild *build, MergeClause *clause);

@@ -4,6 +4,8 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
+#include "miscadmin.h"
 #include "nodes/pg_list.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
@@ -11,7 +13,6 @@
 #include "utils/regproc.h"
 
 #include "argument.h"
-#include "compat.h"
 #include "definition/merge.h"
 
 #define DEFINITION_LENGTH (1024 * 1024)
@@ -166,12 +167,14 @@ describe(const Merge *merge)
  * definition_describe(definition text) returns jsonb
  *
  * Parses a definition as the current user, and says what it means.  Errors:
- * those of MergeParse(), 22004 for null.
+ * those of MergeParse() and MergeCheckRights(), 22004 for null.
  */
 Datum
 definition_describe(PG_FUNCTION_ARGS)
 {
-	char	   *definition = ArgumentText(fcinfo, 0, "definition", DEFINITION_LENGTH);
+	Merge	   *merge = MergeParse(ArgumentText(fcinfo, 0, "definition",
+												DEFINITION_LENGTH));
 
-	PG_RETURN_JSONB_P(describe(MergeParse(definition)));
+	MergeCheckRights(merge, GetUserId());
+	PG_RETURN_JSONB_P(describe(merge));
 }

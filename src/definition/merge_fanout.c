@@ -12,7 +12,7 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_operator.h"
+#include "compat.h"
 #include "catalog/pg_type.h"
 #include "nodes/makefuncs.h"
 #include "nodes/value.h"
@@ -21,7 +21,6 @@
 #include "parser/parse_oper.h"
 #include "rewrite/rewriteManip.h"
 
-#include "compat.h"
 #include "definition/merge_build.h"
 
 static Node *
@@ -100,18 +99,13 @@ take_stream_out(MergeBuild *build, Query *query)
 	ListCell   *cell;
 
 	if (place > 0)
-	{
-		RangeTblEntry *stream = build->stream;
-
-		query = (Query *) replace_rte_variables((Node *) query, place, 0,
-												take_stream_column, build, NULL);
-		build->stream = stream;
-	}
+		return (Query *) replace_rte_variables((Node *) query, place, 0,
+											   take_stream_column, build, NULL);
 	foreach(cell, query->rtable)
 	{
 		RangeTblEntry *rte = lfirst(cell);
 
-		if (place == 0 && rte->rtekind == RTE_SUBQUERY)
+		if (rte->rtekind == RTE_SUBQUERY)
 			rte->subquery = take_stream_out(build, rte->subquery);
 	}
 	return query;

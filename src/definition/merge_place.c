@@ -4,11 +4,11 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
 #include "common/keywords.h"
 #include "mb/pg_wchar.h"
 #include "parser/scanner.h"
 
-#include "compat.h"
 #include "definition/merge_build.h"
 
 /* For ereport(): the error is at this byte of the text, if that is known. */
@@ -29,6 +29,7 @@ MergePlaceOf(const MergeBuild *build, const void *node)
 
 typedef struct TableSought
 {
+	const RangeVar *other;		/* not this one, which may have the same name */
 	const char *alias;
 	int			location;
 } TableSought;
@@ -44,7 +45,8 @@ find_table_name(Node *node, void *context)
 	{
 		RangeVar   *table = (RangeVar *) node;
 
-		if (strcmp(table->alias ? table->alias->aliasname : table->relname,
+		if (table != sought->other &&
+			strcmp(table->alias ? table->alias->aliasname : table->relname,
 				   sought->alias) == 0)
 		{
 			sought->location = table->location;
@@ -55,14 +57,29 @@ find_table_name(Node *node, void *context)
 	return raw_expression_tree_walker(node, find_table_name, context);
 }
 
+static const RangeVar *
+target_of(const MergeBuild *build)
+{
+	if (IsA(build->raw, MergeStmt))
+		return castNode(MergeStmt, build->raw)->relation;
+	return castNode(InsertStmt, build->raw)->relation;
+}
+
+/* For ereport(): the error is at the read model's name. */
+int
+MergePlaceOfReadModel(const MergeBuild *build)
+{
+	return MergePlace(build, target_of(build)->location);
+}
+
 /*
- * For ereport(): the error is at the table that the text calls so.  What has
+ * For ereport(): the error is at the table that the source calls so.  What has
  * been analysed does not know where its tables were written.
  */
 int
 MergePlaceOfTable(const MergeBuild *build, const char *alias)
 {
-	TableSought sought = {alias, -1};
+	TableSought sought = {target_of(build), alias, -1};
 
 	(void) find_table_name(build->raw, &sought);
 	return MergePlace(build, sought.location);
@@ -89,8 +106,10 @@ MergeFindWhens(const char *definition, int *count)
 	int			when = keyword_token("when");
 	int			case_word = keyword_token("case");
 	int			end = keyword_token("end");
+	int			as = keyword_token("as");
 	int			depth = 0;
 	int			token;
+	int			before = 0;
 	core_yy_extra_type extra;
 	core_yyscan_t scanner;
 	core_YYSTYPE value;
@@ -102,12 +121,15 @@ MergeFindWhens(const char *definition, int *count)
 	scanner = scanner_init(definition, &extra, &ScanKeywords, tokens);
 	while ((token = core_yylex(&value, &location, scanner)) != 0)
 	{
-		if (token == '(' || token == case_word)
+		if ((before == '.' || before == as) && token != '(')
+			 /* a name, whatever the word */ ;
+		else if (token == '(' || token == case_word)
 			depth++;
 		else if (token == ')' || token == end)
 			depth--;
 		else if (token == when && depth == 0)
 			places[(*count)++] = location;
+		before = token;
 	}
 	scanner_finish(scanner);
 	return places;

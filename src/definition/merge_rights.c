@@ -9,12 +9,12 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
 #include "access/table.h"
 #include "catalog/objectaddress.h"
 #include "utils/acl.h"
 #include "utils/lsyscache.h"
 
-#include "compat.h"
 #include "definition/merge.h"
 
 static bool

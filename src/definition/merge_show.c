@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
 #include "lib/stringinfo.h"
 #include "optimizer/optimizer.h"
 #include "parser/parsetree.h"
@@ -16,7 +17,6 @@
 #include "utils/rel.h"
 #include "utils/ruleutils.h"
 
-#include "compat.h"
 #include "definition/merge_build.h"
 
 #define FIRST_PARAMETER 2000000001

@@ -12,14 +12,14 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
 #include "catalog/pg_proc.h"
-#include "nodes/makefuncs.h"
 #include "optimizer/optimizer.h"
+#include "optimizer/tlist.h"
 #include "parser/parsetree.h"
 #include "rewrite/rewriteManip.h"
 #include "utils/lsyscache.h"
 
-#include "compat.h"
 #include "definition/merge_build.h"
 
 static void check_from(MergeBuild *build, Query *query, Node *item,
@@ -101,7 +101,8 @@ check_features(MergeBuild *build, Query *query)
 	if (query->rowMarks != NIL)
 		refuse(build, "FOR UPDATE or FOR SHARE", "Leave it out.", -1);
 	if (query->sortClause != NIL)
-		build->sorted = true;
+		build->sorted = get_sortgroupclause_expr(linitial(query->sortClause),
+												 query->targetList);
 	if (query->hasTargetSRFs)
 	{
 		build->multiplies = true;
@@ -199,7 +200,8 @@ check_table(MergeBuild *build, Query *query, RangeTblEntry *rte, bool nullable)
 	if (build->stream != NULL)
 		refuse_second_table(build, rte);
 	if (rte->tablesample != NULL)
-		refuse(build, "TABLESAMPLE", "Leave it out.", -1);
+		refuse(build, "TABLESAMPLE", "Leave it out.",
+			   exprLocation(linitial(rte->tablesample->args)));
 	if (nullable)
 		refuse(build, "an outer join that makes the stream's columns null",
 			   "Name the stream first, as in stream LEFT JOIN LATERAL function(...) ON true.",
@@ -296,29 +298,22 @@ find_volatile(Node *node, void *context)
 }
 
 static void
-refuse_volatile(MergeBuild *build)
+refuse_volatile(MergeBuild *build, List *from)
 {
 	Volatile	found = {InvalidOid, -1};
-	ListCell   *cell;
 
-	foreach(cell, build->query->rtable)
-	{
-		RangeTblEntry *rte = lfirst(cell);
-
-		if (!find_volatile((Node *) rte->subquery, &found) &&
-			!find_volatile((Node *) rte->functions, &found) &&
-			!find_volatile((Node *) rte->values_lists, &found))
-			continue;
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 OidIsValid(found.function) ?
-				 errmsg("function \"%s\" is not possible in the source of a projection",
-						get_func_name(found.function)) :
-				 errmsg("a volatile function is not possible in the source of a projection"),
-				 errdetail("It is volatile: the same event would give another result each time."),
-				 errhint("Use a column of the event."),
-				 MergePlace(build, found.location)));
-	}
+	if (!range_table_walker(build->query->rtable, find_volatile, &found, 0) &&
+		!find_volatile((Node *) from, &found))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 OidIsValid(found.function) ?
+			 errmsg("function \"%s\" is not possible in the source of a projection",
+					get_func_name(found.function)) :
+			 errmsg("a volatile function is not possible in the source of a projection"),
+			 errdetail("It is volatile: the same event would give another result each time."),
+			 errhint("Use a column of the event."),
+			 MergePlace(build, found.location)));
 }
 
 /* What several items of FROM give must have an order. */
@@ -329,15 +324,15 @@ check_order(MergeBuild *build)
 
 	if (build->generators > 0)
 		build->multiplies = true;
-	if (build->sorted && !build->multiplies)
+	if (build->sorted != NULL && !build->multiplies)
 		refuse(build, "ORDER BY",
 			   "Leave it out: events are applied in the order of their positions.",
-			   -1);
+			   exprLocation(build->sorted));
 	if (build->generators + build->target_list_sets < 2)
 		return;
 	if (unordered == NULL && build->target_list_sets)
 		unordered = "a set-returning function after SELECT";
-	if (unordered == NULL && build->sorted)
+	if (unordered == NULL && build->sorted != NULL)
 		unordered = "an ORDER BY of your own";
 	if (unordered != NULL)
 		refuse(build, psprintf("%s beside another item of FROM", unordered),
@@ -361,10 +356,12 @@ MergeCheckSource(MergeBuild *build)
 							  build, QTW_IGNORE_RT_SUBQUERIES |
 							  QTW_IGNORE_JOINALIASES);
 	if (build->stream == NULL)
-		refuse(build, "a source without a table",
-			   "Name the table of events in USING or FROM.", -1);
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("the source of a projection must read a table of events"),
+				 errhint("Name the table in USING or FROM.")));
 	if (list_length(from) != 1 || !IsA(linitial(from), RangeTblRef))
 		build->multiplies = true;
-	refuse_volatile(build);
+	refuse_volatile(build, from);
 	check_order(build);
 }

@@ -6,6 +6,7 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
 #include "access/table.h"
 #include "access/transam.h"
 #include "catalog/catalog.h"
@@ -16,7 +17,6 @@
 #include "utils/rel.h"
 #include "utils/rls.h"
 
-#include "compat.h"
 #include "definition/merge_build.h"
 
 typedef struct Refusal
@@ -90,6 +90,7 @@ read_model_refusal(Relation relation, bool whole)
 	return refusal;
 }
 
+/* alias: what the source calls it; NULL: it is the read model */
 static void
 refuse(const MergeBuild *build, Relation relation, const char *use,
 	   Refusal refusal, const char *alias)
@@ -100,7 +101,8 @@ refuse(const MergeBuild *build, Relation relation, const char *use,
 					use),
 			 errdetail("%s", refusal.detail),
 			 errhint("%s", refusal.hint),
-			 MergePlaceOfTable(build, alias)));
+			 alias ? MergePlaceOfTable(build, alias) :
+			 MergePlaceOfReadModel(build)));
 }
 
 /*
@@ -116,7 +118,7 @@ MergeCheckReadModel(MergeBuild *build)
 	Refusal		refusal = read_model_refusal(relation, rte->inh);
 
 	if (refusal.detail != NULL)
-		refuse(build, relation, "a read model", refusal, rte->eref->aliasname);
+		refuse(build, relation, "a read model", refusal, NULL);
 	build->merge->read_model = rte->relid;
 	table_close(relation, NoLock);
 }

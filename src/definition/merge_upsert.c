@@ -8,16 +8,15 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
 #include "access/genam.h"
 #include "catalog/pg_constraint.h"
 #include "nodes/makefuncs.h"
 #include "optimizer/optimizer.h"
 #include "parser/parsetree.h"
-#include "rewrite/rewriteManip.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
-#include "compat.h"
 #include "definition/merge_build.h"
 
 static void
@@ -198,10 +197,6 @@ replace_excluded(Node *node, void *context)
 		return NULL;
 	if (IsA(node, Var) && ((Var *) node)->varno == excluded->varno)
 		return excluded_column(excluded, (Var *) node);
-	if (IsA(node, SubLink))
-		refuse(excluded->build,
-			   "a sub-select is not possible in the clauses of a projection",
-			   "Compute it from the event in the SELECT.", exprLocation(node));
 	return expression_tree_mutator(node, replace_excluded, context);
 }
 
@@ -235,6 +230,8 @@ add_update(MergeBuild *build, OnConflictExpr *conflict, Excluded *excluded)
 	MergeClause *clause = add_clause(build, true, MERGE_DO_UPDATE,
 									 conflict_location(build));
 
+	MergeRefuseSubselects(build, conflict->onConflictSet);
+	MergeRefuseSubselects(build, conflict->onConflictWhere);
 	clause->listed = columns_of(conflict->onConflictSet);
 	clause->condition = (Expr *) replace_excluded(conflict->onConflictWhere,
 												  excluded);
