@@ -132,7 +132,13 @@ compute_columns(MergeRun *run, const RunColumn *columns, int ncolumns)
 		Datum		value;
 		bool		null;
 
-		value = ExecEvalExpr(column->value, econtext, &null);
+		if (column->item >= 0)
+		{
+			value = run->stored_slot->tts_values[column->item];
+			null = run->stored_slot->tts_isnull[column->item];
+		}
+		else
+			value = ExecEvalExpr(column->value, econtext, &null);
 		run->fresh_nulls[column->at] = null;
 		run->fresh[column->at] = null ? (Datum) 0 :
 			keep_value(run, column->at, value);

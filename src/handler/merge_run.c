@@ -38,6 +38,17 @@ compile(Expr *expr)
 	return expr == NULL ? NULL : ExecInitExpr(expr, NULL);
 }
 
+/* Compile the values of columns. */
+static void
+compile_columns(RunColumn *columns, int ncolumns)
+{
+	for (int i = 0; i < ncolumns; i++)
+	{
+		columns[i].value = compile(columns[i].expr);
+		columns[i].item = MergeItemColumn(columns[i].expr);
+	}
+}
+
 /* Empty a stage; what is compiled now belongs to it. */
 static MemoryContext
 begin_compile(MergeRun *run, RunStage *stage)
@@ -77,11 +88,9 @@ MergeCompileRow(MergeRun *run)
 		clause->holds = compile(clause->condition);
 		for (int k = 0; k < clause->nparts; k++)
 			clause->parts[k].value = compile(clause->parts[k].expr);
-		for (int k = 0; k < clause->ncolumns; k++)
-			clause->columns[k].value = compile(clause->columns[k].expr);
+		compile_columns(clause->columns, clause->ncolumns);
 	}
-	for (int i = 0; i < run->ngenerated; i++)
-		run->generated[i].value = compile(run->generated[i].expr);
+	compile_columns(run->generated, run->ngenerated);
 	MemoryContextSwitchTo(old);
 }
 
@@ -106,7 +115,6 @@ types_of(TupleDesc desc)
 
 		types[i].length = attribute->attlen;
 		types[i].byval = attribute->attbyval;
-		types[i].align = attribute->attalign;
 	}
 	return types;
 }
