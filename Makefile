@@ -66,6 +66,7 @@ OBJS = \
 	src/handler/try.o \
 	src/handler/try_event.o \
 	src/handler/try_sequence.o \
+	src/handler/try_trace.o \
 	src/handler/read_model.o \
 	src/handler/rowcache.o \
 	src/handler/wallet_balance.o \

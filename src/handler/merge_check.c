@@ -37,8 +37,8 @@ MergeCheckPrepare(MergeRun *run, Relation read_model)
 	run->read_model = read_model;
 	MergeCheckForget(run);
 	if (run->not_null == NULL)
-		run->not_null = MemoryContextAllocZero(run->context,
-											   run->natts * sizeof(AttrNumber));
+		run->not_null = MemoryContextAllocZero(run->context, run->natts *
+											   sizeof(AttrNumber));
 	run->nnot_null = 0;
 	for (int i = 0; i < desc->natts; i++)
 	{
@@ -107,7 +107,8 @@ static void
 refuse_key(MergeRun *run, int i, Datum given, bool null)
 {
 	int			at = run->key_columns[i] - 1;
-	Form_pg_attribute attribute = TupleDescAttr(run->row_slot->tts_tupleDescriptor, at);
+	TupleDesc	desc = run->row_slot->tts_tupleDescriptor;
+	Form_pg_attribute attribute = TupleDescAttr(desc, at);
 	const char *stored = run->row_slot->tts_isnull[at] ? "null" :
 		value_text(attribute->atttypid, run->row_slot->tts_values[at]);
 
