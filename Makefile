@@ -93,6 +93,7 @@ OBJS = \
 	src/handler/try.o \
 	src/handler/try_event.o \
 	src/handler/try_sequence.o \
+	src/handler/try_trace.o \
 	src/definition/compiled.o \
 	src/definition/declared.o \
 	src/definition/desired.o \

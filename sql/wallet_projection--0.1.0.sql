@@ -947,10 +947,11 @@ COMMENT ON FUNCTION wallet_projection.definition_describe(text) IS
  * Errors: that of the first event that fails; its context says which.
  *   22004 an argument is null
  *   22023 events is not an array of objects
+ *   42501 the caller may not create this projection
  */
 CREATE FUNCTION @extschema@.projection_try(definition text, events jsonb, trace boolean DEFAULT false)
     RETURNS SETOF jsonb
-    LANGUAGE C VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME';
+    LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 COMMENT ON FUNCTION @extschema@.projection_try(text, jsonb, boolean) IS
     'the rows that these events would make, or with trace what each of them would do; nothing is written';
 

@@ -37,8 +37,8 @@ MergeCheckPrepare(MergeRun *run, Relation read_model)
 	run->read_model = read_model;
 	MergeCheckForget(run);
 	if (run->not_null == NULL)
-		run->not_null = MemoryContextAllocZero(run->context,
-											   run->natts * sizeof(AttrNumber));
+		run->not_null = MemoryContextAllocZero(run->context, run->natts *
+											   sizeof(AttrNumber));
 	run->nnot_null = 0;
 	for (int i = 0; i < desc->natts; i++)
 	{
@@ -68,7 +68,7 @@ begin_check(MergeRun *run)
 static bool
 lacks_value(MergeRun *run)
 {
-	const bool *nulls = run->row.slot->tts_isnull;
+	const bool *nulls = run->row_slot->tts_isnull;
 
 	for (int i = 0; i < run->nnot_null; i++)
 	{
@@ -87,9 +87,9 @@ MergeCheckRow(MergeRun *run)
 	if (run->estate == NULL)
 		begin_check(run);
 	if (RelationGetDescr(run->read_model)->constr != NULL)
-		ExecConstraints(run->target, run->row.slot, run->estate);
+		ExecConstraints(run->target, run->row_slot, run->estate);
 	if (run->read_model->rd_rel->relispartition)
-		ExecPartitionCheck(run->target, run->row.slot, run->estate, true);
+		ExecPartitionCheck(run->target, run->row_slot, run->estate, true);
 	ResetPerTupleExprContext(run->estate);
 }
 
@@ -107,9 +107,10 @@ static void
 refuse_key(MergeRun *run, int i, Datum given, bool null)
 {
 	int			at = run->key_columns[i] - 1;
-	Form_pg_attribute attribute = TupleDescAttr(run->row.slot->tts_tupleDescriptor, at);
-	const char *stored = run->row.slot->tts_isnull[at] ? "null" :
-		value_text(attribute->atttypid, run->row.slot->tts_values[at]);
+	TupleDesc	desc = run->row_slot->tts_tupleDescriptor;
+	Form_pg_attribute attribute = TupleDescAttr(desc, at);
+	const char *stored = run->row_slot->tts_isnull[at] ? "null" :
+		value_text(attribute->atttypid, run->row_slot->tts_values[at]);
 
 	ereport(ERROR,
 			(errcode(ERRCODE_BAD_EVENT),
@@ -124,7 +125,7 @@ refuse_key(MergeRun *run, int i, Datum given, bool null)
 void
 MergeCheckKey(MergeRun *run)
 {
-	TupleTableSlot *slot = run->row.slot;
+	TupleTableSlot *slot = run->row_slot;
 
 	for (int i = 0; i < run->nkeys; i++)
 	{

@@ -114,6 +114,7 @@ void
 MergeRunItems(MergeRun *run, TupleTableSlot *event,
 			  MergeItemReceiver receive, void *arg)
 {
+	MemoryContext event_memory = run->item_stage.econtext->ecxt_per_tuple_memory;
 	MergeItem	item;
 	MemoryContext old;
 
@@ -124,7 +125,7 @@ MergeRunItems(MergeRun *run, TupleTableSlot *event,
 		fan_out(run, event, &item, receive, arg);
 	else
 	{
-		old = MemoryContextSwitchTo(run->item_stage.econtext->ecxt_per_tuple_memory);
+		old = MemoryContextSwitchTo(event_memory);
 		take_columns(run, event);
 		MemoryContextSwitchTo(old);
 		send_item(run, &item, receive, arg);

@@ -49,9 +49,10 @@ MergeRowBegin(MergeRun *run, TupleTableSlot *row)
 {
 	MergeRow   *state = &run->row;
 
-	ExecClearTuple(state->slot);
+	ExecClearTuple(run->row_slot);
 	free_large_places(run);
 	run->given = row;
+	state->slot = row != NULL ? row : run->row_slot;
 	state->existed = row != NULL;
 	state->exists = row != NULL;
 	state->changed = false;
@@ -63,7 +64,7 @@ MergeRowBegin(MergeRun *run, TupleTableSlot *row)
 static void
 take_given(MergeRun *run)
 {
-	TupleTableSlot *slot = run->row.slot;
+	TupleTableSlot *slot = run->row_slot;
 
 	slot_getallattrs(run->given);
 	memcpy(slot->tts_values, run->given->tts_values,
@@ -71,6 +72,7 @@ take_given(MergeRun *run)
 	memcpy(slot->tts_isnull, run->given->tts_isnull,
 		   run->natts * sizeof(bool));
 	ExecStoreVirtualTuple(slot);
+	run->row.slot = slot;
 	run->given = NULL;
 }
 
@@ -130,7 +132,13 @@ compute_columns(MergeRun *run, const RunColumn *columns, int ncolumns)
 		Datum		value;
 		bool		null;
 
-		value = ExecEvalExpr(column->value, econtext, &null);
+		if (column->item >= 0)
+		{
+			value = run->stored_slot->tts_values[column->item];
+			null = run->stored_slot->tts_isnull[column->item];
+		}
+		else
+			value = ExecEvalExpr(column->value, econtext, &null);
 		run->fresh_nulls[column->at] = null;
 		run->fresh[column->at] = null ? (Datum) 0 :
 			keep_value(run, column->at, value);
@@ -141,7 +149,7 @@ compute_columns(MergeRun *run, const RunColumn *columns, int ncolumns)
 static void
 set_columns(MergeRun *run, const RunColumn *columns, int ncolumns)
 {
-	TupleTableSlot *slot = run->row.slot;
+	TupleTableSlot *slot = run->row_slot;
 
 	for (int i = 0; i < ncolumns; i++)
 	{
@@ -158,7 +166,7 @@ set_columns(MergeRun *run, const RunColumn *columns, int ncolumns)
 static void
 change_row(MergeRun *run, RunClause *clause)
 {
-	TupleTableSlot *slot = run->row.slot;
+	TupleTableSlot *slot = run->row_slot;
 
 	MergeComputeParts(clause, run->stored_slot, run->row_stage.econtext);
 	compute_columns(run, clause->columns, clause->ncolumns);
@@ -200,7 +208,7 @@ do_clause(MergeRun *run, RunClause *clause)
 			row->changed = true;
 			break;
 		case MERGE_DO_DELETE:
-			ExecClearTuple(row->slot);
+			ExecClearTuple(run->row_slot);
 			row->exists = false;
 			row->replaced = false;
 			row->changed = row->existed;

@@ -38,6 +38,17 @@ compile(Expr *expr)
 	return expr == NULL ? NULL : ExecInitExpr(expr, NULL);
 }
 
+/* Compile the values of columns. */
+static void
+compile_columns(RunColumn *columns, int ncolumns)
+{
+	for (int i = 0; i < ncolumns; i++)
+	{
+		columns[i].value = compile(columns[i].expr);
+		columns[i].item = MergeItemColumn(columns[i].expr);
+	}
+}
+
 /* Empty a stage; what is compiled now belongs to it. */
 static MemoryContext
 begin_compile(MergeRun *run, RunStage *stage)
@@ -77,11 +88,9 @@ MergeCompileRow(MergeRun *run)
 		clause->holds = compile(clause->condition);
 		for (int k = 0; k < clause->nparts; k++)
 			clause->parts[k].value = compile(clause->parts[k].expr);
-		for (int k = 0; k < clause->ncolumns; k++)
-			clause->columns[k].value = compile(clause->columns[k].expr);
+		compile_columns(clause->columns, clause->ncolumns);
 	}
-	for (int i = 0; i < run->ngenerated; i++)
-		run->generated[i].value = compile(run->generated[i].expr);
+	compile_columns(run->generated, run->ngenerated);
 	MemoryContextSwitchTo(old);
 }
 
@@ -106,7 +115,6 @@ types_of(TupleDesc desc)
 
 		types[i].length = attribute->attlen;
 		types[i].byval = attribute->attbyval;
-		types[i].align = attribute->attalign;
 	}
 	return types;
 }
@@ -141,7 +149,6 @@ begin_items(MergeRun *run, const Merge *merge, Relation stream)
 {
 	TupleDesc	desc;
 
-	run->width = merge->item_width;
 	if (merge->fan_out != NULL)
 	{
 		run->fan_out = FanOutBegin(merge, stream);
@@ -149,6 +156,7 @@ begin_items(MergeRun *run, const Merge *merge, Relation stream)
 	}
 	else
 		desc = plain_item(run, merge, stream);
+	run->width = desc->natts;
 	run->item_types = types_of(desc);
 	run->item_slot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
 	run->item_stage.econtext->ecxt_outertuple = run->item_slot;
@@ -302,9 +310,10 @@ begin_row(MergeRun *run, const Merge *merge, Relation read_model)
 	run->places = palloc0_array(RunPlace, desc->natts);
 	run->fresh = palloc0_array(Datum, desc->natts);
 	run->fresh_nulls = palloc0_array(bool, desc->natts);
-	run->row.slot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
-	run->row.slot->tts_tableOid = RelationGetRelid(read_model);
-	run->row_stage.econtext->ecxt_innertuple = run->row.slot;
+	run->row_slot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
+	run->row.slot = run->row_slot;
+	run->row_slot->tts_tableOid = RelationGetRelid(read_model);
+	run->row_stage.econtext->ecxt_innertuple = run->row_slot;
 	run->nclauses = list_length(merge->clauses);
 	run->clauses = palloc0_array(RunClause, Max(run->nclauses, 1));
 	foreach(lc, merge->clauses)
@@ -314,8 +323,10 @@ begin_row(MergeRun *run, const Merge *merge, Relation read_model)
 }
 
 /*
- * Compile a definition.  The run lives in a child of the current memory
- * context and keeps nothing of merge, and neither relation.
+ * Compile a definition, as the role that is to run it: rights to execute
+ * functions are checked here.  The run lives in a child of the current memory
+ * context and keeps nothing of merge, and neither relation.  Not in a context
+ * that outlives an error: MergeRunKeep() moves the run there.
  */
 MergeRun *
 MergeRunBegin(const Merge *merge, Relation stream, Relation read_model)
@@ -335,6 +346,13 @@ MergeRunBegin(const Merge *merge, Relation stream, Relation read_model)
 	MergeCompileRow(run);
 	MemoryContextSwitchTo(old);
 	return run;
+}
+
+/* Keep the run as long as this memory context. */
+void
+MergeRunKeep(MergeRun *run, MemoryContext context)
+{
+	MemoryContextSetParent(run->context, context);
 }
 
 void
@@ -360,9 +378,7 @@ MergeRunOpen(MergeRun *run, Relation read_model)
 	if (run->row_stage.busy)
 		MergeCompileRow(run);
 	MergeCheckPrepare(run, read_model);
-	run->given = NULL;
-	run->row.existed = run->row.exists = false;
-	ExecClearTuple(run->row.slot);
+	MergeRowBegin(run, NULL);
 }
 
 /* End a batch that has not failed. */

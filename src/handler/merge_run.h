@@ -52,13 +52,14 @@ typedef struct MergeRow
 	bool		exists;			/* now */
 	bool		changed;		/* something has to be written */
 	bool		replaced;		/* it existed, was deleted and inserted again */
-	TupleTableSlot *slot;		/* the row, if it exists now: virtual, of the
-								 * read model's descriptor; good until the
-								 * next call */
+	TupleTableSlot *slot;		/* the row, if it exists now: as it was given,
+								 * then a virtual one; good until the next
+								 * call */
 } MergeRow;
 
 extern MergeRun *MergeRunBegin(const Merge *merge, Relation stream,
 							   Relation read_model);
+extern void MergeRunKeep(MergeRun *run, MemoryContext context);
 extern void MergeRunEnd(MergeRun *run);
 extern void MergeRunOpen(MergeRun *run, Relation read_model);
 extern void MergeRunClose(MergeRun *run);

@@ -52,6 +52,17 @@ item_column(Node *node)
 	return (Var *) node;
 }
 
+/* The item's value, from 0, that an expression is; or -1. */
+int
+MergeItemColumn(const Expr *expr)
+{
+	const Var  *var = (const Var *) expr;
+
+	if (!IsA(var, Var) || var->varno != MERGE_ITEM || var->varattno <= 0)
+		return -1;
+	return var->varattno - 1;
+}
+
 /* Is it column = constant, where equal means of equal bytes? */
 static bool
 test_of(Node *node, RunTest *test)

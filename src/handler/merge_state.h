@@ -28,6 +28,7 @@ typedef struct RunStage
 typedef struct RunColumn
 {
 	int			at;				/* in the row, from 0 */
+	int			item;			/* the item's value that it is as it is; or -1 */
 	Expr	   *expr;
 	ExprState  *value;
 } RunColumn;
@@ -72,7 +73,6 @@ typedef struct RunType
 {
 	int16		length;
 	bool		byval;
-	char		align;
 } RunType;
 
 /*
@@ -91,7 +91,6 @@ typedef struct FanOut FanOut;
 struct MergeRun
 {
 	MemoryContext context;		/* the run's own */
-	ParamListInfo params;
 
 	/* items */
 	RunStage	item_stage;
@@ -122,6 +121,7 @@ struct MergeRun
 	int			ngenerated;
 	RunColumn  *generated;
 	MergeRow	row;
+	TupleTableSlot *row_slot;	/* where the row is changed */
 	TupleTableSlot *given;		/* the row before the first item, until that
 								 * is applied */
 	RunPlace   *places;
@@ -152,6 +152,7 @@ extern void MergeCompileRow(MergeRun *run);
 extern void MergeTakeTest(RunClause *clause);
 extern bool MergeTestHolds(const RunTest *test, TupleTableSlot *item);
 extern int	MergeTakeParts(RunClause *clause, int width);
+extern int	MergeItemColumn(const Expr *expr);
 extern void MergeComputeParts(RunClause *clause, TupleTableSlot *item,
 							  ExprContext *econtext);
 

@@ -12,79 +12,25 @@
 #include "executor/executor.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
-#include "utils/fmgroids.h"
 #include "utils/hsearch.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/typcache.h"
 
 #include "compat.h"
 #include "handler/try.h"
 
 SQL_FUNCTION(projection_try);
 
-/* A key, and its row while another key's is worked on. */
-typedef struct TryKey
-{
-	Datum		values[INDEX_MAX_KEYS];
-	bool		exists;
-	TupleTableSlot *row;
-	struct TryKey *next;		/* of the same hash */
-} TryKey;
-
+/* Keys of one hash. */
 typedef struct TryBucket
 {
 	uint32		hash;
 	TryKey	   *keys;
 } TryBucket;
-
-/* A column of the key. */
-typedef struct TryKeyColumn
-{
-	int16		length;
-	bool		byval;
-	Oid			collation;
-	FmgrInfo   *hash;			/* or NULL: the type has none */
-	FmgrInfo	equal;
-	FmgrInfo	to_json;
-} TryKeyColumn;
-
-typedef struct Try
-{
-	Merge	   *merge;
-	Relation	stream;
-	Relation	read_model;
-	MergeRun   *run;
-	TryEvents  *events;
-	bool		trace;
-	ReturnSetInfo *result;
-	MemoryContext item_context; /* reset for each item */
-	TryKeyColumn columns[INDEX_MAX_KEYS];
-	FmgrInfo	row_to_json;
-	HTAB	   *buckets;
-	List	   *keys;			/* of TryKey, as they have appeared */
-	TryKey	   *current;		/* whose row the run has */
-	MergeRow   *row;
-	int64		number;			/* of the event, counted */
-} Try;
-
-/* to_jsonb() for this type */
-static void
-prepare_json(FmgrInfo *function, Oid type)
-{
-	Node	   *argument = (Node *) makeNullConst(type, -1, InvalidOid);
-
-	fmgr_info(F_TO_JSONB, function);
-	fmgr_info_set_expr((Node *) makeFuncExpr(F_TO_JSONB, JSONBOID,
-											 list_make1(argument), InvalidOid,
-											 InvalidOid, COERCE_EXPLICIT_CALL),
-					   function);
-}
 
 static void
 prepare_keys(Try *try)
@@ -96,15 +42,15 @@ prepare_keys(Try *try)
 	{
 		TryKeyColumn *column = &try->columns[i];
 		Oid			type = exprType((Node *) key->values[i]);
-		TypeCacheEntry *entry = lookup_type_cache(type,
-												  TYPECACHE_HASH_PROC_FINFO);
+		RegProcedure hash;
+		RegProcedure other;
 
 		get_typlenbyval(type, &column->length, &column->byval);
 		column->collation = key->collation[i];
-		column->hash = OidIsValid(entry->hash_proc) ?
-			&entry->hash_proc_finfo : NULL;
+		if (get_op_hash_functions(key->equality[i], &hash, &other))
+			fmgr_info(hash, &column->hash);
 		fmgr_info(get_opcode(key->equality[i]), &column->equal);
-		prepare_json(&column->to_json, type);
+		TryPrepareJson(&column->to_json, type);
 	}
 	control.keysize = sizeof(uint32);
 	control.entrysize = sizeof(TryBucket);
@@ -122,9 +68,9 @@ hash_key(Try *try, const Datum *key)
 	{
 		TryKeyColumn *column = &try->columns[i];
 
-		if (column->hash != NULL)
+		if (OidIsValid(column->hash.fn_oid))
 			hash = hash * 31 +
-				DatumGetUInt32(FunctionCall1Coll(column->hash,
+				DatumGetUInt32(FunctionCall1Coll(&column->hash,
 												 column->collation, key[i]));
 	}
 	return hash;
@@ -192,160 +138,6 @@ put_aside(Try *try)
 	try->current = NULL;
 }
 
-static void
-return_json(Try *try, Datum json)
-{
-	bool		null = false;
-
-	tuplestore_putvalues(try->result->setResult, try->result->setDesc, &json,
-						 &null);
-}
-
-static Datum
-row_as_json(Try *try, TupleTableSlot *row)
-{
-	return FunctionCall1(&try->row_to_json, ExecFetchSlotHeapTupleDatum(row));
-}
-
-static void
-push_name(JsonbParseState **state, const char *name)
-{
-	JsonbValue	value;
-
-	value.type = jbvString;
-	value.val.string.val = unconstify(char *, name);
-	value.val.string.len = strlen(name);
-	pushJsonbValue(state, WJB_KEY, &value);
-}
-
-/* A value of jsonb into an object or array. */
-static void
-push_json(JsonbParseState **state, JsonbIteratorToken token, Datum json)
-{
-	JsonbValue	value;
-
-	if (!JsonbExtractScalar(&DatumGetJsonbP(json)->root, &value))
-	{
-		value.type = jbvBinary;
-		value.val.binary.data = &DatumGetJsonbP(json)->root;
-		value.val.binary.len = VARSIZE(DatumGetPointer(json)) - VARHDRSZ;
-	}
-	pushJsonbValue(state, token, &value);
-}
-
-static void
-push_number(JsonbParseState **state, int64 number)
-{
-	JsonbValue	value;
-
-	value.type = jbvNumeric;
-	value.val.numeric = int64_to_numeric(number);
-	pushJsonbValue(state, WJB_VALUE, &value);
-}
-
-static void
-push_null(JsonbParseState **state)
-{
-	JsonbValue	value = {.type = jbvNull};
-
-	pushJsonbValue(state, WJB_VALUE, &value);
-}
-
-static void
-push_bool(JsonbParseState **state, bool boolean)
-{
-	JsonbValue	value = {.type = jbvBool};
-
-	value.val.boolean = boolean;
-	pushJsonbValue(state, WJB_VALUE, &value);
-}
-
-static void
-push_string(JsonbParseState **state, const char *string)
-{
-	JsonbValue	value;
-
-	value.type = jbvString;
-	value.val.string.val = unconstify(char *, string);
-	value.val.string.len = strlen(string);
-	pushJsonbValue(state, WJB_VALUE, &value);
-}
-
-/* The key: its value, an array of several; null if any of them is. */
-static void
-push_key(Try *try, JsonbParseState **state, const MergeItem *item)
-{
-	int			ncolumns = try->merge->key.ncolumns;
-
-	if (!item->has_key)
-	{
-		push_null(state);
-		return;
-	}
-	if (ncolumns > 1)
-		pushJsonbValue(state, WJB_BEGIN_ARRAY, NULL);
-	for (int i = 0; i < ncolumns; i++)
-		push_json(state, ncolumns > 1 ? WJB_ELEM : WJB_VALUE,
-				  FunctionCall1(&try->columns[i].to_json, item->key[i]));
-	if (ncolumns > 1)
-		pushJsonbValue(state, WJB_END_ARRAY, NULL);
-}
-
-static const char *
-action_name(MergeActionKind action)
-{
-	switch (action)
-	{
-		case MERGE_DO_NOTHING:
-			break;
-		case MERGE_DO_INSERT:
-			return "insert";
-		case MERGE_DO_UPDATE:
-			return "update";
-		case MERGE_DO_DELETE:
-			return "delete";
-	}
-	return "nothing";
-}
-
-/* What an item has done; effect is NULL if its key is null. */
-static void
-trace_item(Try *try, const MergeItem *item, bool matched,
-		   const MergeEffect *effect)
-{
-	JsonbParseState *state = NULL;
-	bool		applied = effect != NULL && effect->clause >= 0;
-
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	push_name(&state, "no");
-	push_number(&state, TryEventNumber(try->events, try->number));
-	push_name(&state, "key");
-	push_key(try, &state, item);
-	push_name(&state, "matched");
-	if (effect != NULL)
-		push_bool(&state, matched);
-	else
-		push_null(&state);
-	push_name(&state, "clause");
-	if (applied)
-		push_number(&state, effect->clause + 1);
-	else
-		push_null(&state);
-	push_name(&state, "action");
-	if (applied)
-		push_string(&state, action_name(effect->action));
-	else
-		push_null(&state);
-	push_name(&state, "row");
-	if (effect != NULL && try->row->exists)
-		push_json(&state, WJB_VALUE, row_as_json(try, try->row->slot));
-	else
-		push_null(&state);
-	return_json(try, JsonbPGetDatum(JsonbValueToJsonb(pushJsonbValue(&state,
-																	 WJB_END_OBJECT,
-																	 NULL))));
-}
-
 /* Make the row of an item's key the one that is worked on. */
 static void
 turn_to_key(Try *try, const MergeItem *item, MemoryContext lasting)
@@ -377,7 +169,7 @@ receive_item(void *arg, const MergeItem *item)
 	if (!item->has_key)
 	{
 		if (try->trace)
-			trace_item(try, item, false, NULL);
+			TryTraceItem(try, item, false, NULL);
 		MemoryContextSwitchTo(old);
 		return;
 	}
@@ -387,7 +179,7 @@ receive_item(void *arg, const MergeItem *item)
 	matched = try->row->exists;
 	effect = MergeRowApply(try->run, stored);
 	if (try->trace)
-		trace_item(try, item, matched, &effect);
+		TryTraceItem(try, item, matched, &effect);
 	MemoryContextSwitchTo(old);
 }
 
@@ -462,7 +254,7 @@ return_rows(Try *try)
 			continue;
 		MemoryContextReset(try->item_context);
 		MemoryContextSwitchTo(try->item_context);
-		return_json(try, row_as_json(try, key->row));
+		TryReturnJson(try, TryRowAsJson(try, key->row));
 		MemoryContextSwitchTo(MemoryContextGetParent(try->item_context));
 	}
 }
@@ -473,6 +265,7 @@ begin_try(Try *try, text *definition)
 	ParamListInfo params;
 
 	try->merge = MergeParse(text_to_cstring(definition));
+	MergeCheckRights(try->merge, GetUserId());
 	params = TrySequences(try->merge);
 	try->stream = relation_open(try->merge->stream, AccessShareLock);
 	try->read_model = relation_open(try->merge->read_model, AccessShareLock);
@@ -485,8 +278,8 @@ begin_try(Try *try, text *definition)
 											  "item of a trial",
 											  ALLOCSET_DEFAULT_SIZES);
 	prepare_keys(try);
-	prepare_json(&try->row_to_json,
-				 RelationGetDescr(try->read_model)->tdtypeid);
+	TryPrepareJson(&try->row_to_json,
+				   RelationGetDescr(try->read_model)->tdtypeid);
 }
 
 /*

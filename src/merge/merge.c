@@ -117,7 +117,7 @@ name_sides(MergeBuild *build)
 {
 	RangeTblEntry *target = rt_fetch(build->target, build->query->rtable);
 	Node	   *source = IsA(build->raw, MergeStmt) ?
-	castNode(MergeStmt, build->raw)->sourceRelation : NULL;
+		castNode(MergeStmt, build->raw)->sourceRelation : NULL;
 	const char *name;
 
 	if (source != NULL && IsA(source, RangeVar))

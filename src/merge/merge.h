@@ -78,9 +78,9 @@ typedef struct Merge
 								 * NULL */
 	Query	   *fan_out;		/* a query without tables, whose result are an
 								 * event's items in order, in its first
-								 * item_width columns (others are for sorting);
-								 * PARAM_EXTERN n is column n of the stream's
-								 * table */
+								 * item_width columns (others are for
+								 * sorting); PARAM_EXTERN n is column n of the
+								 * stream's table */
 	Bitmapset  *fan_out_columns;	/* those of the stream that it uses */
 	Expr	   *filter;			/* boolean, over the item; NULL: all */
 	MergeKey	key;

@@ -14,6 +14,7 @@
 
 #include "argument.h"
 #include "merge/merge.h"
+#include "merge/merge_check.h"
 
 #define DEFINITION_LENGTH (1024 * 1024)
 

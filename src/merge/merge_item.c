@@ -289,7 +289,7 @@ refuse_virtual_columns(const MergeBuild *build, Relation stream)
 									 column)) >= 0)
 	{
 		Form_pg_attribute attribute =
-		TupleDescAttr(RelationGetDescr(stream), column - 1);
+			TupleDescAttr(RelationGetDescr(stream), column - 1);
 
 		if (compat_is_virtual(attribute))
 			ereport(ERROR,

@@ -107,19 +107,19 @@ refuse_part_of_index(const MergeBuild *build, Node *on, Relation index,
 
 	if (missing != NIL)
 		MergeRefuseOn(build, on,
-			   psprintf("Unique index \"%s\" has more columns: %s.",
-						RelationGetRelationName(index),
-						column_names(build, missing)),
-			   psprintf("Compare all of its columns, or create an index: CREATE UNIQUE INDEX ON %s (%s).",
-						quote_identifier(RelationGetRelationName(build->read_model)),
-						column_names(build, columns_of_index(index, comparisons,
-															 true))));
+					  psprintf("Unique index \"%s\" has more columns: %s.",
+							   RelationGetRelationName(index),
+							   column_names(build, missing)),
+					  psprintf("Compare all of its columns, or create an index: CREATE UNIQUE INDEX ON %s (%s).",
+							   quote_identifier(RelationGetRelationName(build->read_model)),
+							   column_names(build, columns_of_index(index, comparisons,
+																	true))));
 	MergeRefuseOn(build, on,
-		   psprintf("Unique index \"%s\" has fewer columns: %s.",
-					RelationGetRelationName(index),
-					column_names(build, columns_of_index(index, comparisons,
-														 true))),
-		   "Compare these columns only, and put other conditions into WHEN MATCHED AND ...");
+				  psprintf("Unique index \"%s\" has fewer columns: %s.",
+						   RelationGetRelationName(index),
+						   column_names(build, columns_of_index(index, comparisons,
+																true))),
+				  "Compare these columns only, and put other conditions into WHEN MATCHED AND ...");
 }
 
 static void
@@ -144,11 +144,11 @@ refuse_without_index(const MergeBuild *build, Node *on, List *comparisons)
 		index_close(index, AccessShareLock);
 	}
 	MergeRefuseOn(build, on,
-		   psprintf("There is no valid, immediate unique index on exactly (%s), without a predicate.",
-					column_names(build, columns)),
-		   psprintf("CREATE UNIQUE INDEX ON %s (%s);",
-					quote_identifier(RelationGetRelationName(build->read_model)),
-					column_names(build, columns)));
+				  psprintf("There is no valid, immediate unique index on exactly (%s), without a predicate.",
+						   column_names(build, columns)),
+				  psprintf("CREATE UNIQUE INDEX ON %s (%s);",
+						   quote_identifier(RelationGetRelationName(build->read_model)),
+						   column_names(build, columns)));
 }
 
 /*
@@ -192,13 +192,13 @@ check_collation(const MergeBuild *build, const MergeComparison *comparison,
 	if (IsA(comparison->value, CollateExpr))
 		value = ((CollateExpr *) comparison->value)->arg;
 	MergeRefuseOn(build, comparison->operation,
-		   psprintf("Column \"%s\" is compared under collation %s, but its index has %s.",
-					MergeColumnName(build, comparison->column),
-					collation_name(comparison->operation->inputcollid),
-					collation_name(collation)),
-		   psprintf("Give the event's side the index's collation: (%s) COLLATE %s.",
-					MergeShowStatement(build, value),
-					collation_name(collation)));
+				  psprintf("Column \"%s\" is compared under collation %s, but its index has %s.",
+						   MergeColumnName(build, comparison->column),
+						   collation_name(comparison->operation->inputcollid),
+						   collation_name(collation)),
+				  psprintf("Give the event's side the index's collation: (%s) COLLATE %s.",
+						   MergeShowStatement(build, value),
+						   collation_name(collation)));
 }
 
 static void
@@ -213,9 +213,9 @@ check_hash(const MergeBuild *build, const void *node, AttrNumber column,
 		get_op_opfamily_strategy(equality, cache->hash_opf) == HTEqualStrategyNumber)
 		return;
 	MergeRefuseOn(build, node,
-		   psprintf("Values of type %s, that of column \"%s\", cannot be hashed by the index's equality.",
-					format_type_be(type), MergeColumnName(build, column)),
-		   "Use a key whose type has a hash operator class, as text, uuid and numbers have.");
+				  psprintf("Values of type %s, that of column \"%s\", cannot be hashed by the index's equality.",
+						   format_type_be(type), MergeColumnName(build, column)),
+				  "Use a key whose type has a hash operator class, as text, uuid and numbers have.");
 }
 
 /* A value as the column's type, or its domain's base type, has it. */
@@ -252,21 +252,21 @@ check_operator(const MergeBuild *build, const MergeComparison *comparison,
 		MergeRefuseInequality(build, (Node *) comparison->operation);
 	if (!op_in_opfamily(comparison->operator, family))
 		MergeRefuseCast(build, comparison->operation, comparison->column,
-					(Node *) comparison->value,
-					psprintf("Operator %s is not the equality of index \"%s\" for column \"%s\".",
-							 format_operator(comparison->operation->opno),
-							 RelationGetRelationName(index),
-							 MergeColumnName(build, comparison->column)));
+						(Node *) comparison->value,
+						psprintf("Operator %s is not the equality of index \"%s\" for column \"%s\".",
+								 format_operator(comparison->operation->opno),
+								 RelationGetRelationName(index),
+								 MergeColumnName(build, comparison->column)));
 	get_op_opfamily_properties(comparison->operator, family, false, &strategy,
 							   &left, &right);
 	if (strategy != BTEqualStrategyNumber)
 		MergeRefuseInequality(build, (Node *) comparison->operation);
 	if (left != type || !widens(family, right, type))
 		MergeRefuseCast(build, comparison->operation, comparison->column,
-					(Node *) comparison->value,
-					psprintf("Column \"%s\" is of type %s, and is compared with a value of type %s.",
-							 MergeColumnName(build, comparison->column),
-							 format_type_be(left), format_type_be(right)));
+						(Node *) comparison->value,
+						psprintf("Column \"%s\" is of type %s, and is compared with a value of type %s.",
+								 MergeColumnName(build, comparison->column),
+								 format_type_be(left), format_type_be(right)));
 }
 
 /* Does an index compare as ON does? */
@@ -277,7 +277,7 @@ compares_so(Relation index, List *comparisons)
 	{
 		Oid			type = index->rd_opcintype[i];
 		MergeComparison *comparison =
-		comparison_of(comparisons, index->rd_index->indkey.values[i]);
+			comparison_of(comparisons, index->rd_index->indkey.values[i]);
 		int			strategy;
 		Oid			left;
 		Oid			right;
@@ -314,9 +314,9 @@ MergeKeyFromIndex(MergeBuild *build, Relation index)
 		key->collation[i] = index->rd_indcollation[i];
 		if (MergeColumn(build, key->columns[i])->attgenerated != '\0')
 			MergeRefuseOn(build, NULL,
-				   psprintf("Column \"%s\" is generated from others.",
-							MergeColumnName(build, key->columns[i])),
-				   "Use an ordinary column.");
+						  psprintf("Column \"%s\" is generated from others.",
+								   MergeColumnName(build, key->columns[i])),
+						  "Use an ordinary column.");
 		check_hash(build, NULL, key->columns[i], key->equality[i]);
 	}
 }

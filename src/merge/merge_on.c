@@ -145,8 +145,8 @@ MergeRefuseCast(const MergeBuild *build, const OpExpr *operation,
 				AttrNumber column, Node *value, const char *detail)
 {
 	MergeRefuseOn(build, operation, detail,
-		   psprintf("Cast the event's side to the column's type: %s.",
-					casted_comparison(build, column, value)));
+				  psprintf("Cast the event's side to the column's type: %s.",
+						   casted_comparison(build, column, value)));
 }
 
 /* Which side is which; what is wrong with one that is not as it must be. */
@@ -162,24 +162,24 @@ refuse_sides(const MergeBuild *build, OpExpr *operation)
 
 	if (left_row && right_row)
 		MergeRefuseOn(build, operation, "Both sides use the read model.",
-			   "Put conditions on the row into WHEN MATCHED AND ...");
+					  "Put conditions on the row into WHEN MATCHED AND ...");
 	if (column != InvalidAttrNumber &&
 		is_column(build, without_casts(side, true)))
 		MergeRefuseCast(build, operation, column, left_row ? right : left,
-					psprintf("The comparison is not of the column's type: column \"%s\" is cast to %s.",
-							 MergeColumnName(build, column),
-							 format_type_be(exprType(side))));
+						psprintf("The comparison is not of the column's type: column \"%s\" is cast to %s.",
+								 MergeColumnName(build, column),
+								 format_type_be(exprType(side))));
 	MergeRefuseOn(build, operation,
-		   "The read model's side is an expression, not a column.",
-		   "Keep the expression's value in a column of its own, with a unique index.");
+				  "The read model's side is an expression, not a column.",
+				  "Keep the expression's value in a column of its own, with a unique index.");
 }
 
 static void
 refuse_filter(const MergeBuild *build, Node *node)
 {
 	MergeRefuseOn(build, node, "A condition does not touch the read model.",
-		   psprintf("Put it into the WHEN clauses, as in WHEN MATCHED AND %s, or into the WHERE of a sub-select: USING (SELECT ... FROM ... WHERE ...) %s.",
-					MergeShowStatement(build, node), build->merge->item_name));
+				  psprintf("Put it into the WHEN clauses, as in WHEN MATCHED AND %s, or into the WHERE of a sub-select: USING (SELECT ... FROM ... WHERE ...) %s.",
+						   MergeShowStatement(build, node), build->merge->item_name));
 }
 
 void
@@ -187,11 +187,11 @@ MergeRefuseInequality(const MergeBuild *build, Node *node)
 {
 	if (IsA(node, BoolExpr) && ((BoolExpr *) node)->boolop == OR_EXPR)
 		MergeRefuseOn(build, node, "An event belongs to one key, so OR is not possible.",
-			   "Use two projections, or a sub-select that gives one item for each key.");
+					  "Use two projections, or a sub-select that gives one item for each key.");
 	if (!find_row(node, (void *) build))
 		refuse_filter(build, node);
 	MergeRefuseOn(build, node, "A condition is not an equality.",
-		   "Put conditions on the row into WHEN MATCHED AND ...");
+				  "Put conditions on the row into WHEN MATCHED AND ...");
 }
 
 static void
@@ -199,19 +199,19 @@ check_column(const MergeBuild *build, const MergeComparison *comparison)
 {
 	if (comparison->column <= 0)
 		MergeRefuseOn(build, comparison->operation,
-			   comparison->column == 0 ? "The whole row is compared." :
-			   "A system column is compared.",
-			   "Compare the columns of a unique index.");
+					  comparison->column == 0 ? "The whole row is compared." :
+					  "A system column is compared.",
+					  "Compare the columns of a unique index.");
 	if (MergeColumn(build, comparison->column)->attgenerated != '\0')
 		MergeRefuseOn(build, comparison->operation,
-			   psprintf("Column \"%s\" is generated from others.",
-						MergeColumnName(build, comparison->column)),
-			   "Use an ordinary column that INSERT sets to the event's value.");
+					  psprintf("Column \"%s\" is generated from others.",
+							   MergeColumnName(build, comparison->column)),
+					  "Use an ordinary column that INSERT sets to the event's value.");
 	if (!find_event((Node *) comparison->value, (void *) build))
 		MergeRefuseOn(build, comparison->operation,
-			   psprintf("Column \"%s\" is compared with a constant.",
-						MergeColumnName(build, comparison->column)),
-			   "Compare it with a value of the event; for one row over all events, select the constant in the source: USING (SELECT ..., 1 AS id FROM ...).");
+					  psprintf("Column \"%s\" is compared with a constant.",
+							   MergeColumnName(build, comparison->column)),
+					  "Compare it with a value of the event; for one row over all events, select the constant in the source: USING (SELECT ..., 1 AS id FROM ...).");
 }
 
 static MergeComparison *
@@ -265,9 +265,9 @@ MergeReadOn(const MergeBuild *build, Node *node, List *known)
 	{
 		if (((MergeComparison *) lfirst(cell))->column == comparison->column)
 			MergeRefuseOn(build, node,
-				   psprintf("Column \"%s\" is compared twice.",
-							MergeColumnName(build, comparison->column)),
-				   "Compare each column of the unique index once.");
+						  psprintf("Column \"%s\" is compared twice.",
+								   MergeColumnName(build, comparison->column)),
+						  "Compare each column of the unique index once.");
 	}
 	return lappend(known, comparison);
 }

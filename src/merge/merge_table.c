@@ -37,27 +37,51 @@ refusal_of(Relation relation)
 		case RELKIND_PARTITIONED_TABLE:
 			break;
 		case RELKIND_VIEW:
-			return (Refusal) {"It is a view.", "Name the table itself."};
+			return (Refusal)
+			{
+				"It is a view.", "Name the table itself."
+			};
 		case RELKIND_MATVIEW:
-			return (Refusal) {"It is a materialized view, and has no events in order.",
-				"Name the table that it reads, in a view or in a sub-select."};
+			return (Refusal)
+			{
+				"It is a materialized view, and has no events in order.",
+					"Name the table that it reads, in a view or in a sub-select."
+			};
 		case RELKIND_FOREIGN_TABLE:
-			return (Refusal) {"It is a foreign table: its changes and the positions cannot be committed together.",
-				"Copy its rows into an ordinary table first."};
+			return (Refusal)
+			{
+				"It is a foreign table: its changes and the positions cannot be committed together.",
+					"Copy its rows into an ordinary table first."
+			};
 		default:
-			return (Refusal) {"It is not a table.", "Name an ordinary table."};
+			return (Refusal)
+			{
+				"It is not a table.", "Name an ordinary table."
+			};
 	}
 	if (form->relpersistence == RELPERSISTENCE_TEMP)
-		return (Refusal) {"It is a temporary table, which background workers cannot see.",
-			"Create it without TEMPORARY."};
+		return (Refusal)
+	{
+		"It is a temporary table, which background workers cannot see.",
+			"Create it without TEMPORARY."
+	};
 	if (form->relpersistence == RELPERSISTENCE_UNLOGGED)
-		return (Refusal) {"It is an unlogged table, which a crash empties.",
-			"Use ALTER TABLE ... SET LOGGED first."};
+		return (Refusal)
+	{
+		"It is an unlogged table, which a crash empties.",
+			"Use ALTER TABLE ... SET LOGGED first."
+	};
 	if (IsCatalogRelation(relation) ||
 		RelationGetRelid(relation) < FirstNormalObjectId)
-		return (Refusal) {"It is a system catalog.",
-			"Name a table of your own."};
-	return (Refusal) {NULL, NULL};
+		return (Refusal)
+	{
+		"It is a system catalog.",
+			"Name a table of your own."
+	};
+	return (Refusal)
+	{
+		NULL, NULL
+	};
 }
 
 static Refusal
@@ -69,24 +93,42 @@ read_model_refusal(Relation relation, bool whole)
 	if (refusal.detail != NULL)
 		return refusal;
 	if (form->relkind == RELKIND_PARTITIONED_TABLE)
-		return (Refusal) {"It is a partitioned table.",
-			"Use a table that is not partitioned."};
+		return (Refusal)
+	{
+		"It is a partitioned table.",
+			"Use a table that is not partitioned."
+	};
 	if (form->relispartition)
-		return (Refusal) {"It is a partition of another table.",
-			"Detach it, or use a table of its own."};
+		return (Refusal)
+	{
+		"It is a partition of another table.",
+			"Detach it, or use a table of its own."
+	};
 	if (has_superclass(RelationGetRelid(relation)))
-		return (Refusal) {"It inherits from another table.",
-			"Use a table of its own."};
+		return (Refusal)
+	{
+		"It inherits from another table.",
+			"Use a table of its own."
+	};
 	if (whole && find_inheritance_children(RelationGetRelid(relation),
 										   NoLock) != NIL)
-		return (Refusal) {"Other tables inherit from it.",
-			"Use a table of its own."};
+		return (Refusal)
+	{
+		"Other tables inherit from it.",
+			"Use a table of its own."
+	};
 	if (relation->rd_rules != NULL)
-		return (Refusal) {"It has rules.", "Drop its rules, or use triggers."};
+		return (Refusal)
+	{
+		"It has rules.", "Drop its rules, or use triggers."
+	};
 	if (check_enable_rls(RelationGetRelid(relation), InvalidOid,
 						 true) == RLS_ENABLED)
-		return (Refusal) {"Its row-level security applies to the current user, so that rows would be missed.",
-			"Use ALTER TABLE ... NO FORCE ROW LEVEL SECURITY, or create the projection as a role with BYPASSRLS."};
+		return (Refusal)
+	{
+		"Its row-level security applies to the current user, so that rows would be missed.",
+			"Use ALTER TABLE ... NO FORCE ROW LEVEL SECURITY, or create the projection as a role with BYPASSRLS."
+	};
 	return refusal;
 }
 
@@ -132,18 +174,30 @@ stream_refusal(MergeBuild *build, Relation relation, RangeTblEntry *rte,
 	if (refusal.detail != NULL)
 		return refusal;
 	if (rte->relid == build->merge->read_model)
-		return (Refusal) {"It is the read model of the same definition.",
-			"A projection reads one table and keeps another."};
+		return (Refusal)
+	{
+		"It is the read model of the same definition.",
+			"A projection reads one table and keeps another."
+	};
 	if (rte->relkind == RELKIND_PARTITIONED_TABLE && !rte->inh)
-		return (Refusal) {"ONLY a partitioned table has no rows.",
-			"Leave ONLY out."};
+		return (Refusal)
+	{
+		"ONLY a partitioned table has no rows.",
+			"Leave ONLY out."
+	};
 	if (rte->relkind == RELKIND_RELATION && rte->inh &&
 		find_inheritance_children(rte->relid, NoLock) != NIL)
-		return (Refusal) {"Other tables inherit from it, and their rows have numbers of their own.",
-			"Write ONLY before its name to read this table alone, or use a partitioned table."};
+		return (Refusal)
+	{
+		"Other tables inherit from it, and their rows have numbers of their own.",
+			"Write ONLY before its name to read this table alone, or use a partitioned table."
+	};
 	if (check_enable_rls(rte->relid, reader, true) == RLS_ENABLED)
-		return (Refusal) {"Its row-level security applies to the role that reads it, so that events would be missed.",
-			"Use ALTER TABLE ... NO FORCE ROW LEVEL SECURITY, or create the projection as a role with BYPASSRLS."};
+		return (Refusal)
+	{
+		"Its row-level security applies to the role that reads it, so that events would be missed.",
+			"Use ALTER TABLE ... NO FORCE ROW LEVEL SECURITY, or create the projection as a role with BYPASSRLS."
+	};
 	return refusal;
 }
 

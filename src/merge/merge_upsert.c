@@ -89,7 +89,7 @@ find_index(const MergeBuild *build, const OnConflictExpr *conflict, int *count)
 {
 	List	   *indexes = RelationGetIndexList(build->read_model);
 	Oid			wanted = OidIsValid(conflict->constraint) ?
-	get_constraint_index(conflict->constraint) : InvalidOid;
+		get_constraint_index(conflict->constraint) : InvalidOid;
 	Oid			found = InvalidOid;
 	ListCell   *cell;
 

@@ -1,0 +1,182 @@
+/*
+ * try_trace.c
+ *		What a trial returns: rows, or what each item has done, as jsonb.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/executor.h"
+#include "nodes/makefuncs.h"
+#include "utils/fmgroids.h"
+
+#include "compat.h"
+#include "handler/try.h"
+
+/* Make it to_jsonb() for a type. */
+void
+TryPrepareJson(FmgrInfo *function, Oid type)
+{
+	Node	   *argument = (Node *) makeNullConst(type, -1, InvalidOid);
+
+	fmgr_info(F_TO_JSONB, function);
+	fmgr_info_set_expr((Node *) makeFuncExpr(F_TO_JSONB, JSONBOID,
+											 list_make1(argument), InvalidOid,
+											 InvalidOid, COERCE_EXPLICIT_CALL),
+					   function);
+}
+
+/* A row of the result. */
+void
+TryReturnJson(Try *try, Datum json)
+{
+	bool		null = false;
+
+	tuplestore_putvalues(try->result->setResult, try->result->setDesc, &json,
+						 &null);
+}
+
+/* A row of the read model as jsonb. */
+Datum
+TryRowAsJson(Try *try, TupleTableSlot *row)
+{
+	return FunctionCall1(&try->row_to_json, ExecFetchSlotHeapTupleDatum(row));
+}
+
+static void
+push_name(JsonbParseState **state, const char *name)
+{
+	JsonbValue	value;
+
+	value.type = jbvString;
+	value.val.string.val = unconstify(char *, name);
+	value.val.string.len = strlen(name);
+	pushJsonbValue(state, WJB_KEY, &value);
+}
+
+/* A value of jsonb into an object or array. */
+static void
+push_json(JsonbParseState **state, JsonbIteratorToken token, Datum json)
+{
+	JsonbValue	value;
+
+	if (!JsonbExtractScalar(&DatumGetJsonbP(json)->root, &value))
+	{
+		value.type = jbvBinary;
+		value.val.binary.data = &DatumGetJsonbP(json)->root;
+		value.val.binary.len = VARSIZE(DatumGetPointer(json)) - VARHDRSZ;
+	}
+	pushJsonbValue(state, token, &value);
+}
+
+static void
+push_number(JsonbParseState **state, int64 number)
+{
+	JsonbValue	value;
+
+	value.type = jbvNumeric;
+	value.val.numeric = int64_to_numeric(number);
+	pushJsonbValue(state, WJB_VALUE, &value);
+}
+
+static void
+push_null(JsonbParseState **state)
+{
+	JsonbValue	value = {.type = jbvNull};
+
+	pushJsonbValue(state, WJB_VALUE, &value);
+}
+
+static void
+push_bool(JsonbParseState **state, bool boolean)
+{
+	JsonbValue	value = {.type = jbvBool};
+
+	value.val.boolean = boolean;
+	pushJsonbValue(state, WJB_VALUE, &value);
+}
+
+static void
+push_string(JsonbParseState **state, const char *string)
+{
+	JsonbValue	value;
+
+	value.type = jbvString;
+	value.val.string.val = unconstify(char *, string);
+	value.val.string.len = strlen(string);
+	pushJsonbValue(state, WJB_VALUE, &value);
+}
+
+/* The key: its value, an array of several; null if any of them is. */
+static void
+push_key(Try *try, JsonbParseState **state, const MergeItem *item)
+{
+	int			ncolumns = try->merge->key.ncolumns;
+
+	if (!item->has_key)
+	{
+		push_null(state);
+		return;
+	}
+	if (ncolumns > 1)
+		pushJsonbValue(state, WJB_BEGIN_ARRAY, NULL);
+	for (int i = 0; i < ncolumns; i++)
+		push_json(state, ncolumns > 1 ? WJB_ELEM : WJB_VALUE,
+				  FunctionCall1(&try->columns[i].to_json, item->key[i]));
+	if (ncolumns > 1)
+		pushJsonbValue(state, WJB_END_ARRAY, NULL);
+}
+
+static const char *
+action_name(MergeActionKind action)
+{
+	switch (action)
+	{
+		case MERGE_DO_NOTHING:
+			break;
+		case MERGE_DO_INSERT:
+			return "insert";
+		case MERGE_DO_UPDATE:
+			return "update";
+		case MERGE_DO_DELETE:
+			return "delete";
+	}
+	return "nothing";
+}
+
+/* What an item has done; effect is NULL if its key is null. */
+void
+TryTraceItem(Try *try, const MergeItem *item, bool matched,
+			 const MergeEffect *effect)
+{
+	JsonbParseState *state = NULL;
+	JsonbValue *object;
+	bool		applied = effect != NULL && effect->clause >= 0;
+
+	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	push_name(&state, "no");
+	push_number(&state, TryEventNumber(try->events, try->number));
+	push_name(&state, "key");
+	push_key(try, &state, item);
+	push_name(&state, "matched");
+	if (effect != NULL)
+		push_bool(&state, matched);
+	else
+		push_null(&state);
+	push_name(&state, "clause");
+	if (applied)
+		push_number(&state, effect->clause + 1);
+	else
+		push_null(&state);
+	push_name(&state, "action");
+	if (applied)
+		push_string(&state, action_name(effect->action));
+	else
+		push_null(&state);
+	push_name(&state, "row");
+	if (effect != NULL && try->row->exists)
+		push_json(&state, WJB_VALUE, TryRowAsJson(try, try->row->slot));
+	else
+		push_null(&state);
+	object = pushJsonbValue(&state, WJB_END_OBJECT, NULL);
+	TryReturnJson(try, JsonbPGetDatum(JsonbValueToJsonb(object)));
+}
