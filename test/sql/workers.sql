@@ -47,7 +47,7 @@ COMMIT;
 SELECT * FROM check_read_model();
 
 -- the trigger: once, gone, and gone with the extension
-\set triggers 'SELECT tgrelid::regclass, tgname FROM pg_trigger WHERE NOT tgisinternal AND tgname LIKE $$wallet_projection%$$'
+\set triggers 'SELECT tgrelid::regclass, tgname FROM pg_trigger WHERE NOT tgisinternal AND tgname LIKE $$wallet_projection%$$ ORDER BY tgname'
 SELECT stream_notify('wallet_stream', true);
 SELECT stream_notify('wallet_stream', true);
 :triggers;
