@@ -15,23 +15,11 @@
 
 #include "definition/merge_build.h"
 
+/* A literal, maybe with a cast. */
 static bool
-is_constant(const void *node)
+is_constant(Node *node)
 {
-	while (node != NULL && IsA(node, RelabelType))
-		node = ((const RelabelType *) node)->arg;
-	if (node != NULL && IsA(node, ArrayExpr))
-	{
-		ListCell   *cell;
-
-		foreach(cell, ((const ArrayExpr *) node)->elements)
-		{
-			if (!is_constant(lfirst(cell)))
-				return false;
-		}
-		return true;
-	}
-	return node != NULL && IsA(node, Const);
+	return !contain_var_clause(node) && !contain_mutable_functions(node);
 }
 
 static bool
