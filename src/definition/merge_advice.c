@@ -173,6 +173,16 @@ notice_hidden(Merge *merge)
 	}
 }
 
+static bool
+contains(Node *node, void *expression)
+{
+	if (node == NULL)
+		return false;
+	if (equal(node, expression))
+		return true;
+	return expression_tree_walker(node, contains, expression);
+}
+
 /* Only a clause that does something can surprise. */
 static void
 notice_untested(Merge *merge)
@@ -191,7 +201,7 @@ notice_untested(Merge *merge)
 
 		number++;
 		if (clause->action != MERGE_DO_NOTHING &&
-			!list_member(compared_in(clause), merge->tested))
+			!contains((Node *) clause->condition, merge->tested))
 			notice(merge, psprintf("WHEN clause %d applies to events of any type: it does not test %s, as others do",
 								   number, MergeShow(merge, merge->tested)));
 	}

@@ -362,8 +362,7 @@ SELECT parsed($$INSERT INTO keys (id) SELECT no FROM order_events ON CONFLICT DO
 SELECT parsed($$INSERT INTO keys (id) SELECT no FROM order_events ON CONFLICT (plain) DO NOTHING$$);
 SELECT parsed($$INSERT INTO keys (id) SELECT no FROM order_events ON CONFLICT (g) DO NOTHING$$);
 SELECT parsed($$INSERT INTO keys (id) SELECT no FROM order_events ON CONFLICT (price) DO NOTHING$$);
-SELECT parsed($$INSERT INTO keys (d, b, a) SELECT occurred_at, 'é', no FROM order_events ON CONFLICT (b, a) DO UPDATE SET d = excluded.d, plain = 'é', v = exclded.v$$);
-SELECT parsed($$INSERT INTO keys (d, b, a) SELECT occurred_at, event_type, no FROM order_events ON CONFLICT (b, a) DO UPDATE SET d = excluded.d, plain = 'é'$$);
+SELECT parsed($$INSERT INTO keys (d, b, a) SELECT occurred_at, event_type, no FROM order_events ON CONFLICT (b, a) DO UPDATE SET d = excluded.d, plain = 'x'$$);
 SELECT parsed($$INSERT INTO keys (d, b, a) SELECT occurred_at, event_type, no FROM order_events ON CONFLICT (b, a) DO UPDATE SET plain = excluded::text$$);
 SELECT parsed($$INSERT INTO keys (id) SELECT no FROM order_events ON CONFLICT (lower(plain)) DO NOTHING$$);
 SELECT parsed($$INSERT INTO keys (partial) SELECT no FROM order_events ON CONFLICT (partial) WHERE partial > 0 DO NOTHING$$);
