@@ -286,7 +286,7 @@ compat_init_range_table(EState *estate, Relation rel, Bitmapset *columns)
 #define compat_when_without_source(action) false
 #endif
 
-/* A stored value is there for the column in each row. */
+/* Is the column generated, but not stored in rows? */
 #if PG_VERSION_NUM >= 180000
 #define compat_is_virtual(attribute) \
 	((attribute)->attgenerated == ATTRIBUTE_GENERATED_VIRTUAL)
@@ -311,6 +311,16 @@ compat_init_range_table(EState *estate, Relation rel, Bitmapset *columns)
 #define compat_substitute(node, rtindex, rte, targets) \
 	ReplaceVarsFromTargetList(node, rtindex, 0, rte, targets, \
 							  REPLACEVARS_REPORT_ERROR, 0, NULL)
+#endif
+
+/* The columns of a range table entry, dropped ones included. */
+#if PG_VERSION_NUM >= 180000
+#define compat_expand_rte(rte, rtindex, location, columns) \
+	expandRTE(rte, rtindex, 0, VAR_RETURNING_DEFAULT, location, true, NULL, \
+			  columns)
+#else
+#define compat_expand_rte(rte, rtindex, location, columns) \
+	expandRTE(rte, rtindex, 0, location, true, NULL, columns)
 #endif
 
 /* The outer joins that can make a column null: known since 16. */

@@ -10,8 +10,9 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
+
 #include "executor/executor.h"
-#include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "parser/parse_coerce.h"
 #include "rewrite/rewriteHandler.h"
@@ -20,7 +21,6 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
-#include "compat.h"
 #include "handler/merge_state.h"
 
 /* The expression ready to be compiled, in the current memory context. */

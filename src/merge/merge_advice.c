@@ -15,23 +15,11 @@
 
 #include "merge/merge_build.h"
 
+/* A literal, maybe with a cast. */
 static bool
-is_constant(const void *node)
+is_constant(Node *node)
 {
-	while (node != NULL && IsA(node, RelabelType))
-		node = ((const RelabelType *) node)->arg;
-	if (node != NULL && IsA(node, ArrayExpr))
-	{
-		ListCell   *cell;
-
-		foreach(cell, ((const ArrayExpr *) node)->elements)
-		{
-			if (!is_constant(lfirst(cell)))
-				return false;
-		}
-		return true;
-	}
-	return node != NULL && IsA(node, Const);
+	return !contain_var_clause(node) && !contain_mutable_functions(node);
 }
 
 static bool
@@ -185,6 +173,16 @@ notice_hidden(Merge *merge)
 	}
 }
 
+static bool
+contains(Node *node, void *expression)
+{
+	if (node == NULL)
+		return false;
+	if (equal(node, expression))
+		return true;
+	return expression_tree_walker(node, contains, expression);
+}
+
 /* Only a clause that does something can surprise. */
 static void
 notice_untested(Merge *merge)
@@ -203,7 +201,7 @@ notice_untested(Merge *merge)
 
 		number++;
 		if (clause->action != MERGE_DO_NOTHING &&
-			!list_member(compared_in(clause), merge->tested))
+			!contains((Node *) clause->condition, merge->tested))
 			notice(merge, psprintf("WHEN clause %d applies to events of any type: it does not test %s, as others do",
 								   number, MergeShow(merge, merge->tested)));
 	}

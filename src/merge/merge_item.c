@@ -145,8 +145,7 @@ MergeStreamRow(MergeBuild *build, const Var *var,
 		refuse_system_column(build, var);
 	if (var->varattno > 0)
 		return column(var);
-	expandRTE(build->stream, var->varno, 0, var->location, true, NULL,
-			  &columns);
+	compat_expand_rte(build->stream, var->varno, var->location, &columns);
 	foreach(cell, columns)
 	{
 		if (IsA(lfirst(cell), Var))

@@ -23,6 +23,9 @@ MergeRefuseOn(const MergeBuild *build, const void *node, const char *detail,
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 build->merge->upsert ?
+			 errmsg("ON CONFLICT names no unique index of \"%s\" that can be a projection's key",
+					RelationGetRelationName(build->read_model)) :
 			 errmsg("ON must compare the columns of a unique index of \"%s\" with values of the event, and nothing else",
 					RelationGetRelationName(build->read_model)),
 			 errdetail("%s", detail),

@@ -38,4 +38,7 @@ SELECT key('p.name = e.c');
 CREATE UNIQUE INDEX people_c ON people (name COLLATE "C");
 SELECT key('p.name = e.name COLLATE "C"');
 
+-- places are counted in characters
+SELECT key($$p.name = e.name || 'äöü' AND e.name <> 'x'$$);
+
 DROP SCHEMA regress_wp CASCADE;

@@ -317,6 +317,7 @@ SELECT clauses($$WHEN NOT MATCHED THEN INSERT (order_id, status, total, paid_at)
 SELECT clauses($$WHEN MATCHED THEN UPDATE SET (status, total) = (e.event_type, DEFAULT), paid_at = NULL$$);
 SELECT clauses($$WHEN NOT MATCHED THEN INSERT (order_id, status) VALUES (e.order_id, 'x') WHEN MATCHED AND e.event_type = 'a' AND o.total = 0 THEN DELETE WHEN MATCHED AND (o.total = 0 AND e.event_type = 'a' AND e.amount > 1) THEN DO NOTHING WHEN MATCHED AND e.event_type = 'b' THEN DELETE WHEN MATCHED THEN UPDATE SET total = 1$$);
 SELECT parsed($$MERGE INTO orders_view o USING (SELECT order_id, CASE WHEN amount > 0 THEN 'x' END AS when, 1 AS end FROM order_events) e ON o.order_id = e.order_id WHEN MATCHED AND e.end = 1 AND CASE e.when WHEN 'x' THEN true END THEN DELETE WHEN NOT MATCHED THEN INSERT DEFAULT VALUES$$);
+SELECT clauses($$WHEN MATCHED AND e.amount = 1 AND (e.event_type = 'a' OR e.event_type = 'b') THEN DELETE WHEN MATCHED AND NOT e.event_type = 'c' THEN DELETE WHEN MATCHED AND e.payload->>'t' IN ('x') AND e.amount = 1 THEN DO NOTHING$$);
 SELECT clauses($$WHEN NOT MATCHED THEN INSERT DEFAULT VALUES$$);
 SELECT clauses($$WHEN MATCHED AND CASE WHEN true THEN true END THEN DELETE WHEN NOT MATCHED THEN INSERT (status) VALUES ('x')$$);
 SELECT clauses($$WHEN NOT MATCHED THEN INSERT (order_id, status, total) VALUES ((e.payload->>'id')::uuid, 'x', e.amount)$$);
@@ -359,6 +360,10 @@ SELECT parsed($$INSERT INTO filled (n) SELECT 1 FROM order_events ON CONFLICT (n
 SELECT parsed($$INSERT INTO filled (n) VALUES (1) ON CONFLICT (n) DO NOTHING$$);
 SELECT parsed($$INSERT INTO keys (id) SELECT no FROM order_events ON CONFLICT DO NOTHING$$);
 SELECT parsed($$INSERT INTO keys (id) SELECT no FROM order_events ON CONFLICT (plain) DO NOTHING$$);
+SELECT parsed($$INSERT INTO keys (id) SELECT no FROM order_events ON CONFLICT (g) DO NOTHING$$);
+SELECT parsed($$INSERT INTO keys (id) SELECT no FROM order_events ON CONFLICT (price) DO NOTHING$$);
+SELECT parsed($$INSERT INTO keys (d, b, a) SELECT occurred_at, event_type, no FROM order_events ON CONFLICT (b, a) DO UPDATE SET d = excluded.d, plain = 'x'$$);
+SELECT parsed($$INSERT INTO keys (d, b, a) SELECT occurred_at, event_type, no FROM order_events ON CONFLICT (b, a) DO UPDATE SET plain = excluded::text$$);
 SELECT parsed($$INSERT INTO keys (id) SELECT no FROM order_events ON CONFLICT (lower(plain)) DO NOTHING$$);
 SELECT parsed($$INSERT INTO keys (partial) SELECT no FROM order_events ON CONFLICT (partial) WHERE partial > 0 DO NOTHING$$);
 SELECT parsed($$INSERT INTO orders_view SELECT order_id, event_type, sum(amount) FROM order_events GROUP BY 1, 2 ON CONFLICT (order_id) DO NOTHING$$);
