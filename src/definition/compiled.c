@@ -120,13 +120,16 @@ CompiledMake(const Projection *projection, const Stream *stream,
 	Compiled   *compiled = palloc0(sizeof(Compiled));
 	Sink	   *sink = &compiled->sink;
 	Merge	   *merge = MergeParse(projection->declared->definition);
+	MergeRun   *run;
 
 	check_tables(projection, merge, stream, read_model);
 	MergeCheckExpressions(merge, projection->declared->allow_stable);
 	check_meaning(projection, merge);
 	sink->merge = merge;
 	sink->key = KeyTypeOf(merge);
-	sink->run = MergeRunBegin(merge, stream->relation, read_model);
+	run = MergeRunBegin(merge, stream->relation, read_model);
+	MergeRunKeep(run, CurrentMemoryContext);
+	sink->run = run;
 	sink->strict = projection->declared->strict;
 	return compiled;
 }
