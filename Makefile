@@ -81,6 +81,7 @@ OBJS = \
 	src/handler/fit.o \
 	src/handler/fold.o \
 	src/handler/key.o \
+	src/handler/keyhashing.o \
 	src/handler/merge_check.o \
 	src/handler/merge_fan_out.o \
 	src/handler/merge_items.o \
