@@ -122,6 +122,7 @@ OBJS = \
 	src/batch/onekey.o \
 	src/batch/opened.o \
 	src/batch/replay.o \
+	src/batch/taken.o \
 	src/batch/writekeys.o \
 	src/consumer/assignment.o \
 	src/consumer/consume.o \
