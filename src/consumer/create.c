@@ -298,9 +298,13 @@ compile_as_owner(const Projection *projection, const Stream *stream,
 {
 	OwnerScope	owner = OwnerEnter(projection);
 	int			settings = PinnedEnter(projection->declared->settings);
-	Compiled   *compiled = CompiledMake(projection, stream, read_model);
+	OwnerHint	hint;
+	Compiled   *compiled;
 
+	OwnerHintBegin(&hint, projection);
+	compiled = CompiledMake(projection, stream, read_model);
 	MergeCheckRights(compiled->sink.merge, GetUserId());
+	OwnerHintEnd(&hint);
 	CreateNotices(projection, &compiled->sink, stream, read_model);
 	PinnedLeave(settings);
 	OwnerLeave(&owner);
@@ -336,9 +340,7 @@ create(Projection *projection, const Merge *merge, const char *ordering,
 	Relation	read_model = relation_open(merge->read_model, RowExclusiveLock);
 	Stream	   *stream;
 
-	if (!compat_owns_relation(merge->read_model))
-		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE,
-					   RelationGetRelationName(read_model));
+	MergeCheckRights(merge, GetUserId());
 	check_empty(read_model, from_now);
 	projection->stream = StreamAttachFor(merge->stream);
 	stream = StreamOpen(projection->stream, AccessShareLock, false);
