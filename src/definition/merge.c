@@ -89,6 +89,7 @@ analyse(MergeBuild *build)
 	RawStmt    *statement = parse_raw(build);
 	List	   *rewritten;
 
+	MergeCheckReadModel(build);
 	merge->analysed = parse_analyze_fixedparams(statement, merge->text, NULL, 0,
 												NULL);
 	if (merge->analysed->cteList != NIL)
@@ -99,7 +100,8 @@ analyse(MergeBuild *build)
 		refuse_clause(build, "RETURNING", "Leave RETURNING out.",
 					  exprLocation((Node *) merge->analysed->returningList));
 	build->target = merge->analysed->resultRelation;
-	MergeCheckReadModel(build);
+	merge->read_model = rt_fetch(build->target,
+								 merge->analysed->rtable)->relid;
 
 	rewritten = pg_rewrite_query(copyObject(merge->analysed));
 	if (list_length(rewritten) != 1)

@@ -7,12 +7,12 @@
 #include "postgres.h"
 
 #include "compat.h"
+#include "access/relation.h"
 #include "access/table.h"
 #include "access/transam.h"
 #include "catalog/catalog.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
-#include "parser/parsetree.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/rls.h"
@@ -40,10 +40,10 @@ refusal_of(Relation relation)
 			return (Refusal) {"It is a view.", "Name the table itself."};
 		case RELKIND_MATVIEW:
 			return (Refusal) {"It is a materialized view, and has no events in order.",
-				"Name the table that it reads, in a view or in a sub-select."};
+				"Use the table that it reads."};
 		case RELKIND_FOREIGN_TABLE:
 			return (Refusal) {"It is a foreign table: its changes and the positions cannot be committed together.",
-				"Copy its rows into an ordinary table first."};
+				"Use an ordinary table of this database."};
 		default:
 			return (Refusal) {"It is not a table.", "Name an ordinary table."};
 	}
@@ -107,20 +107,24 @@ refuse(const MergeBuild *build, Relation relation, const char *use,
 
 /*
  * The read model is an ordinary table.  Looked at before the statement is
- * rewritten, which may put another table in its place.
+ * analysed and rewritten: releases differ in what MERGE can change, and a view
+ * would be replaced by its table.  A name that is unknown is the parser's
+ * error.
  */
 void
 MergeCheckReadModel(MergeBuild *build)
 {
-	RangeTblEntry *rte = rt_fetch(build->target,
-								  build->merge->analysed->rtable);
-	Relation	relation = table_open(rte->relid, NoLock);
-	Refusal		refusal = read_model_refusal(relation, rte->inh);
+	const RangeVar *name = MergeReadModelName(build);
+	Relation	relation = relation_openrv_extended(name, RowExclusiveLock,
+													true);
+	Refusal		refusal;
 
+	if (relation == NULL)
+		return;
+	refusal = read_model_refusal(relation, name->inh);
 	if (refusal.detail != NULL)
 		refuse(build, relation, "a read model", refusal, NULL);
-	build->merge->read_model = rte->relid;
-	table_close(relation, NoLock);
+	relation_close(relation, NoLock);
 }
 
 static Refusal
