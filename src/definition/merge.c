@@ -21,6 +21,7 @@
 #include "parser/analyze.h"
 #include "parser/parser.h"
 #include "parser/parsetree.h"
+#include "parser/scansup.h"
 #include "tcop/tcopprot.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
@@ -41,6 +42,17 @@ point_into_text(void *definition)
 	}
 }
 
+/* Where a statement's first word is: releases differ in what comes before. */
+static int
+start_of(const MergeBuild *build, const RawStmt *statement)
+{
+	int			location = statement->stmt_location;
+
+	while (scanner_isspace(build->merge->text[location]))
+		location++;
+	return location;
+}
+
 static RawStmt *
 parse_raw(MergeBuild *build)
 {
@@ -57,8 +69,7 @@ parse_raw(MergeBuild *build)
 				(errcode(ERRCODE_SYNTAX_ERROR),
 				 errmsg("the definition has more than one statement"),
 				 errhint("A definition is one MERGE statement, or one INSERT ... SELECT ... ON CONFLICT."),
-				 MergePlace(build,
-							lsecond_node(RawStmt, statements)->stmt_location + 1)));
+				 MergePlace(build, start_of(build, lsecond(statements)))));
 	statement = linitial_node(RawStmt, statements);
 	if (!IsA(statement->stmt, MergeStmt) &&
 		!(IsA(statement->stmt, InsertStmt) &&
@@ -160,8 +171,8 @@ take_apart(MergeBuild *build)
 /*
  * Parse a definition.  The result is in the current memory context.
  *
- * Errors: those of PostgreSQL's parser; 0A000 for what a projection cannot
- * have, 42809 for a table that cannot be a stream or a read model.
+ * Errors: those of PostgreSQL's parser; 42601 for what is not one statement;
+ * 0A000 for what a projection cannot have, 42809 for a table that cannot be a stream or a read model.
  */
 Merge *
 MergeParse(const char *definition)
