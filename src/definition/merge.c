@@ -172,7 +172,8 @@ take_apart(MergeBuild *build)
  * Parse a definition.  The result is in the current memory context.
  *
  * Errors: those of PostgreSQL's parser; 42601 for what is not one statement;
- * 0A000 for what a projection cannot have, 42809 for a table that cannot be a stream or a read model.
+ * 0A000 for what a projection cannot have, 42809 for a table that cannot be a
+ * stream or a read model.
  */
 Merge *
 MergeParse(const char *definition)
