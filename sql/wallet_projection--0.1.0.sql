@@ -24,7 +24,7 @@ CREATE TABLE wallet_projection.stream (
     new_name     text,
     installation text,
     position     text,
-    guard        text CHECK (guard OPERATOR(pg_catalog.=) 'identity'::text OR guard OPERATOR(pg_catalog.=) 'trust'::text)
+    guard        text CHECK (guard OPERATOR(pg_catalog.=) 'identity'::pg_catalog.text OR guard OPERATOR(pg_catalog.=) 'trust'::pg_catalog.text)
 );
 COMMENT ON TABLE wallet_projection.stream IS
     'event streams, by the name that the extension knows them by: the table''s OID, which is true in this installation, and its name: the first one, and that of now, if it was renamed; of an attached table the column of its events'' numbers, and what keeps writers from bringing numbers';
