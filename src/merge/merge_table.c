@@ -48,23 +48,23 @@ refusal_of(Relation relation)
 			return refusal_for("It is a view.", "Name the table itself.");
 		case RELKIND_MATVIEW:
 			return refusal_for("It is a materialized view, and has no events in order.",
-				"Use the table that it reads.");
+							   "Use the table that it reads.");
 		case RELKIND_FOREIGN_TABLE:
 			return refusal_for("It is a foreign table: its changes and the positions cannot be committed together.",
-				"Use an ordinary table of this database.");
+							   "Use an ordinary table of this database.");
 		default:
 			return refusal_for("It is not a table.", "Name an ordinary table.");
 	}
 	if (form->relpersistence == RELPERSISTENCE_TEMP)
 		return refusal_for("It is a temporary table, which background workers cannot see.",
-			"Create it without TEMPORARY.");
+						   "Create it without TEMPORARY.");
 	if (form->relpersistence == RELPERSISTENCE_UNLOGGED)
 		return refusal_for("It is an unlogged table, which a crash empties.",
-			"Use ALTER TABLE ... SET LOGGED first.");
+						   "Use ALTER TABLE ... SET LOGGED first.");
 	if (IsCatalogRelation(relation) ||
 		RelationGetRelid(relation) < FirstNormalObjectId)
 		return refusal_for("It is a system catalog.",
-			"Name a table of your own.");
+						   "Name a table of your own.");
 	return refusal_for(NULL, NULL);
 }
 
@@ -78,23 +78,23 @@ read_model_refusal(Relation relation, bool whole)
 		return refusal;
 	if (form->relkind == RELKIND_PARTITIONED_TABLE)
 		return refusal_for("It is a partitioned table.",
-			"Use a table that is not partitioned.");
+						   "Use a table that is not partitioned.");
 	if (form->relispartition)
 		return refusal_for("It is a partition of another table.",
-			"Detach it, or use a table of its own.");
+						   "Detach it, or use a table of its own.");
 	if (has_superclass(RelationGetRelid(relation)))
 		return refusal_for("It inherits from another table.",
-			"Use a table of its own.");
+						   "Use a table of its own.");
 	if (whole && find_inheritance_children(RelationGetRelid(relation),
 										   NoLock) != NIL)
 		return refusal_for("Other tables inherit from it.",
-			"Use a table of its own.");
+						   "Use a table of its own.");
 	if (relation->rd_rules != NULL)
 		return refusal_for("It has rules.", "Drop its rules, or use triggers.");
 	if (check_enable_rls(RelationGetRelid(relation), InvalidOid,
 						 true) == RLS_ENABLED)
 		return refusal_for("Its row-level security applies to the current user, so that rows would be missed.",
-			"Use ALTER TABLE ... NO FORCE ROW LEVEL SECURITY, or create the projection as a role with BYPASSRLS.");
+						   "Use ALTER TABLE ... NO FORCE ROW LEVEL SECURITY, or create the projection as a role with BYPASSRLS.");
 	return refusal;
 }
 
@@ -145,17 +145,17 @@ stream_refusal(MergeBuild *build, Relation relation, RangeTblEntry *rte,
 		return refusal;
 	if (rte->relid == build->merge->read_model)
 		return refusal_for("It is the read model of the same definition.",
-			"A projection reads one table and keeps another.");
+						   "A projection reads one table and keeps another.");
 	if (rte->relkind == RELKIND_PARTITIONED_TABLE && !rte->inh)
 		return refusal_for("ONLY a partitioned table has no rows.",
-			"Leave ONLY out.");
+						   "Leave ONLY out.");
 	if (rte->relkind == RELKIND_RELATION && rte->inh &&
 		find_inheritance_children(rte->relid, NoLock) != NIL)
 		return refusal_for("Other tables inherit from it, and their rows have numbers of their own.",
-			"Write ONLY before its name to read this table alone, or use a partitioned table.");
+						   "Write ONLY before its name to read this table alone, or use a partitioned table.");
 	if (check_enable_rls(rte->relid, reader, true) == RLS_ENABLED)
 		return refusal_for("Its row-level security applies to the role that reads it, so that events would be missed.",
-			"Use ALTER TABLE ... NO FORCE ROW LEVEL SECURITY, or create the projection as a role with BYPASSRLS.");
+						   "Use ALTER TABLE ... NO FORCE ROW LEVEL SECURITY, or create the projection as a role with BYPASSRLS.");
 	return refusal;
 }
 
@@ -185,10 +185,10 @@ MergeCheckView(MergeBuild *build, RangeTblEntry *rte)
 	view = table_open(rte->relid, NoLock);
 	if (rte->security_barrier)
 		refusal = refusal_for("It is a view with security_barrier.",
-			"Create a view without security_barrier for the projection.");
+							  "Create a view without security_barrier for the projection.");
 	else if (RelationHasCheckOption(view))
 		refusal = refusal_for("It is a view WITH CHECK OPTION.",
-			"Create a view without CHECK OPTION for the projection.");
+							  "Create a view without CHECK OPTION for the projection.");
 	if (refusal.detail != NULL)
 		refuse(build, view, "the source of a projection", refusal,
 			   rte->eref->aliasname);
