@@ -123,6 +123,7 @@ OBJS = \
 	src/batch/onekey.o \
 	src/batch/opened.o \
 	src/batch/replay.o \
+	src/batch/replay_event.o \
 	src/batch/unhandled_counts.o \
 	src/batch/writekeys.o \
 	src/consumer/assignment.o \
