@@ -83,6 +83,7 @@ AssignmentShrink(Assignment *served)
 void
 AssignmentGrow(Assignment *served)
 {
+	served->lock_timeouts = 0;
 	served->at_most = served->at_most >= SHRINK_FIRST ? 0 :
 		served->at_most * SHRINK_BY;
 }
