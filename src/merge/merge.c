@@ -43,6 +43,25 @@ point_into_text(void *definition)
 	}
 }
 
+/* From here on errors are about this text, and point into it. */
+void
+MergeTextBegin(MergeText *about, char *words)
+{
+	about->callback.callback = point_into_text;
+	about->callback.arg = words;
+	about->callback.previous = error_context_stack;
+	error_context_stack = &about->callback;
+	/* comes before the other one, which moves the position */
+	MergeHintBegin(&about->hint, words);
+}
+
+void
+MergeTextEnd(MergeText *about)
+{
+	MergeHintEnd(&about->hint);
+	error_context_stack = about->callback.previous;
+}
+
 static RawStmt *
 parse_raw(MergeBuild *build)
 {
@@ -168,22 +187,12 @@ Merge *
 MergeParse(const char *definition)
 {
 	MergeBuild	build = {0};
-	ErrorContextCallback context;
-	MergeHint	hint;
+	MergeText	about;
 
 	build.merge = palloc0(sizeof(Merge));
 	build.merge->text = pstrdup(definition);
-
-	context.callback = point_into_text;
-	context.arg = build.merge->text;
-	context.previous = error_context_stack;
-	error_context_stack = &context;
-	/* comes before the other one, which moves the position */
-	MergeHintBegin(&hint, build.merge->text);
-
+	MergeTextBegin(&about, build.merge->text);
 	take_apart(&build);
-
-	MergeHintEnd(&hint);
-	error_context_stack = context.previous;
+	MergeTextEnd(&about);
 	return build.merge;
 }

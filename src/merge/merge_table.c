@@ -9,7 +9,9 @@
 #include "compat.h"
 #include "access/table.h"
 #include "access/transam.h"
+#include "catalog.h"
 #include "catalog/catalog.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "parser/parsetree.h"
@@ -92,6 +94,12 @@ read_model_refusal(Relation relation, bool whole)
 
 	if (refusal.detail != NULL)
 		return refusal;
+	if (form->relnamespace == get_namespace_oid(CATALOG_SCHEMA, true))
+		return (Refusal)
+	{
+		"It is a table of the extension's own.",
+			"Name a table of your own."
+	};
 	if (form->relkind == RELKIND_PARTITIONED_TABLE)
 		return (Refusal)
 	{
