@@ -11,10 +11,10 @@
 
 typedef struct TryDifference
 {
-	List	   *rows;			/* of Datum, jsonb: rows of the read model that
-								 * were not there before */
-	List	   *changes;		/* of char *, sorted: of all tables, as "+row" and
-								 * "-row"; without values that no event
+	List	   *rows;			/* of Datum, jsonb: rows of the read model
+								 * that were not there before */
+	List	   *changes;		/* of char *, sorted: of all tables, as "+row"
+								 * and "-row"; without values that no event
 								 * has a say in */
 } TryDifference;
 

@@ -87,7 +87,7 @@ parse_raw(MergeBuild *build)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("the definition is neither a MERGE nor an INSERT ... ON CONFLICT"),
-				 errhint("A definition is one statement, as in MERGE INTO read_model r USING stream e ON r.id = e.id WHEN NOT MATCHED THEN INSERT (id) VALUES (e.id).")));
+				 errhint("A definition is one statement, as in MERGE INTO read_model r USING stream e ON r.id = e.id WHEN NOT MATCHED THEN INSERT (id) VALUES (e.id). Or it is any statement over the relation events; then say of which stream: stream => '...'.")));
 	build->raw = copyObject(statement->stmt);
 	return statement;
 }

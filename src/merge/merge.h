@@ -77,8 +77,8 @@ typedef struct StatementTarget
 typedef struct Statement
 {
 	char	   *key_text;		/* NULL: all events have one key */
-	List	   *targets;		/* of StatementTarget, in the order of the text:
-								 * the first is the read model */
+	List	   *targets;		/* of StatementTarget, in the order of the
+								 * text: the first is the read model */
 } Statement;
 
 typedef struct Merge
