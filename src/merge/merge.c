@@ -44,7 +44,6 @@ point_into_text(void *definition)
 	}
 }
 
-<<<<<<< HEAD
 /* From here on errors are about this text, and point into it. */
 void
 MergeTextBegin(MergeText *about, char *words)
@@ -62,17 +61,17 @@ MergeTextEnd(MergeText *about)
 {
 	MergeHintEnd(&about->hint);
 	error_context_stack = about->callback.previous;
-=======
+}
+
 /* Where a statement's first word is: releases differ in what comes before. */
-static int
-start_of(const MergeBuild *build, const RawStmt *statement)
+int
+MergeStartOf(const MergeBuild *build, const RawStmt *statement)
 {
 	int			location = statement->stmt_location;
 
 	while (scanner_isspace(build->merge->text[location]))
 		location++;
 	return location;
->>>>>>> 6a4823972b0d907131f63534e35efafc9f75f5fa
 }
 
 static RawStmt *
@@ -91,7 +90,7 @@ parse_raw(MergeBuild *build)
 				(errcode(ERRCODE_SYNTAX_ERROR),
 				 errmsg("the definition has more than one statement"),
 				 errhint("A definition is one MERGE statement, or one INSERT ... SELECT ... ON CONFLICT."),
-				 MergePlace(build, start_of(build, lsecond(statements)))));
+				 MergePlace(build, MergeStartOf(build, lsecond(statements)))));
 	statement = linitial_node(RawStmt, statements);
 	if (!IsA(statement->stmt, MergeStmt) &&
 		!(IsA(statement->stmt, InsertStmt) &&

@@ -54,6 +54,7 @@ typedef struct MergeText
 /* merge.c */
 extern void MergeTextBegin(MergeText *about, char *words);
 extern void MergeTextEnd(MergeText *about);
+extern int	MergeStartOf(const MergeBuild *build, const RawStmt *statement);
 
 /* statement_key.c */
 extern void StatementReadKey(Merge *merge, Relation stream);

@@ -104,17 +104,17 @@ parse_raw(MergeBuild *build)
 		refuse(build, ERRCODE_SYNTAX_ERROR,
 			   "the definition has more than one statement",
 			   "Write one statement; others can come before it in its WITH.",
-			   lsecond_node(RawStmt, statements)->stmt_location + 1);
+			   MergeStartOf(build, lsecond(statements)));
 	statement = linitial_node(RawStmt, statements);
 	if (IsA(statement->stmt, SelectStmt) && !with_modifies(statement->stmt))
 		refuse(build, ERRCODE_FEATURE_NOT_SUPPORTED,
 			   "the definition only reads",
 			   "Put INSERT INTO and the name of a table before it.",
-			   statement->stmt_location);
+			   MergeStartOf(build, statement));
 	if (!IsA(statement->stmt, SelectStmt) && !modifies(statement->stmt))
 		refuse(build, ERRCODE_FEATURE_NOT_SUPPORTED,
 			   "the definition is no INSERT, UPDATE, DELETE or MERGE", EXAMPLE,
-			   statement->stmt_location);
+			   MergeStartOf(build, statement));
 	/* of the statements that can be here, those with no place in the walker */
 	(void) refuse_parameters(statement->stmt, build);
 	build->raw = copyObject(statement->stmt);
