@@ -123,6 +123,7 @@ OBJS = \
 	src/batch/onekey.o \
 	src/batch/opened.o \
 	src/batch/replay.o \
+	src/batch/replay_event.o \
 	src/batch/unhandled_counts.o \
 	src/batch/writekeys.o \
 	src/consumer/assignment.o \
@@ -140,6 +141,7 @@ OBJS = \
 	src/worker/behind.o \
 	src/worker/control.o \
 	src/worker/finding.o \
+	src/worker/held.o \
 	src/worker/launcher.o \
 	src/worker/meter.o \
 	src/worker/override.o \
