@@ -19,12 +19,12 @@ use warnings FATAL => 'all';
 use List::Util qw(shuffle);
 
 # What all definitions use.  Needs the extension.
-our $schema = <<'SQL';
+my $schema = <<'SQL';
 CREATE SCHEMA fuzz;
 SET search_path = fuzz, public;
 CREATE DOMAIN pos AS int CHECK (VALUE >= 0);
 CREATE TYPE en AS ENUM ('x', 'y', 'z');
-CREATE COLLATION nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+@nocase@
 CREATE FUNCTION inl(numeric, text) RETURNS numeric LANGUAGE sql IMMUTABLE
     AS $$ SELECT coalesce($1, 0) + length(coalesce($2, '')) $$;
 CREATE FUNCTION first_of(text[]) RETURNS text LANGUAGE plpgsql IMMUTABLE
@@ -78,6 +78,33 @@ BEGIN
     END LOOP;
 END $$;
 
+CREATE PROCEDURE replay(names text[]) LANGUAGE plpgsql AS $$
+DECLARE
+    name text;
+    is_done boolean;
+BEGIN
+    FOREACH name IN ARRAY names LOOP
+        is_done := false;
+        WHILE NOT is_done LOOP
+            BEGIN
+                PERFORM dead_letter_replay_all(name);
+                is_done := true;
+            EXCEPTION WHEN lock_not_available OR deadlock_detected THEN
+            END;
+            COMMIT;
+        END LOOP;
+    END LOOP;
+END $$;
+
+-- What another session may do meanwhile: any projection; rows that it locks.
+CREATE FUNCTION any_projection() RETURNS text LANGUAGE sql VOLATILE
+    RETURN coalesce((SELECT p.name FROM wallet_projection.projection p WHERE p.name <> 'wallet_balance' ORDER BY random() LIMIT 1), 's0_0');
+CREATE FUNCTION lock_rows(name text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format('SELECT FROM r_%s LIMIT 3 FOR UPDATE SKIP LOCKED', name);
+EXCEPTION WHEN undefined_table THEN
+END $$;
+
 -- Rows and parked events beside the oracle's.
 CREATE FUNCTION compare(name text, phase text) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
@@ -101,6 +128,30 @@ BEGIN
     END IF;
 END $$;
 SQL
+
+sub schema
+{
+	my ($has_icu) = @_;
+	my $nocase = $has_icu ? "provider = icu, locale = 'und-u-ks-level2', deterministic = false" : "locale = 'C'";
+
+	return $schema =~ s/\@nocase\@/CREATE COLLATION nocase ($nocase);/r;
+}
+
+# What another session does until it is stopped.
+sub disturbance
+{
+	my ($times) = @_;
+	my $sql = '';
+
+	srand(1);
+	$sql .= "SELECT fuzz.any_projection() AS name \\gset\n" . one(
+		"CALL projection_consume(split_part(:'name', '_', 1), time_limit => '0.02 s', finish_when_no_messages => true);\n",
+		"BEGIN;\nSELECT projection_run(:'name', 5);\nROLLBACK;\n",
+		"BEGIN;\nSAVEPOINT s;\nSELECT projection_run(:'name', 5);\nROLLBACK TO s;\nSELECT projection_run(:'name', 2);\nCOMMIT;\n",
+		"SELECT projection_run(:'name', 3);\n",
+		"BEGIN;\nSELECT fuzz.lock_rows(:'name');\nSELECT pg_sleep(0.01);\nCOMMIT;\n") foreach 1 .. $times;
+	return $sql;
+}
 
 my @columns = qw(k kind e amt i p at u bomb);
 
@@ -252,7 +303,10 @@ sub make_merge
 sub make_upsert
 {
 	my (@key) = @_;
-	my @set = assignments(0, 0, 5);
+	my %of = (
+		a => [ 'e.amt', 'e.i', '1' ], b => [ 'e.kind', q[e.p->>'s'], q['lit'] ], c => [ 'coalesce(e.i, 1)', '7' ], d => [ 'e.p', 'to_jsonb(e.amt)' ],
+		f => [ 'ARRAY[e.kind]' ], g => [ 'e.i', 'abs(e.amt)' ], h => ['e.e'], t => ['e.at']);
+	my @set = map { [ $_, one(@{ $of{$_} }) ] } sort((shuffle(sort keys %of))[ 0 .. between(0, 4) ]);
 	my $filter = chance(0.5) ? ' WHERE ' . condition(0) : '';
 	my $do = 'NOTHING';
 
@@ -274,7 +328,7 @@ sub upsert_set
 		c => [ 'o.c + 1', 'excluded.c', 'o.c + excluded.c' ],
 		d => [ 'excluded.d', 'o.d || excluded.d', 'to_jsonb(excluded.f)' ],
 		f => [ 'o.f || excluded.f', 'o.f || excluded.b' ],
-		g => [ 'excluded.g - 1', 'o.c', 'excluded.dbl' ],
+		g => [ 'excluded.g - 1', 'o.c', 'excluded.a' ],
 		h => [ 'excluded.h' ],
 		t => [ 'greatest(o.t, excluded.t)', 'excluded.t' ]);
 	my @columns = (shuffle(sort keys %of))[ 0 .. between(0, 3) ];
@@ -288,17 +342,21 @@ sub definition
 	my ($stream, $number) = @_;
 	my $name = "${stream}_$number";
 	my @key = make_key();
+	my $upsert = chance(0.25);
 	my $source = make_source($stream);
-	my $strict = chance(0.1);
-	my $upsert = !$strict && chance(0.25);
+	my $strict = !$upsert && chance(0.1);
+
+	# the row that INSERT would make has the key: what does not fit is no key
+	@key = map { [ @$_[ 0 .. 2 ], $_->[1] =~ /varchar/ ? "left($_->[3], 5)" : $_->[3] ] } @key if $upsert;
 	my $text = $upsert ? make_upsert(@key) : make_merge($strict, @key);
-	my %self = (name => $name, key => \@key, source => $source, strict => $strict);
+	my @compared = map { [ @$_[ 0 .. 2 ], $upsert ? "($_->[3])::" . $_->[1] =~ s/ COLLATE.*//r : $_->[3] ] } @key;
+	my %self = (name => $name, key => \@compared, source => $source, strict => $strict);
 	my $definition = fill($text, "r_$name", sprintf($source, $stream));
 
 	$self{sql} = tables(\%self, $upsert) . oracle(\%self, $text, $stream)
 	  . sprintf("SELECT make('%s', \$definition\$%s\$definition\$, %d, %s, %s);\n", $name, $definition,
 		one(1, 2, 16, 16, 64, 200), $strict ? 'true' : 'false', one('NULL', "'number'", "'arrival'"))
-	  . "SELECT projection_set('$name', 'batch_size', '" . one(1, 3, 10, 1000) . "');\n";
+	  . "SELECT projection_set('$name', 'batch_size', '" . one(1, 3, 10, 1000) . "'), projection_set('$name', 'retry_delay', '1 day'), projection_set('$name', 'retry_max_delay', '1 day');\n";
 	return \%self;
 }
 
@@ -319,7 +377,7 @@ sub tables
 		'dead int', 'a numeric(8,2)', q[b text DEFAULT 'dflt'], 'c int NOT NULL DEFAULT 3', 'd jsonb', q[f text[] DEFAULT '{q}'],
 		'g pos', 'h en', 't timestamptz(0)', 'v varchar(6)', 'dbl numeric GENERATED ALWAYS AS (coalesce(a, 0) * 2) STORED',
 		(chance(0.3) ? 'ident bigint GENERATED ALWAYS AS IDENTITY' : ()), (chance(0.3) ? 'made timestamptz DEFAULT clock_timestamp()' : ()),
-		(chance(0.5) ? 'CHECK (c < 40 OR a IS NULL)' : ()), (chance(0.2) ? 'CHECK (dbl > -100 AND cardinality(f) < 5)' : ()));
+		(!$upsert && chance(0.5) ? 'CHECK (c < 40 OR a IS NULL)' : ()), (!$upsert && chance(0.2) ? 'CHECK (dbl > -100 AND cardinality(f) < 5)' : ()));
 	my $make = 'CREATE TABLE r_' . $name . ' (' . join(', ', shuffle(@columns)) . ', '
 	  . one('PRIMARY KEY', 'UNIQUE') . " ($keys)" . ($upsert ? '' : ', CHECK (length(b) < 20)') . ");\n"
 	  . "ALTER TABLE r_$name DROP COLUMN dead;\n"
@@ -328,7 +386,8 @@ sub tables
 	my @triggers = ((chance(0.12) ? 'BEFORE INSERT OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION before_row()' : ()),
 		(chance(0.08) ? 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION after_row()' : ()));
 
-	@triggers = () if $self->{strict};
+	# INSERT has triggers see the row that it would make, whatever comes of it
+	@triggers = () if $self->{strict} || $upsert;
 	foreach my $table ("r_$name", "m_$name")
 	{
 		my $number = 0;
@@ -349,8 +408,9 @@ sub oracle
 		  =~ s/FROM %s s/FROM (SELECT * FROM %s WHERE id = v_no) s/r, $stream);
 	my $fans_out = $self->{source} =~ /ORDINALITY/;
 	my $ordinal = $fans_out ? 'e.ord' : '1';
+	my $filter = $text =~ /FROM %s e( WHERE [^\n]*)/ ? $1 : '';
 	my $one_item = $fans_out ? "(SELECT * FROM $one_event x WHERE ord = v_ord)" : $one_event;
-	my $values = join ', ', map { "$_->[3] AS $_->[0]" } @key;
+	my $values = join ', ', map { "($_->[3])" . ($_->[2] =~ /( COLLATE.*)/ ? $1 : '') . " AS $_->[0]" } @key;
 	my $names = join ', ', map { $_->[0] } @key;
 	my $found = 'EXISTS (SELECT FROM m_' . $name . ' o WHERE ' . join(' AND ', map { "o.$_->[0] = v_item.$_->[0]" } @key) . ')';
 	my $run = fill($text, "m_$name", $one_item);
@@ -374,12 +434,12 @@ BEGIN
     DELETE FROM p_$name;
     FOR v_no IN SELECT id FROM $stream ORDER BY id LOOP
         BEGIN
-            PERFORM count(ROW($counted)) FROM $one_event e;
+            PERFORM count(ROW($counted)) FROM $one_event e$filter;
         EXCEPTION WHEN OTHERS THEN
             INSERT INTO p_$name (no, sqlstate, by_number) VALUES (v_no, SQLSTATE, true);
             CONTINUE;
         END;
-        FOR v_item IN SELECT $names, array_agg(ord ORDER BY ord) AS ords FROM (SELECT $values, $ordinal AS ord FROM $one_event e) x
+        FOR v_item IN SELECT $names, array_agg(ord ORDER BY ord) AS ords FROM (SELECT $values, $ordinal AS ord FROM $one_event e$filter) x
                        WHERE $not_null GROUP BY $names LOOP
             UPDATE p_$name p SET waiting = p.waiting + 1 WHERE NOT by_number AND $same;
             CONTINUE WHEN FOUND;
@@ -470,19 +530,24 @@ sub stream_table
 	  . " FROM $stream WHERE kind IS DISTINCT FROM 'k3';\n";
 }
 
-# A stream with so many definitions, from its table to the comparison.
+# The stream of this number, with so many definitions, from its table to the
+# comparison.
 sub script
 {
-	my ($stream, $count) = @_;
+	my ($seed, $number, $count) = @_;
+	my $stream = "s$number";
+
+	srand($seed * 10_000 + $number);
 	my @definitions = map { definition($stream, $_) } 1 .. $count;
 	my @names = map { $_->{name} } @definitions;
-	my $finish = 'CALL finish(ARRAY[' . join(', ', map { "'$_'" } @names) . "]);\n";
+	my $all = 'ARRAY[' . join(', ', map { "'$_'" } @names) . ']';
+	my $finish = "CALL finish($all);\n";
 	my $sql = stream_table($stream);
 	my $limit = sub { chance(0.5) ? '' : ', ' . between(1, 8) };
 
 	$sql .= events($stream, between(1, 10)) if chance(0.3);
 	$sql .= $_->{sql} foreach @definitions;
-	$sql .= "SET wallet_projection.batch_memory = '" . one('64kB', '1MB', '64MB') . "';\n";
+	$sql .= "SET wallet_projection.batch_memory = '" . one('1MB', '1MB', '64MB') . "';\n";
 	foreach (1 .. between(2, 4))
 	{
 		$sql .= "BEGIN;\n" . events($stream, between(1, 3)) . "ROLLBACK;\n" if chance(0.3);
@@ -498,7 +563,7 @@ sub script
 	$sql .= "SELECT projection_reset('$_');\nSELECT projection_run('$_', " . between(1, 20) . ");\n" foreach @again;
 	# some events are mended
 	$sql .= "UPDATE $stream SET bomb = '1' WHERE bomb = 'x';\n";
-	$sql .= "SELECT count(dead_letter_replay_all('$_'));\n" foreach @names;
+	$sql .= "CALL replay($all);\n";
 	$sql .= events($stream, between(1, 5)) . $finish . join '', map { "SELECT compare('$_', 'mended');\n" } @names;
 	$sql .= "SELECT projection_drop('$_');\n" foreach @names;
 	return $sql;
