@@ -36,6 +36,7 @@
 #include "utils/timestamp.h"
 
 #include "batch/batch_state.h"
+#include "batch/unhandled_counts.h"
 #include "keyhash.h"
 #include "fault.h"
 #include "keylock.h"
@@ -46,6 +47,7 @@
 #include "position/trouble.h"
 #include "savepoint.h"
 #include "settings.h"
+#include "tablesize.h"
 
 /* how long a batch waits for a lock that is not the tables', in milliseconds */
 #define KEY_LOCK_WAIT 500
@@ -154,7 +156,13 @@ take_item(void *arg, const MergeItem *item)
 	KeyHashes	hashes;
 
 	if (!item->has_key)
+	{
+		if (batch_wants(batch, batch->event->no, (uint64) batch->event->no))
+			UnhandledAdd(batch->unhandled, UNHANDLED_NO_KEY,
+						 MergeItemTypeNow(batch->work.sink.run, item),
+						 batch->event->no);
 		return;
+	}
 	hashes = KeyHashesOf(batch->work.sink.key, item->key);
 	if (batch_wants(batch, batch->event->no, hashes.partition))
 		FoldAddItem(batch->fold, batch->event, item, hashes.place);
@@ -315,7 +323,7 @@ batch_apply(Batch *batch)
 	ApplyScope	scope = {.projection = batch->projection,
 		.sink = &batch->work.sink,.stream = batch->stream,
 		.read_model = batch->work.read_model,
-		.snapshot = batch->snapshot,
+		.unhandled = batch->unhandled,.snapshot = batch->snapshot,
 		.own = !batch->limits->callers_transaction,
 	.skip_locked = !batch->limits->stop_on_failure && !batch->limits->callers_transaction};
 	int64		count;
@@ -345,6 +353,8 @@ batch_save(Batch *batch)
 	bool		moved = false;
 
 	BatchPark(batch);
+	if (batch->unhandled != NULL)
+		UnhandledSave(name, LowestGroup(batch->claims.groups), batch->unhandled);
 	for (int i = 0; i < after.count; i++)
 	{
 		PositionSet *set = &after.sets[i];
@@ -362,7 +372,7 @@ batch_save(Batch *batch)
 		OldGapsStore(batch->projection, &batch->claims, &after,
 					 batch->settlement.oldest, looked ? &owners : NULL);
 		ClaimsSave(batch->projection, &batch->claims, &after,
-				   batch->events > 0);
+				   batch->events > 0 && OpenedKeepsRows(&batch->work));
 		OldGapsDeleteUnused(batch->projection, &batch->claims, &after);
 	}
 	if (moved)
@@ -398,7 +408,8 @@ batch_steps(Batch *batch)
 	batch_read(batch);
 	batch_apply(batch);
 	batch_save(batch);
-	return batch->report.whole ? BATCH_WHOLE : BATCH_CUT;
+	/* who is held up by a writer has come to the end, for now */
+	return batch->report.whole || batch->held_up > 0 ? BATCH_WHOLE : BATCH_CUT;
 }
 
 /*
@@ -497,6 +508,7 @@ BatchRun(const char *projection, const BatchLimits *limits)
 	batch->projection = batch->work.projection;
 	batch->stream = batch->work.stream;
 	batch->groups = GroupsOf(batch->projection->partitions);
+	batch->unhandled = batch->projection->declared ? UnhandledBegin() : NULL;
 	batch->in_order = batch->projection->declared != NULL &&
 		batch->projection->declared->ordering == ORDERING_NUMBER;
 	batch->type_length = strlen(batch->projection->aggregate_type);

@@ -1,7 +1,7 @@
 /*
  * apply_state.h
- *		What the two ways of changing rows share: apply.c (a native handler's)
- *		and apply_declared.c (a definition's).
+ *		What the ways of changing rows share: apply.c (a native handler's),
+ *		apply_declared.c (a definition's) and apply_statement.c.
  */
 #ifndef WALLET_PROJECTION_APPLY_STATE_H
 #define WALLET_PROJECTION_APPLY_STATE_H
@@ -10,6 +10,7 @@
 
 #include "handler/apply.h"
 #include "handler/read_model.h"
+#include "handler/unhandled.h"
 #include "rowwriter.h"
 
 struct Apply
@@ -17,7 +18,7 @@ struct Apply
 	const Sink *sink;
 	const RowHandler *handler;	/* the sink's */
 	Relation	relation;
-	ReadModel  *model;
+	ReadModel  *model;			/* a statement has neither */
 	RowWriter  *writer;
 	MemoryContext row_context;	/* reset after each row */
 	const FoldEntry *current;	/* being looked at, or NULL: ask the writer */
@@ -26,6 +27,8 @@ struct Apply
 	char	   *key_constraint; /* the name of the key's index */
 	bool		item_by_item;	/* each item is written by itself */
 	Snapshot	own_snapshot;	/* that rows are read with after that; or NULL */
+	Unhandled  *unhandled;		/* items for which no WHEN held */
+	Unhandled  *key_unhandled;	/* those of the key at hand */
 	int64		current_no;		/* of the item at hand; 0: none */
 };
 
@@ -40,5 +43,8 @@ extern RowWriter *ApplyDeclaredWriter(Apply *apply);
 extern void ApplyDeclaredBegin(Apply *apply);
 extern const char *ApplyDeclared(Apply *apply, const FoldedKey *folded);
 extern void ApplyDeclaredEnd(Apply *apply);
+
+/* apply_statement.c */
+extern void ApplyStatement(Apply *apply, const FoldedKey *keys, int64 count);
 
 #endif							/* WALLET_PROJECTION_APPLY_STATE_H */

@@ -21,6 +21,7 @@
 #include "parser/analyze.h"
 #include "parser/parser.h"
 #include "parser/parsetree.h"
+#include "parser/scansup.h"
 #include "tcop/tcopprot.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
@@ -43,6 +44,36 @@ point_into_text(void *definition)
 	}
 }
 
+/* From here on errors are about this text, and point into it. */
+void
+MergeTextBegin(MergeText *about, char *words)
+{
+	about->callback.callback = point_into_text;
+	about->callback.arg = words;
+	about->callback.previous = error_context_stack;
+	error_context_stack = &about->callback;
+	/* comes before the other one, which moves the position */
+	MergeHintBegin(&about->hint, words);
+}
+
+void
+MergeTextEnd(MergeText *about)
+{
+	MergeHintEnd(&about->hint);
+	error_context_stack = about->callback.previous;
+}
+
+/* Where a statement's first word is: releases differ in what comes before. */
+int
+MergeStartOf(const MergeBuild *build, const RawStmt *statement)
+{
+	int			location = statement->stmt_location;
+
+	while (scanner_isspace(build->merge->text[location]))
+		location++;
+	return location;
+}
+
 static RawStmt *
 parse_raw(MergeBuild *build)
 {
@@ -59,8 +90,7 @@ parse_raw(MergeBuild *build)
 				(errcode(ERRCODE_SYNTAX_ERROR),
 				 errmsg("the definition has more than one statement"),
 				 errhint("A definition is one MERGE statement, or one INSERT ... SELECT ... ON CONFLICT."),
-				 MergePlace(build,
-							lsecond_node(RawStmt, statements)->stmt_location + 1)));
+				 MergePlace(build, MergeStartOf(build, lsecond(statements)))));
 	statement = linitial_node(RawStmt, statements);
 	if (!IsA(statement->stmt, MergeStmt) &&
 		!(IsA(statement->stmt, InsertStmt) &&
@@ -68,7 +98,7 @@ parse_raw(MergeBuild *build)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("the definition is neither a MERGE nor an INSERT ... ON CONFLICT"),
-				 errhint("A definition is one statement, as in MERGE INTO read_model r USING stream e ON r.id = e.id WHEN NOT MATCHED THEN INSERT (id) VALUES (e.id).")));
+				 errhint("A definition is one statement, as in MERGE INTO read_model r USING stream e ON r.id = e.id WHEN NOT MATCHED THEN INSERT (id) VALUES (e.id). Or it is any statement over the relation events; then say of which stream: stream => '...'.")));
 	build->raw = copyObject(statement->stmt);
 	return statement;
 }
@@ -91,6 +121,7 @@ analyse(MergeBuild *build)
 	RawStmt    *statement = parse_raw(build);
 	List	   *rewritten;
 
+	MergeCheckReadModel(build);
 	merge->analysed = parse_analyze_fixedparams(statement, merge->text, NULL, 0,
 												NULL);
 	if (merge->analysed->cteList != NIL)
@@ -101,7 +132,8 @@ analyse(MergeBuild *build)
 		refuse_clause(build, "RETURNING", "Leave RETURNING out.",
 					  exprLocation((Node *) merge->analysed->returningList));
 	build->target = merge->analysed->resultRelation;
-	MergeCheckReadModel(build);
+	merge->read_model = rt_fetch(build->target,
+								 merge->analysed->rtable)->relid;
 
 	rewritten = pg_rewrite_query(copyObject(merge->analysed));
 	if (list_length(rewritten) != 1)
@@ -161,29 +193,20 @@ take_apart(MergeBuild *build)
 /*
  * Parse a definition.  The result is in the current memory context.
  *
- * Errors: those of PostgreSQL's parser; 0A000 for what a projection cannot
- * have, 42809 for a table that cannot be a stream or a read model.
+ * Errors: those of PostgreSQL's parser; 42601 for what is not one statement;
+ * 0A000 for what a projection cannot have, 42809 for a table that cannot be a
+ * stream or a read model.
  */
 Merge *
 MergeParse(const char *definition)
 {
 	MergeBuild	build = {0};
-	ErrorContextCallback context;
-	MergeHint	hint;
+	MergeText	about;
 
 	build.merge = palloc0(sizeof(Merge));
 	build.merge->text = pstrdup(definition);
-
-	context.callback = point_into_text;
-	context.arg = build.merge->text;
-	context.previous = error_context_stack;
-	error_context_stack = &context;
-	/* comes before the other one, which moves the position */
-	MergeHintBegin(&hint, build.merge->text);
-
+	MergeTextBegin(&about, build.merge->text);
 	take_apart(&build);
-
-	MergeHintEnd(&hint);
-	error_context_stack = context.previous;
+	MergeTextEnd(&about);
 	return build.merge;
 }

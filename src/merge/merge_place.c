@@ -57,19 +57,30 @@ find_table_name(Node *node, void *context)
 	return raw_expression_tree_walker(node, find_table_name, context);
 }
 
-static const RangeVar *
-target_of(const MergeBuild *build)
+/* The read model as the text names it. */
+const RangeVar *
+MergeReadModelName(const MergeBuild *build)
 {
-	if (IsA(build->raw, MergeStmt))
-		return castNode(MergeStmt, build->raw)->relation;
-	return castNode(InsertStmt, build->raw)->relation;
+	switch (nodeTag(build->raw))
+	{
+		case T_MergeStmt:
+			return castNode(MergeStmt, build->raw)->relation;
+		case T_UpdateStmt:
+			return castNode(UpdateStmt, build->raw)->relation;
+		case T_DeleteStmt:
+			return castNode(DeleteStmt, build->raw)->relation;
+		case T_InsertStmt:
+			return castNode(InsertStmt, build->raw)->relation;
+		default:
+			return NULL;
+	}
 }
 
 /* For ereport(): the error is at the read model's name. */
 int
 MergePlaceOfReadModel(const MergeBuild *build)
 {
-	return MergePlace(build, target_of(build)->location);
+	return MergePlace(build, MergeReadModelName(build)->location);
 }
 
 /*
@@ -79,7 +90,7 @@ MergePlaceOfReadModel(const MergeBuild *build)
 int
 MergePlaceOfTable(const MergeBuild *build, const char *alias)
 {
-	TableSought sought = {target_of(build), alias, -1};
+	TableSought sought = {MergeReadModelName(build), alias, -1};
 
 	(void) find_table_name(build->raw, &sought);
 	return MergePlace(build, sought.location);
