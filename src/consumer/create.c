@@ -150,6 +150,8 @@ exists_already(const Projection *wanted, bool if_not_exists)
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("projection \"%s\" exists already, with another definition",
 						name),
+				 projection->declared == NULL ?
+				 errhint("It comes with the extension. Take another name.") :
 				 errhint("Drop it with: SELECT projection_drop(%s); or create the new one under another name, into another table.",
 						 quote_literal_cstr(name))));
 	ereport(NOTICE,
