@@ -24,6 +24,7 @@
 #include "batch/onekey.h"
 #include "batch/opened.h"
 #include "batch/replay.h"
+#include "batch/unhandled_counts.h"
 #include "errors.h"
 #include "fault.h"
 #include "keylock.h"
@@ -138,6 +139,7 @@ replay(OpenProjection *work, const Claims *claims, Parked *parked, ReplaySkip sk
 	ApplyScope	scope = {.projection = work->projection,.sink = &work->sink,
 		.stream = work->stream,
 		.read_model = work->read_model,.own = own,
+		.unhandled = work->sink.run ? UnhandledBegin() : NULL,
 	.skip_locked = own};
 	NumberSet	skipped;
 	KeyTask		task;
@@ -159,6 +161,9 @@ replay(OpenProjection *work, const Claims *claims, Parked *parked, ReplaySkip sk
 	result = skip == REPLAY_SKIPS_ALL ? skip_all(&scope, &task, parked) :
 		apply_waiting(work, &scope, &task, parked);
 	UnregisterSnapshot(scope.snapshot);
+	if (scope.unhandled != NULL)
+		UnhandledSave(work->projection->name, LowestGroup(claims->groups),
+					  scope.unhandled);
 	return result;
 }
 

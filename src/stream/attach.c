@@ -204,7 +204,7 @@ attach(const char *name, Relation relation, const char *position,
 	if (refusal == NULL)
 		refusal = examine_numbers(relation, &parts);
 	if (refusal != NULL)
-		AttachedRefuse(relation, refusal);
+		AttachedRefuse(name, relation, refusal);
 	StreamRegister(name, RelationGetRelid(relation),
 				   get_attname(RelationGetRelid(relation), parts.position, false),
 				   guard);
@@ -215,7 +215,7 @@ attach(const char *name, Relation relation, const char *position,
  * wrong with the table is found before that.
  */
 static void
-make_identity(Oid relid, const char *position)
+make_identity(const char *name, Oid relid, const char *position)
 {
 	StreamParts parts;
 	Relation	relation = relation_open(relid, NoLock);
@@ -226,7 +226,7 @@ make_identity(Oid relid, const char *position)
 	if (refusal == NULL)
 		refusal = AttachedTriggers(relation, parts.position);
 	if (refusal != NULL)
-		AttachedRefuse(relation, refusal);
+		AttachedRefuse(name, relation, refusal);
 	is_identity = IsIdentityAlways(relation, parts.position);
 	/* ALTER TABLE wants it for itself */
 	relation_close(relation, NoLock);
@@ -288,7 +288,7 @@ stream_attach(PG_FUNCTION_ARGS)
 				 errmsg("table \"%s\" is stream \"%s\" already",
 						get_rel_name(relid), other)));
 	if (change)
-		make_identity(relid, position);
+		make_identity(name, relid, position);
 	relation = relation_open(relid, NoLock);
 	attach(name, relation, position, guard);
 	relation_close(relation, NoLock);
