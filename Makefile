@@ -84,6 +84,7 @@ OBJS = \
 	src/handler/merge_check.o \
 	src/handler/merge_fan_out.o \
 	src/handler/merge_items.o \
+	src/handler/merge_layout.o \
 	src/handler/merge_row.o \
 	src/handler/merge_run.o \
 	src/handler/merge_shorten.o \

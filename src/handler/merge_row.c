@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "executor/executor.h"
+#include "port/pg_bitutils.h"
 #include "utils/datum.h"
 #include "utils/expandeddatum.h"
 #include "utils/memutils.h"
@@ -168,7 +169,7 @@ change_row(MergeRun *run, RunClause *clause)
 {
 	TupleTableSlot *slot = run->row_slot;
 
-	MergeComputeParts(clause, run->stored_slot, run->row_stage.econtext);
+	MergeComputeParts(run, clause);
 	compute_columns(run, clause->columns, clause->ncolumns);
 	if (clause->action == MERGE_DO_INSERT)
 	{
@@ -216,24 +217,50 @@ do_clause(MergeRun *run, RunClause *clause)
 	}
 }
 
+/* Is the item for the clause, which its type fits? */
+static bool
+clause_holds(MergeRun *run, const RunClause *clause)
+{
+	bool		null;
+
+	if (clause->matched != run->row.exists)
+		return false;
+	if (clause->holds == NULL)
+		return true;
+	return DatumGetBool(ExecEvalExpr(clause->holds, run->row_stage.econtext,
+									 &null)) && !null;
+}
+
+/* The first clause that is the item's, or -1, where none is tested yet. */
+static int
+choose_of_all(MergeRun *run)
+{
+	const TupleTableSlot *item = run->stored_slot;
+
+	for (int i = 0; i < run->nclauses; i++)
+	{
+		const RunClause *clause = &run->clauses[i];
+
+		if (clause->matched == run->row.exists &&
+			(clause->test.at < 0 ||
+			 MergeTestHolds(&clause->test, item->tts_values, item->tts_isnull)) &&
+			clause_holds(run, clause))
+			return i;
+	}
+	return -1;
+}
+
 /* The first clause that is the item's, or -1. */
 static int
 choose_clause(MergeRun *run)
 {
-	for (int i = 0; i < run->nclauses; i++)
+	if (!run->loaded->tested)
+		return choose_of_all(run);
+	for (uint64 rest = run->loaded->fits; rest != 0; rest &= rest - 1)
 	{
-		const RunClause *clause = &run->clauses[i];
-		bool		null;
+		int			i = pg_rightmost_one_pos64(rest);
 
-		if (clause->matched != run->row.exists)
-			continue;
-		if (clause->test.at >= 0 &&
-			!MergeTestHolds(&clause->test, run->stored_slot))
-			continue;
-		if (clause->holds == NULL)
-			return i;
-		if (DatumGetBool(ExecEvalExpr(clause->holds, run->row_stage.econtext,
-									  &null)) && !null)
+		if (clause_holds(run, &run->clauses[i]))
 			return i;
 	}
 	return -1;

@@ -157,7 +157,6 @@ begin_items(MergeRun *run, const Merge *merge, Relation stream)
 	else
 		desc = plain_item(run, merge, stream);
 	run->width = desc->natts;
-	run->item_types = types_of(desc);
 	run->item_slot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
 	run->item_stage.econtext->ecxt_outertuple = run->item_slot;
 	run->filter = MergePlan(merge->filter);
@@ -273,6 +272,7 @@ begin_stored_slot(MergeRun *run)
 		}
 	}
 	run->stored_slot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
+	run->stored_types = types_of(desc);
 	run->row_stage.econtext->ecxt_outertuple = run->stored_slot;
 }
 
@@ -344,6 +344,7 @@ MergeRunBegin(const Merge *merge, Relation stream, Relation read_model)
 	begin_items(run, merge, stream);
 	begin_row(run, merge, read_model);
 	MergeBeginTested(run, merge);
+	MergeBeginLayouts(run);
 	MergeCompileItems(run);
 	MergeCompileRow(run);
 	MemoryContextSwitchTo(old);

@@ -10,6 +10,7 @@
 #define WALLET_PROJECTION_MERGE_STATE_H
 
 #include "nodes/execnodes.h"
+#include "utils/jsonb.h"
 
 #include "handler/merge_run.h"
 
@@ -68,6 +69,23 @@ typedef struct RunClause
 	RunColumn  *columns;
 } RunClause;
 
+/*
+ * What is kept of items of one kind: columns of stored_slot, the item's own
+ * first and then numbers of the clauses' parts.
+ */
+typedef struct RunLayout
+{
+	bool		tested;			/* fits and constants are known */
+	uint64		fits;			/* clauses whose test holds */
+	bool		numbers;		/* parts that are numbers are kept, all of
+								 * them */
+	int			ncolumns;
+	int			nitem;			/* of these, the item's own */
+	int		   *columns;
+	int			nconstants;
+	const RunTest **constants;	/* columns that are known by a test */
+} RunLayout;
+
 /* How values of a column are passed and stored. */
 typedef struct RunType
 {
@@ -98,7 +116,6 @@ struct MergeRun
 	AttrNumber *source;			/* columns of the stream; NULL: fan out */
 	AttrNumber	last_source;	/* the last one that has to be deformed */
 	FanOut	   *fan_out;
-	RunType    *item_types;
 	TupleTableSlot *item_slot;
 	Expr	   *filter;
 	ExprState  *passes;
@@ -111,6 +128,18 @@ struct MergeRun
 	RunStage	row_stage;
 	TupleTableSlot *stored_slot;	/* the item that is applied, and the parts
 									 * of actions */
+	int			stored_width;	/* of it */
+	RunType    *stored_types;
+	const RunLayout *loaded;	/* the layout of what is in it */
+	int			nlayouts;
+	RunLayout **layouts;
+	RunLayout  *whole;			/* all columns */
+	const RunLayout *taken;		/* of the item that is being stored */
+	Datum	   *taken_values;
+	bool		taken_null;		/* one of them */
+	int			numbers_used;
+	char		numbers_kept[256] pg_attribute_aligned(MAXIMUM_ALIGNOF);
+	char		short_json[VARATT_SHORT_MAX + VARHDRSZ] pg_attribute_aligned(MAXIMUM_ALIGNOF);
 	ExprState  *row_key[INDEX_MAX_KEYS];	/* over it */
 	FmgrInfo	key_equal[INDEX_MAX_KEYS];
 	Oid			key_collation[INDEX_MAX_KEYS];
@@ -157,11 +186,14 @@ extern void MergeCompileRow(MergeRun *run);
 extern void MergeBeginTested(MergeRun *run, const Merge *merge);
 
 extern void MergeTakeTest(RunClause *clause);
-extern bool MergeTestHolds(const RunTest *test, TupleTableSlot *item);
+extern bool MergeTestHolds(const RunTest *test, const Datum *values,
+						   const bool *nulls);
+extern bool MergeTakeNumber(const RunPart *part, Jsonb *json, Datum *result);
 extern int	MergeTakeParts(RunClause *clause, int width);
 extern int	MergeItemColumn(const Expr *expr);
-extern void MergeComputeParts(RunClause *clause, TupleTableSlot *item,
-							  ExprContext *econtext);
+extern void MergeComputeParts(MergeRun *run, RunClause *clause);
+extern void MergeBeginLayouts(MergeRun *run);
+extern const RunLayout *MergeLayOut(MergeRun *run, const MergeItem *item);
 
 extern FanOut *FanOutBegin(const Merge *merge, Relation stream);
 extern TupleDesc FanOutDescriptor(FanOut *fan_out);
