@@ -88,6 +88,7 @@ OBJS = \
 	src/handler/merge_row.o \
 	src/handler/merge_run.o \
 	src/handler/merge_shorten.o \
+	src/handler/merge_sum.o \
 	src/handler/merge_tested.o \
 	src/handler/read_model.o \
 	src/handler/registry.o \

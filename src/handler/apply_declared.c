@@ -76,6 +76,7 @@ ApplyDeclaredBegin(Apply *apply)
 	apply->unhandled = UnhandledBegin();
 	apply->item_by_item = is_watched(apply->relation);
 	MergeRunOpen(apply->sink->run, apply->relation);
+	MergeRowKeepSums(apply->sink->run);
 }
 
 /* Items are where their events were, far apart: ask for one beforehand. */
@@ -178,6 +179,7 @@ apply_items(Apply *apply, const FoldedKey *folded, const FoldItem *first,
 			if (reason != NULL)
 				return reason;
 		}
+		MergeRowSettle(apply->sink->run);
 		result = write_row(apply, folded, row);
 		if (result != ROW_CHANGED)
 			break;
@@ -207,6 +209,7 @@ reopen(Apply *apply)
 		UnregisterSnapshot(snapshot);
 	ApplyOpen(apply, apply->own_snapshot);
 	MergeRunOpen(apply->sink->run, apply->relation);
+	MergeRowKeepSums(apply->sink->run);
 	MemoryContextSwitchTo(old);
 }
 

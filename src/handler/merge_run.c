@@ -343,6 +343,7 @@ MergeRunBegin(const Merge *merge, Relation stream, Relation read_model)
 	begin_stage(&run->tested_stage);
 	begin_items(run, merge, stream);
 	begin_row(run, merge, read_model);
+	MergeFindSums(run);
 	MergeBeginTested(run, merge);
 	MergeBeginLayouts(run);
 	MergeCompileItems(run);
@@ -382,6 +383,7 @@ MergeRunOpen(MergeRun *run, Relation read_model)
 	if (run->row_stage.busy)
 		MergeCompileRow(run);
 	MergeCheckPrepare(run, read_model);
+	run->keeps_sums = false;
 	MergeRowBegin(run, NULL);
 }
 

@@ -32,7 +32,22 @@ typedef struct RunColumn
 	int			item;			/* the item's value that it is as it is; or -1 */
 	Expr	   *expr;
 	ExprState  *value;
+	int			sign;			/* it is the column itself, plus (1) or minus
+								 * (-1) a number of the item; or 0 */
+	int			addend;			/* that number, from 0 */
+	int			digits;			/* numeric(digits,scale); -1: any */
+	int			scale;
 } RunColumn;
+
+/* A numeric column of the row as an integer, while items are applied. */
+typedef struct RunSum
+{
+	bool		is_sum;			/* some clause adds to it */
+	bool		live;			/* the value is here, not in the row */
+	bool		added;			/* by the item at hand */
+	int			scale;			/* decimal places that it shows */
+	int64		number;			/* of ten-thousandths */
+} RunSum;
 
 /* A comparison of an item's column with a constant, by bytes. */
 typedef struct RunTest
@@ -67,6 +82,9 @@ typedef struct RunClause
 	RunPart    *parts;
 	int			ncolumns;
 	RunColumn  *columns;
+	bool		tests_sum;		/* its condition reads a column that may be
+								 * kept as a sum */
+	bool		reads_sum;		/* so does its action, beside adding to it */
 } RunClause;
 
 /*
@@ -156,6 +174,9 @@ struct MergeRun
 	RunPlace   *places;
 	Datum	   *fresh;			/* new values */
 	bool	   *fresh_nulls;
+	RunSum	   *sums;			/* by column */
+	bool		keeps_sums;		/* somebody settles them */
+	bool		any_sum;		/* one may be live */
 
 	/* what the conditions test: an item's type */
 	RunStage	tested_stage;
@@ -192,6 +213,9 @@ extern bool MergeTakeNumber(const RunPart *part, Jsonb *json, Datum *result);
 extern int	MergeTakeParts(RunClause *clause, int width);
 extern int	MergeItemColumn(const Expr *expr);
 extern void MergeComputeParts(MergeRun *run, RunClause *clause);
+extern void MergeFindSums(MergeRun *run);
+extern bool MergeAddSum(MergeRun *run, const RunColumn *column);
+extern Datum MergeSumValue(const RunSum *sum);
 extern void MergeBeginLayouts(MergeRun *run);
 extern const RunLayout *MergeLayOut(MergeRun *run, const MergeItem *item);
 
