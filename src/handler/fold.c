@@ -481,8 +481,8 @@ FoldFlush(Fold *fold)
 	if (fold->handler == NULL)
 		add_waiting_items(fold);
 	else
-	for (int i = 0; i < fold->waiting; i++)
-		fold_event(fold, &fold->wait_events[i], fold->wait_hashes[i]);
+		for (int i = 0; i < fold->waiting; i++)
+			fold_event(fold, &fold->wait_events[i], fold->wait_hashes[i]);
 	fold->waiting = 0;
 	fold->wait_used = 0;
 	MemoryContextSwitchTo(old);

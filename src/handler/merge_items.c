@@ -40,6 +40,57 @@ typedef struct StoredItem
 	MAXALIGN(offsetof(StoredItem, values) + (width) * sizeof(Datum) + \
 			 ((nulls) ? (width) * sizeof(bool) : 0))
 
+/* A value of variable length as its characters or fields can be read. */
+static inline Datum
+plain_value(Datum value)
+{
+	struct varlena *data = (struct varlena *) DatumGetPointer(value);
+
+	if (likely(!VARATT_IS_EXTERNAL(data) && !VARATT_IS_COMPRESSED(data)))
+		return value;
+	return PointerGetDatum(pg_detoast_datum_packed(data));
+}
+
+/* Does the item in the slot pass the filter? */
+static bool
+passes(MergeRun *run, ExprContext *econtext)
+{
+	const RunTest *test = &run->passes_test;
+	TupleTableSlot *slot = run->item_slot;
+	bool		null;
+
+	if (test->at >= 0)
+	{
+		if (test->text !=NULL && !slot->tts_isnull[test->at])
+			slot->tts_values[test->at] =
+				plain_value(slot->tts_values[test->at]);
+		if (!MergeTestHolds(test, slot->tts_values, slot->tts_isnull))
+			return false;
+	}
+	if (run->passes == NULL)
+		return true;
+	return DatumGetBool(ExecEvalExpr(run->passes, econtext, &null)) && !null;
+}
+
+/* A column of the item's key; a value of variable length is not toasted. */
+static Datum
+key_value(MergeRun *run, int i, ExprContext *econtext, bool *null)
+{
+	int			at = run->key_item[i];
+	Datum		value;
+
+	if (at >= 0)
+	{
+		*null = run->item_slot->tts_isnull[at];
+		value = run->item_slot->tts_values[at];
+	}
+	else
+		value = ExecEvalExpr(run->key_values[i], econtext, null);
+	if (!*null && run->key_varlena[i])
+		value = plain_value(value);
+	return value;
+}
+
 /* Filter and key of the item in the slot; the receiver gets it. */
 static void
 send_item(MergeRun *run, MergeItem *item, MergeItemReceiver receive,
@@ -50,8 +101,7 @@ send_item(MergeRun *run, MergeItem *item, MergeItemReceiver receive,
 	bool		null;
 
 	old = MemoryContextSwitchTo(econtext->ecxt_per_tuple_memory);
-	if (run->passes != NULL &&
-		(!DatumGetBool(ExecEvalExpr(run->passes, econtext, &null)) || null))
+	if (!passes(run, econtext))
 	{
 		MemoryContextSwitchTo(old);
 		return;
@@ -59,7 +109,7 @@ send_item(MergeRun *run, MergeItem *item, MergeItemReceiver receive,
 	item->has_key = true;
 	for (int i = 0; i < run->nkeys; i++)
 	{
-		item->key[i] = ExecEvalExpr(run->key_values[i], econtext, &null);
+		item->key[i] = key_value(run, i, econtext, &null);
 		item->key_nulls[i] = null;
 		item->has_key &= !null;
 	}

@@ -195,7 +195,7 @@ find_fitting(MergeRun *run, const MergeItem *item, uint64 *fits)
 	{
 		const RunTest *test = &run->clauses[i].test;
 
-		if (test->at >= 0 && test->text != NULL && !item->nulls[test->at] &&
+		if (test->at >= 0 && test->text !=NULL && !item->nulls[test->at] &&
 			!is_plain(item->values[test->at]))
 			return false;
 		if (test->at < 0 || MergeTestHolds(test, item->values, item->nulls))

@@ -44,7 +44,7 @@ static void
 forget_sums(MergeRun *run)
 {
 	for (int i = 0; run->any_sum && i < run->natts; i++)
-		run->sums[i].live = false;
+		run->sums[i].live = run->sums[i].added = false;
 	run->any_sum = false;
 }
 

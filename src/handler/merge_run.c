@@ -13,6 +13,7 @@
 #include "compat.h"
 
 #include "executor/executor.h"
+#include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "parser/parse_coerce.h"
 #include "rewrite/rewriteHandler.h"
@@ -159,12 +160,16 @@ begin_items(MergeRun *run, const Merge *merge, Relation stream)
 	run->width = desc->natts;
 	run->item_slot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
 	run->item_stage.econtext->ecxt_outertuple = run->item_slot;
-	run->filter = MergePlan(merge->filter);
+	run->filter = MergeTakeFirstTest(MergePlan(merge->filter),
+									 &run->passes_test);
 	run->nkeys = merge->key.ncolumns;
 	for (int i = 0; i < run->nkeys; i++)
 	{
 		run->key_columns[i] = merge->key.columns[i];
 		run->key_exprs[i] = MergePlan(merge->key.values[i]);
+		run->key_item[i] = MergeItemColumn(run->key_exprs[i]);
+		run->key_varlena[i] =
+			get_typlen(exprType((Node *) run->key_exprs[i])) == -1;
 		run->key_collation[i] = merge->key.collation[i];
 		fmgr_info(get_opcode(merge->key.equality[i]), &run->key_equal[i]);
 	}

@@ -58,6 +58,9 @@ MergeItemColumn(const Expr *expr)
 {
 	const Var  *var = (const Var *) expr;
 
+	/* the same bytes under another type's name */
+	while (IsA(var, RelabelType))
+		var = (const Var *) ((const RelabelType *) var)->arg;
 	if (!IsA(var, Var) || var->varno != MERGE_ITEM || var->varattno <= 0)
 		return -1;
 	return var->varattno - 1;
@@ -125,6 +128,22 @@ MergeTakeTest(RunClause *clause)
 		clause->condition = all == NIL ? NULL : make_ands_explicit(all);
 		return;
 	}
+}
+
+/*
+ * Take such a comparison out of a condition where it comes first; returns the
+ * rest, or NULL.
+ */
+Expr *
+MergeTakeFirstTest(Expr *condition, RunTest *test)
+{
+	List	   *all = make_ands_implicit(condition);
+
+	test->at = -1;
+	if (all == NIL || !test_of(linitial(all), test))
+		return condition;
+	all = list_delete_first(all);
+	return all == NIL ? NULL : make_ands_explicit(all);
 }
 
 /* Are these values of an item, none of them toasted, what the clause is for? */

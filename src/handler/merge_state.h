@@ -137,10 +137,14 @@ struct MergeRun
 	TupleTableSlot *item_slot;
 	Expr	   *filter;
 	ExprState  *passes;
+	RunTest		passes_test;	/* the filter's first condition */
 	int			nkeys;
 	AttrNumber	key_columns[INDEX_MAX_KEYS];
 	Expr	   *key_exprs[INDEX_MAX_KEYS];
 	ExprState  *key_values[INDEX_MAX_KEYS];
+	int			key_item[INDEX_MAX_KEYS];	/* the item's value that it is; or
+											 * -1 */
+	bool		key_varlena[INDEX_MAX_KEYS];
 
 	/* the row */
 	RunStage	row_stage;
@@ -207,6 +211,7 @@ extern void MergeCompileRow(MergeRun *run);
 extern void MergeBeginTested(MergeRun *run, const Merge *merge);
 
 extern void MergeTakeTest(RunClause *clause);
+extern Expr *MergeTakeFirstTest(Expr *condition, RunTest *test);
 extern bool MergeTestHolds(const RunTest *test, const Datum *values,
 						   const bool *nulls);
 extern bool MergeTakeNumber(const RunPart *part, Jsonb *json, Datum *result);
