@@ -106,18 +106,6 @@ readers_of(const char *stream)
 	return names.len > 0 ? names.data : NULL;
 }
 
-/* The name that is the table's own: "schema.table", shortened if need be. */
-static char *
-full_name(Oid relid)
-{
-	char	   *schema = get_namespace_name(get_rel_namespace(relid));
-	char	   *table = get_rel_name(relid);
-	char	   *name = psprintf("%s.%s", schema, table);
-
-	return strlen(name) < NAMEDATALEN ? name :
-		makeObjectName(schema, table, "stream");
-}
-
 static bool
 may_name_freely(void)
 {
@@ -156,14 +144,14 @@ check_name(const char *name, Oid relid)
 				 errmsg("the name \"%s\" is that of a stream which is yet to be created", name),
 				 errdetail("It is read by %s.", readers),
 				 errhint("Take another name.")));
-	if (strcmp(name, full_name(relid)) != 0 && !may_name_freely())
+	if (strcmp(name, AttachedName(relid)) != 0 && !may_name_freely())
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied for schema %s",
 						get_namespace_name(ExtensionSchema())),
 				 errdetail("A stream may have another name than its table's if one may create in the extension's schema."),
 				 errhint("Run: SELECT stream_attach(%s, ...);",
-						 quote_literal_cstr(full_name(relid)))));
+						 quote_literal_cstr(AttachedName(relid)))));
 }
 
 /* What is wrong with the numbers that are there. */
@@ -302,7 +290,7 @@ choose_name(Oid relid)
 	char	   *name = may_name_freely() ? get_rel_name(relid) : NULL;
 
 	if (name == NULL || !is_free(name))
-		name = full_name(relid);
+		name = AttachedName(relid);
 	KeyLock(KEYLOCK_STREAM, name, ExclusiveLock);
 	check_name(name, relid);
 	return name;

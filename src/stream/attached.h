@@ -24,6 +24,8 @@ extern Refusal *AttachedExamine(Relation relation, const char *position,
 extern void AttachedRefuse(Relation relation, const Refusal *refusal);
 extern bool AttachedNumbering(Relation relation, const char *position,
 							  StreamParts *parts);
+extern char *AttachedName(Oid relid);
+extern char *AttachedCall(Oid relid);
 extern bool IsIdentityAlways(Relation relation, AttrNumber column);
 
 /* attached_table.c: what kind of table it is */
