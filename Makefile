@@ -87,6 +87,7 @@ OBJS = \
 	src/handler/merge_row.o \
 	src/handler/merge_run.o \
 	src/handler/merge_shorten.o \
+	src/handler/merge_tested.o \
 	src/handler/read_model.o \
 	src/handler/registry.o \
 	src/handler/rowcache.o \
@@ -94,6 +95,7 @@ OBJS = \
 	src/handler/try_event.o \
 	src/handler/try_sequence.o \
 	src/handler/try_trace.o \
+	src/handler/unhandled.o \
 	src/definition/compiled.o \
 	src/definition/declared.o \
 	src/definition/desired.o \
@@ -121,6 +123,8 @@ OBJS = \
 	src/batch/onekey.o \
 	src/batch/opened.o \
 	src/batch/replay.o \
+	src/batch/replay_event.o \
+	src/batch/unhandled_counts.o \
 	src/batch/writekeys.o \
 	src/consumer/assignment.o \
 	src/consumer/consume.o \

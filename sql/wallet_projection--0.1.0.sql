@@ -24,7 +24,7 @@ CREATE TABLE wallet_projection.stream (
     new_name     text,
     installation text,
     position     text,
-    guard        text CHECK (guard OPERATOR(pg_catalog.=) 'identity'::text OR guard OPERATOR(pg_catalog.=) 'trust'::text)
+    guard        text CHECK (guard OPERATOR(pg_catalog.=) 'identity'::pg_catalog.text OR guard OPERATOR(pg_catalog.=) 'trust'::pg_catalog.text)
 );
 COMMENT ON TABLE wallet_projection.stream IS
     'event streams, by the name that the extension knows them by: the table''s OID, which is true in this installation, and its name: the first one, and that of now, if it was renamed; of an attached table the column of its events'' numbers, and what keeps writers from bringing numbers';
@@ -165,6 +165,20 @@ CREATE TABLE wallet_projection.skipped (
 COMMENT ON TABLE wallet_projection.skipped IS
     'events that a projection is never to apply, by dead_letter_delete; with last_no: all events of the key that waited, up to that number, until projection_reset';
 
+CREATE TABLE wallet_projection.unhandled (
+    projection text COLLATE "C" NOT NULL,
+    lane       integer NOT NULL CHECK (lane OPERATOR(pg_catalog.>=) 0 AND lane OPERATOR(pg_catalog.<=) 63),
+    part       integer NOT NULL,
+    why        text NOT NULL,
+    what       text,
+    count      bigint NOT NULL,
+    first_no   bigint NOT NULL,
+    last_no    bigint NOT NULL,
+    PRIMARY KEY (projection, lane, part)
+);
+COMMENT ON TABLE wallet_projection.unhandled IS
+    'events that a declared projection has done nothing with, counted by each lane of positions for itself; see projection_unhandled';
+
 CREATE TABLE wallet_projection.channel (
     name    text COLLATE "C" NOT NULL PRIMARY KEY,
     workers integer NOT NULL CHECK (workers OPERATOR(pg_catalog.>=) 0 AND workers OPERATOR(pg_catalog.<=) 1024)
@@ -194,6 +208,7 @@ SELECT pg_catalog.pg_extension_config_dump('wallet_projection.channel', '');
 SELECT pg_catalog.pg_extension_config_dump('wallet_projection.parked', '');
 SELECT pg_catalog.pg_extension_config_dump('wallet_projection.parked_id_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('wallet_projection.skipped', '');
+SELECT pg_catalog.pg_extension_config_dump('wallet_projection.unhandled', '');
 
 INSERT INTO wallet_projection.projection (name, stream, aggregate_type, handler, builtin)
 VALUES ('wallet_balance', 'wallet_stream', 'Wallet', 'wallet_balance', true);
@@ -858,6 +873,25 @@ SELECT p.id, p.projection, d.stream, d.aggregate_type, p.partition_key, p.no, p.
 COMMENT ON VIEW wallet_projection.parked_event IS
     'parked keys with all that is known of their failed event';
 
+/*
+ * Events that a declared projection has done nothing with, since it has begun
+ * or was reset.  what: the value that the conditions compare with constants
+ * (the event's type); null where there is none, or of further types than the
+ * first hundred.  why: no WHEN held, or the key was null.  An event that the
+ * source multiplies counts once for each of its items.
+ */
+CREATE VIEW @extschema@.projection_unhandled WITH (security_barrier) AS
+SELECT u.projection, u.what, pg_catalog.sum(u.count)::bigint AS count, pg_catalog.min(u.first_no) AS first_no,
+       pg_catalog.max(u.last_no) AS last_no, u.why
+  FROM wallet_projection.unhandled u
+  JOIN (SELECT name, wallet_projection.owner(name) AS owner
+          FROM wallet_projection.projection OFFSET 0::bigint) d ON d.name OPERATOR(pg_catalog.=) u.projection
+ WHERE CASE WHEN d.owner IS NULL THEN pg_catalog.pg_has_role('pg_read_all_data'::pg_catalog.name, 'USAGE'::pg_catalog.text)
+            ELSE pg_catalog.pg_has_role(d.owner, 'USAGE'::pg_catalog.text) END
+ GROUP BY u.projection, u.what, u.why;
+COMMENT ON VIEW @extschema@.projection_unhandled IS
+    'events that a declared projection has done nothing with, by type: no WHEN held, or the key was null';
+
 CREATE VIEW @extschema@.projection_dead_letters AS
 SELECT id, projection, partition_key, no, event_name, state, attempts, first_failed_at, last_failed_at, next_retry_at,
        sqlstate, message, waiting
@@ -908,7 +942,7 @@ COMMENT ON FUNCTION @extschema@.dead_letter_show(bigint) IS
     'all that is known of one parked key: its event, the error, what waits behind it, and what happens next';
 
 GRANT SELECT ON @extschema@.projection_partitions, @extschema@.projection_status, @extschema@.projection_workers,
-    @extschema@.projection_dead_letters, wallet_projection.parked_event TO PUBLIC;
+    @extschema@.projection_dead_letters, @extschema@.projection_unhandled, wallet_projection.parked_event TO PUBLIC;
 
 /*
  * What a definition of a projection is understood as, without creating one:

@@ -134,6 +134,14 @@ static const Column parked_columns[] = {
 	MAY_LIE("hash", BIGINT, PG_INT64_MIN, PG_INT64_MAX)
 };
 
+static const Column unhandled_columns[] = {
+	MUST("projection", NAME), MUST_LIE("lane", INTEGER, 0, 63),
+	MUST_LIE("part", INTEGER, 0, INTEGER_MAX), MUST("why", TEXT),
+	MAY("what", TEXT), MUST_LIE("count", BIGINT, 0, BIGINT_MAX),
+	MUST_LIE("first_no", BIGINT, PG_INT64_MIN, PG_INT64_MAX),
+	MUST_LIE("last_no", BIGINT, PG_INT64_MIN, PG_INT64_MAX)
+};
+
 static const Column skipped_columns[] = {
 	MUST("projection", NAME),
 	MUST_LIE("no", BIGINT, PG_INT64_MIN, PG_INT64_MAX),
@@ -153,6 +161,7 @@ StaticAssertDecl(lengthof(old_gaps_columns) == OLD_GAPS_CATALOG_NATTS, "old_gaps
 StaticAssertDecl(lengthof(started_columns) == STARTED_CATALOG_NATTS, "started");
 StaticAssertDecl(lengthof(channel_columns) == CHANNEL_CATALOG_NATTS, "channel");
 StaticAssertDecl(lengthof(parked_columns) == PARKED_CATALOG_NATTS, "parked");
+StaticAssertDecl(lengthof(unhandled_columns) == UNHANDLED_CATALOG_NATTS, "unhandled");
 StaticAssertDecl(lengthof(skipped_columns) == SKIPPED_CATALOG_NATTS, "skipped");
 
 /* what this code knows of each table, and how many columns name a row */
@@ -172,6 +181,7 @@ static const struct Shape
 	{STARTED_CATALOG, 1, lengthof(started_columns), started_columns},
 	{CHANNEL_CATALOG, 1, lengthof(channel_columns), channel_columns},
 	{PARKED_CATALOG, 3, lengthof(parked_columns), parked_columns},
+	{UNHANDLED_CATALOG, 3, lengthof(unhandled_columns), unhandled_columns},
 	{SKIPPED_CATALOG, 2, lengthof(skipped_columns), skipped_columns},
 };
 

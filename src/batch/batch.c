@@ -36,6 +36,7 @@
 #include "utils/timestamp.h"
 
 #include "batch/batch_state.h"
+#include "batch/unhandled_counts.h"
 #include "keyhash.h"
 #include "fault.h"
 #include "keylock.h"
@@ -154,7 +155,13 @@ take_item(void *arg, const MergeItem *item)
 	KeyHashes	hashes;
 
 	if (!item->has_key)
+	{
+		if (batch_wants(batch, batch->event->no, (uint64) batch->event->no))
+			UnhandledAdd(batch->unhandled, UNHANDLED_NO_KEY,
+						 MergeItemTypeNow(batch->work.sink.run, item),
+						 batch->event->no);
 		return;
+	}
 	hashes = KeyHashesOf(batch->work.sink.key, item->key);
 	if (batch_wants(batch, batch->event->no, hashes.partition))
 		FoldAddItem(batch->fold, batch->event, item, hashes.place);
@@ -315,7 +322,7 @@ batch_apply(Batch *batch)
 	ApplyScope	scope = {.projection = batch->projection,
 		.sink = &batch->work.sink,.stream = batch->stream,
 		.read_model = batch->work.read_model,
-		.snapshot = batch->snapshot,
+		.unhandled = batch->unhandled,.snapshot = batch->snapshot,
 		.own = !batch->limits->callers_transaction,
 	.skip_locked = !batch->limits->stop_on_failure && !batch->limits->callers_transaction};
 	int64		count;
@@ -345,6 +352,8 @@ batch_save(Batch *batch)
 	bool		moved = false;
 
 	BatchPark(batch);
+	if (batch->unhandled != NULL)
+		UnhandledSave(name, LowestGroup(batch->claims.groups), batch->unhandled);
 	for (int i = 0; i < after.count; i++)
 	{
 		PositionSet *set = &after.sets[i];
@@ -497,6 +506,7 @@ BatchRun(const char *projection, const BatchLimits *limits)
 	batch->projection = batch->work.projection;
 	batch->stream = batch->work.stream;
 	batch->groups = GroupsOf(batch->projection->partitions);
+	batch->unhandled = batch->projection->declared ? UnhandledBegin() : NULL;
 	batch->in_order = batch->projection->declared != NULL &&
 		batch->projection->declared->ordering == ORDERING_NUMBER;
 	batch->type_length = strlen(batch->projection->aggregate_type);

@@ -69,6 +69,7 @@ typedef struct Batch
 	TimestampTz deadline;		/* of reading; 0: none */
 	bool		past_gaps;		/* reads above the lowest head */
 	int			type_length;	/* of the projection's aggregate type */
+	Unhandled  *unhandled;		/* of a declared projection */
 	const Event *event;			/* whose items are being taken */
 	bool		in_order;		/* nothing above an unsettled number is
 								 * applied */

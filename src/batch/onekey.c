@@ -110,16 +110,28 @@ typedef struct Chunk
 	KeyFailure	failure;		/* that one */
 } Chunk;
 
+/* The event's name; of a declared projection, what its conditions test. */
+static char *
+event_name(const Sink *sink, const Event *event)
+{
+	char	   *type;
+
+	if (sink->run == NULL)
+		return pnstrdup(event->name, event->name_length);
+	type = MergeEventType(sink->run, event->slot);
+	return type != NULL ? type : "";
+}
+
 /* The event that the failure is of. */
 static void
-set_event(KeyFailure *failure, const Event *event, MemoryContext memory)
+set_event(KeyFailure *failure, const Sink *sink, const Event *event,
+		  MemoryContext memory)
 {
 	MemoryContext old = MemoryContextSwitchTo(memory);
 
 	failure->no = event->no;
 	failure->version = event->version;
-	failure->event_name = pnstrdup(event->name ? event->name : "",
-								   event->name_length);
+	failure->event_name = event_name(sink, event);
 	MemoryContextSwitchTo(old);
 }
 
@@ -147,7 +159,7 @@ refuse(void *arg, FoldEntry *entry, const Event *event,
 	KeyFailure *failure = &chunk->failure;
 
 	chunk->bad = true;
-	set_event(failure, event, chunk->memory);
+	set_event(failure, chunk->scope->sink, event, chunk->memory);
 	failure->sqlerrcode = fault->sqlerrcode;
 	failure->message = copy_string(fault->reason, chunk->memory);
 	failure->detail = copy_string(fault->detail, chunk->memory);
@@ -192,7 +204,7 @@ fold_event(void *state, const Event *event)
 		return true;
 	take_sample(chunk, event->no);
 	if (chunk->first.event_name == NULL)
-		set_event(&chunk->first, event, chunk->memory);
+		set_event(&chunk->first, chunk->scope->sink, event, chunk->memory);
 	KeyEventFold(chunk->scope, chunk->task, chunk->fold, event);
 	return !chunk->bad;
 }

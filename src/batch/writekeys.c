@@ -83,6 +83,14 @@ write_keys(Attempt *attempt, Snapshot snapshot)
 	writing = false;
 }
 
+/* What was written stands: what was not done with it counts. */
+static void
+count_unhandled(const ApplyScope *scope, const Apply *apply)
+{
+	if (scope->unhandled != NULL && ApplyUnhandled(apply) != NULL)
+		UnhandledJoin(scope->unhandled, ApplyUnhandled(apply));
+}
+
 /*
  * Write all keys, in no subtransaction of our own.  Returns those that were
  * left alone, as others have locked their rows: a list of FoldEntry.
@@ -94,6 +102,7 @@ WriteKeys(const ApplyScope *scope, FoldedKey *keys, int64 count)
 
 	writing = false;
 	write_keys(&attempt, scope->snapshot);
+	count_unhandled(scope, attempt.apply);
 	return ApplyLocked(attempt.apply);
 }
 
@@ -157,7 +166,10 @@ try_keys(const ApplyScope *scope, FoldedKey *keys, int64 count)
 	writing = false;
 	result.error = InSavepoint(try_to_write, &attempt);
 	if (result.error == NULL)
+	{
 		result.locked = list_copy(ApplyLocked(attempt.apply));
+		count_unhandled(scope, attempt.apply);
+	}
 	else if (attempt.apply != NULL)
 		result.culprit = find_culprit(attempt.apply, result.error);
 	MemoryContextDelete(attempt.memory);

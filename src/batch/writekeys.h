@@ -7,6 +7,7 @@
 
 #include "definition/projection.h"
 #include "handler/fold.h"
+#include "handler/unhandled.h"
 
 /* Where events are applied, in one transaction. */
 typedef struct ApplyScope
@@ -15,6 +16,8 @@ typedef struct ApplyScope
 	const Sink *sink;
 	const Stream *stream;
 	Relation	read_model;
+	Unhandled  *unhandled;		/* where items that nothing was done with are
+								 * counted; of a native projection NULL */
 	Snapshot	snapshot;		/* by which events are read */
 	bool		own;			/* the transaction is not a caller's, who has
 								 * deferred constraints of his own, and rather

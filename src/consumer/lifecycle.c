@@ -20,6 +20,7 @@
 #include "utils/timestamp.h"
 
 #include "argument.h"
+#include "batch/unhandled_counts.h"
 #include "catalog.h"
 #include "consumer/begin.h"
 #include "definition/desired.h"
@@ -146,6 +147,7 @@ ProjectionBegin(Projection *projection)
 	ParkedSetForget(projection->name);
 	ParkDrop(projection->name);
 	SkipForgetAll(projection->name);
+	UnhandledDrop(projection->name);
 	owner = OwnerEnter(projection);
 	stream = StreamOpen(projection->stream, AccessShareLock, false);
 	SkipCheck(stream, projection->name);
@@ -163,6 +165,7 @@ ProjectionEnd(const Projection *projection)
 	OldGapsDrop(projection);
 	ParkDrop(projection->name);
 	SkipDrop(projection->name);
+	UnhandledDrop(projection->name);
 	ProjectionDropState(projection->name);
 }
 

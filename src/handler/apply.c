@@ -308,6 +308,13 @@ ApplyEnd(Apply *apply)
 	MemoryContextDelete(apply->row_context);
 }
 
+/* The items of a declared projection that nothing was done with; or NULL. */
+const Unhandled *
+ApplyUnhandled(const Apply *apply)
+{
+	return apply->unhandled;
+}
+
 /* The keys that were left alone, as somebody else has locked their rows. */
 List *
 ApplyLocked(const Apply *apply)

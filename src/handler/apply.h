@@ -6,6 +6,7 @@
 #define WALLET_PROJECTION_APPLY_H
 
 #include "handler/fold.h"
+#include "handler/unhandled.h"
 
 typedef struct Apply Apply;
 
@@ -14,6 +15,7 @@ extern Apply *ApplyBegin(const Sink *sink, Relation read_model,
 extern const char *ApplyKeys(Apply *apply, FoldedKey *keys, int64 count);
 extern void ApplyEnd(Apply *apply);
 extern List *ApplyLocked(const Apply *apply);
+extern const Unhandled *ApplyUnhandled(const Apply *apply);
 extern const char *ApplyAdvice(const Apply *apply);
 extern const FoldEntry *ApplyCurrent(Apply *apply);
 extern bool ApplyIsKeyConstraint(const Apply *apply, const char *name);

@@ -73,6 +73,7 @@ is_watched(Relation relation)
 void
 ApplyDeclaredBegin(Apply *apply)
 {
+	apply->unhandled = UnhandledBegin();
 	apply->item_by_item = is_watched(apply->relation);
 	MergeRunOpen(apply->sink->run, apply->relation);
 }
@@ -86,8 +87,14 @@ change_by(Apply *apply, const FoldItem *item)
 	apply->current_no = item->no;
 	effect = MergeRowApply(apply->sink->run, item->bytes);
 	apply->current_no = 0;
-	if (effect.clause < 0 && apply->sink->strict)
+	if (effect.clause >= 0)
+		return NULL;
+	if (apply->sink->strict)
 		return "no WHEN of the definition holds for it";
+	if (apply->key_unhandled == NULL)
+		apply->key_unhandled = UnhandledBegin();
+	UnhandledAdd(apply->key_unhandled, UNHANDLED_NO_WHEN,
+				 MergeItemType(apply->sink->run, item->bytes), item->no);
 	return NULL;
 }
 
@@ -143,10 +150,12 @@ apply_items(Apply *apply, const FoldedKey *folded, const FoldItem *first,
 
 	do
 	{
-		MergeRow   *row = MergeRowBegin(apply->sink->run,
-										found ? apply->model->row : NULL);
+		MergeRow   *row;
 		TM_Result	locked;
 
+		apply->key_unhandled = NULL;
+		row = MergeRowBegin(apply->sink->run,
+							found ? apply->model->row : NULL);
 		for (const FoldItem *item = first; item != last; item = item->next)
 		{
 			const char *reason = change_by(apply, item);
@@ -164,6 +173,8 @@ apply_items(Apply *apply, const FoldedKey *folded, const FoldItem *first,
 	} while (result == ROW_CHANGED);
 	if (result == ROW_LOCKED)
 		ApplyLeave(apply, folded->entry);
+	else if (apply->key_unhandled != NULL)
+		UnhandledJoin(apply->unhandled, apply->key_unhandled);
 	return NULL;
 }
 

@@ -10,6 +10,7 @@
 
 #include "handler/apply.h"
 #include "handler/read_model.h"
+#include "handler/unhandled.h"
 #include "rowwriter.h"
 
 struct Apply
@@ -26,6 +27,8 @@ struct Apply
 	char	   *key_constraint; /* the name of the key's index */
 	bool		item_by_item;	/* each item is written by itself */
 	Snapshot	own_snapshot;	/* that rows are read with after that; or NULL */
+	Unhandled  *unhandled;		/* items for which no WHEN held */
+	Unhandled  *key_unhandled;	/* those of the key at hand */
 	int64		current_no;		/* of the item at hand; 0: none */
 };
 

@@ -340,8 +340,10 @@ MergeRunBegin(const Merge *merge, Relation stream, Relation read_model)
 	run->context = context;
 	begin_stage(&run->item_stage);
 	begin_stage(&run->row_stage);
+	begin_stage(&run->tested_stage);
 	begin_items(run, merge, stream);
 	begin_row(run, merge, read_model);
+	MergeBeginTested(run, merge);
 	MergeCompileItems(run);
 	MergeCompileRow(run);
 	MemoryContextSwitchTo(old);
@@ -361,6 +363,7 @@ MergeRunEnd(MergeRun *run)
 	MergeRunClose(run);
 	FreeExprContext(run->item_stage.econtext, true);
 	FreeExprContext(run->row_stage.econtext, true);
+	FreeExprContext(run->tested_stage.econtext, true);
 	MemoryContextDelete(run->context);
 }
 

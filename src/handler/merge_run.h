@@ -70,6 +70,10 @@ extern void MergeRunItems(MergeRun *run, TupleTableSlot *event,
 extern Size MergeItemSize(MergeRun *run, const MergeItem *item);
 extern void MergeItemStore(MergeRun *run, const MergeItem *item, char *where);
 
+extern char *MergeItemType(MergeRun *run, const char *stored_item);
+extern char *MergeItemTypeNow(MergeRun *run, const MergeItem *item);
+extern char *MergeEventType(MergeRun *run, TupleTableSlot *event);
+
 extern MergeRow *MergeRowBegin(MergeRun *run, TupleTableSlot *row);
 extern MergeEffect MergeRowApply(MergeRun *run, const char *stored_item);
 

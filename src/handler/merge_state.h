@@ -4,7 +4,7 @@
  *
  * merge_run.c compiles, merge_items.c and merge_fan_out.c make items out of
  * events, merge_row.c applies them to a row, merge_check.c checks that row,
- * merge_shorten.c makes it cheap.
+ * merge_shorten.c makes it cheap; merge_tested.c tells an item's type.
  */
 #ifndef WALLET_PROJECTION_MERGE_STATE_H
 #define WALLET_PROJECTION_MERGE_STATE_H
@@ -128,6 +128,12 @@ struct MergeRun
 	Datum	   *fresh;			/* new values */
 	bool	   *fresh_nulls;
 
+	/* what the conditions test: an item's type */
+	RunStage	tested_stage;
+	Expr	   *tested;			/* over stored_slot; or NULL */
+	ExprState  *tested_value;
+	FmgrInfo	tested_output;
+
 	/* the batch */
 	Relation	read_model;
 	EState	   *estate;			/* made when a constraint is checked */
@@ -148,6 +154,7 @@ struct MergeRun
 extern Expr *MergePlan(const Expr *expr);
 extern void MergeCompileItems(MergeRun *run);
 extern void MergeCompileRow(MergeRun *run);
+extern void MergeBeginTested(MergeRun *run, const Merge *merge);
 
 extern void MergeTakeTest(RunClause *clause);
 extern bool MergeTestHolds(const RunTest *test, TupleTableSlot *item);

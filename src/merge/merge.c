@@ -21,6 +21,7 @@
 #include "parser/analyze.h"
 #include "parser/parser.h"
 #include "parser/parsetree.h"
+#include "parser/scansup.h"
 #include "tcop/tcopprot.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
@@ -43,6 +44,17 @@ point_into_text(void *definition)
 	}
 }
 
+/* Where a statement's first word is: releases differ in what comes before. */
+static int
+start_of(const MergeBuild *build, const RawStmt *statement)
+{
+	int			location = statement->stmt_location;
+
+	while (scanner_isspace(build->merge->text[location]))
+		location++;
+	return location;
+}
+
 static RawStmt *
 parse_raw(MergeBuild *build)
 {
@@ -59,8 +71,7 @@ parse_raw(MergeBuild *build)
 				(errcode(ERRCODE_SYNTAX_ERROR),
 				 errmsg("the definition has more than one statement"),
 				 errhint("A definition is one MERGE statement, or one INSERT ... SELECT ... ON CONFLICT."),
-				 MergePlace(build,
-							lsecond_node(RawStmt, statements)->stmt_location + 1)));
+				 MergePlace(build, start_of(build, lsecond(statements)))));
 	statement = linitial_node(RawStmt, statements);
 	if (!IsA(statement->stmt, MergeStmt) &&
 		!(IsA(statement->stmt, InsertStmt) &&
@@ -91,6 +102,7 @@ analyse(MergeBuild *build)
 	RawStmt    *statement = parse_raw(build);
 	List	   *rewritten;
 
+	MergeCheckReadModel(build);
 	merge->analysed = parse_analyze_fixedparams(statement, merge->text, NULL, 0,
 												NULL);
 	if (merge->analysed->cteList != NIL)
@@ -101,7 +113,8 @@ analyse(MergeBuild *build)
 		refuse_clause(build, "RETURNING", "Leave RETURNING out.",
 					  exprLocation((Node *) merge->analysed->returningList));
 	build->target = merge->analysed->resultRelation;
-	MergeCheckReadModel(build);
+	merge->read_model = rt_fetch(build->target,
+								 merge->analysed->rtable)->relid;
 
 	rewritten = pg_rewrite_query(copyObject(merge->analysed));
 	if (list_length(rewritten) != 1)
@@ -161,8 +174,9 @@ take_apart(MergeBuild *build)
 /*
  * Parse a definition.  The result is in the current memory context.
  *
- * Errors: those of PostgreSQL's parser; 0A000 for what a projection cannot
- * have, 42809 for a table that cannot be a stream or a read model.
+ * Errors: those of PostgreSQL's parser; 42601 for what is not one statement;
+ * 0A000 for what a projection cannot have, 42809 for a table that cannot be a
+ * stream or a read model.
  */
 Merge *
 MergeParse(const char *definition)

@@ -46,6 +46,7 @@ typedef struct MergeComparison
 /* merge_place.c */
 extern int	MergePlace(const MergeBuild *build, int location);
 extern int	MergePlaceOf(const MergeBuild *build, const void *node);
+extern const RangeVar *MergeReadModelName(const MergeBuild *build);
 extern int	MergePlaceOfReadModel(const MergeBuild *build);
 extern int	MergePlaceOfTable(const MergeBuild *build, const char *alias);
 extern int *MergeFindWhens(const char *definition, int *count);

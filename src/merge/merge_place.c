@@ -57,8 +57,9 @@ find_table_name(Node *node, void *context)
 	return raw_expression_tree_walker(node, find_table_name, context);
 }
 
-static const RangeVar *
-target_of(const MergeBuild *build)
+/* The read model as the text names it. */
+const RangeVar *
+MergeReadModelName(const MergeBuild *build)
 {
 	if (IsA(build->raw, MergeStmt))
 		return castNode(MergeStmt, build->raw)->relation;
@@ -69,7 +70,7 @@ target_of(const MergeBuild *build)
 int
 MergePlaceOfReadModel(const MergeBuild *build)
 {
-	return MergePlace(build, target_of(build)->location);
+	return MergePlace(build, MergeReadModelName(build)->location);
 }
 
 /*
@@ -79,7 +80,7 @@ MergePlaceOfReadModel(const MergeBuild *build)
 int
 MergePlaceOfTable(const MergeBuild *build, const char *alias)
 {
-	TableSought sought = {target_of(build), alias, -1};
+	TableSought sought = {MergeReadModelName(build), alias, -1};
 
 	(void) find_table_name(build->raw, &sought);
 	return MergePlace(build, sought.location);

@@ -7,12 +7,12 @@
 #include "postgres.h"
 
 #include "compat.h"
+#include "access/relation.h"
 #include "access/table.h"
 #include "access/transam.h"
 #include "catalog/catalog.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
-#include "parser/parsetree.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/rls.h"
@@ -24,6 +24,14 @@ typedef struct Refusal
 	const char *detail;
 	const char *hint;
 } Refusal;
+
+static Refusal
+refusal_for(const char *detail, const char *hint)
+{
+	Refusal		refusal = {detail, hint};
+
+	return refusal;
+}
 
 /* What a relation is, where that rules it out on both sides. */
 static Refusal
@@ -37,51 +45,27 @@ refusal_of(Relation relation)
 		case RELKIND_PARTITIONED_TABLE:
 			break;
 		case RELKIND_VIEW:
-			return (Refusal)
-			{
-				"It is a view.", "Name the table itself."
-			};
+			return refusal_for("It is a view.", "Name the table itself.");
 		case RELKIND_MATVIEW:
-			return (Refusal)
-			{
-				"It is a materialized view, and has no events in order.",
-					"Name the table that it reads, in a view or in a sub-select."
-			};
+			return refusal_for("It is a materialized view, and has no events in order.",
+							   "Use the table that it reads.");
 		case RELKIND_FOREIGN_TABLE:
-			return (Refusal)
-			{
-				"It is a foreign table: its changes and the positions cannot be committed together.",
-					"Copy its rows into an ordinary table first."
-			};
+			return refusal_for("It is a foreign table: its changes and the positions cannot be committed together.",
+							   "Use an ordinary table of this database.");
 		default:
-			return (Refusal)
-			{
-				"It is not a table.", "Name an ordinary table."
-			};
+			return refusal_for("It is not a table.", "Name an ordinary table.");
 	}
 	if (form->relpersistence == RELPERSISTENCE_TEMP)
-		return (Refusal)
-	{
-		"It is a temporary table, which background workers cannot see.",
-			"Create it without TEMPORARY."
-	};
+		return refusal_for("It is a temporary table, which background workers cannot see.",
+						   "Create it without TEMPORARY.");
 	if (form->relpersistence == RELPERSISTENCE_UNLOGGED)
-		return (Refusal)
-	{
-		"It is an unlogged table, which a crash empties.",
-			"Use ALTER TABLE ... SET LOGGED first."
-	};
+		return refusal_for("It is an unlogged table, which a crash empties.",
+						   "Use ALTER TABLE ... SET LOGGED first.");
 	if (IsCatalogRelation(relation) ||
 		RelationGetRelid(relation) < FirstNormalObjectId)
-		return (Refusal)
-	{
-		"It is a system catalog.",
-			"Name a table of your own."
-	};
-	return (Refusal)
-	{
-		NULL, NULL
-	};
+		return refusal_for("It is a system catalog.",
+						   "Name a table of your own.");
+	return refusal_for(NULL, NULL);
 }
 
 static Refusal
@@ -93,42 +77,24 @@ read_model_refusal(Relation relation, bool whole)
 	if (refusal.detail != NULL)
 		return refusal;
 	if (form->relkind == RELKIND_PARTITIONED_TABLE)
-		return (Refusal)
-	{
-		"It is a partitioned table.",
-			"Use a table that is not partitioned."
-	};
+		return refusal_for("It is a partitioned table.",
+						   "Use a table that is not partitioned.");
 	if (form->relispartition)
-		return (Refusal)
-	{
-		"It is a partition of another table.",
-			"Detach it, or use a table of its own."
-	};
+		return refusal_for("It is a partition of another table.",
+						   "Detach it, or use a table of its own.");
 	if (has_superclass(RelationGetRelid(relation)))
-		return (Refusal)
-	{
-		"It inherits from another table.",
-			"Use a table of its own."
-	};
+		return refusal_for("It inherits from another table.",
+						   "Use a table of its own.");
 	if (whole && find_inheritance_children(RelationGetRelid(relation),
 										   NoLock) != NIL)
-		return (Refusal)
-	{
-		"Other tables inherit from it.",
-			"Use a table of its own."
-	};
+		return refusal_for("Other tables inherit from it.",
+						   "Use a table of its own.");
 	if (relation->rd_rules != NULL)
-		return (Refusal)
-	{
-		"It has rules.", "Drop its rules, or use triggers."
-	};
+		return refusal_for("It has rules.", "Drop its rules, or use triggers.");
 	if (check_enable_rls(RelationGetRelid(relation), InvalidOid,
 						 true) == RLS_ENABLED)
-		return (Refusal)
-	{
-		"Its row-level security applies to the current user, so that rows would be missed.",
-			"Use ALTER TABLE ... NO FORCE ROW LEVEL SECURITY, or create the projection as a role with BYPASSRLS."
-	};
+		return refusal_for("Its row-level security applies to the current user, so that rows would be missed.",
+						   "Use ALTER TABLE ... NO FORCE ROW LEVEL SECURITY, or create the projection as a role with BYPASSRLS.");
 	return refusal;
 }
 
@@ -149,20 +115,24 @@ refuse(const MergeBuild *build, Relation relation, const char *use,
 
 /*
  * The read model is an ordinary table.  Looked at before the statement is
- * rewritten, which may put another table in its place.
+ * analysed and rewritten: releases differ in what MERGE can change, and a view
+ * would be replaced by its table.  A name that is unknown is the parser's
+ * error.
  */
 void
 MergeCheckReadModel(MergeBuild *build)
 {
-	RangeTblEntry *rte = rt_fetch(build->target,
-								  build->merge->analysed->rtable);
-	Relation	relation = table_open(rte->relid, NoLock);
-	Refusal		refusal = read_model_refusal(relation, rte->inh);
+	const RangeVar *name = MergeReadModelName(build);
+	Relation	relation = relation_openrv_extended(name, RowExclusiveLock,
+													true);
+	Refusal		refusal;
 
+	if (relation == NULL)
+		return;
+	refusal = read_model_refusal(relation, name->inh);
 	if (refusal.detail != NULL)
 		refuse(build, relation, "a read model", refusal, NULL);
-	build->merge->read_model = rte->relid;
-	table_close(relation, NoLock);
+	relation_close(relation, NoLock);
 }
 
 static Refusal
@@ -174,30 +144,18 @@ stream_refusal(MergeBuild *build, Relation relation, RangeTblEntry *rte,
 	if (refusal.detail != NULL)
 		return refusal;
 	if (rte->relid == build->merge->read_model)
-		return (Refusal)
-	{
-		"It is the read model of the same definition.",
-			"A projection reads one table and keeps another."
-	};
+		return refusal_for("It is the read model of the same definition.",
+						   "A projection reads one table and keeps another.");
 	if (rte->relkind == RELKIND_PARTITIONED_TABLE && !rte->inh)
-		return (Refusal)
-	{
-		"ONLY a partitioned table has no rows.",
-			"Leave ONLY out."
-	};
+		return refusal_for("ONLY a partitioned table has no rows.",
+						   "Leave ONLY out.");
 	if (rte->relkind == RELKIND_RELATION && rte->inh &&
 		find_inheritance_children(rte->relid, NoLock) != NIL)
-		return (Refusal)
-	{
-		"Other tables inherit from it, and their rows have numbers of their own.",
-			"Write ONLY before its name to read this table alone, or use a partitioned table."
-	};
+		return refusal_for("Other tables inherit from it, and their rows have numbers of their own.",
+						   "Write ONLY before its name to read this table alone, or use a partitioned table.");
 	if (check_enable_rls(rte->relid, reader, true) == RLS_ENABLED)
-		return (Refusal)
-	{
-		"Its row-level security applies to the role that reads it, so that events would be missed.",
-			"Use ALTER TABLE ... NO FORCE ROW LEVEL SECURITY, or create the projection as a role with BYPASSRLS."
-	};
+		return refusal_for("Its row-level security applies to the role that reads it, so that events would be missed.",
+						   "Use ALTER TABLE ... NO FORCE ROW LEVEL SECURITY, or create the projection as a role with BYPASSRLS.");
 	return refusal;
 }
 
@@ -226,9 +184,11 @@ MergeCheckView(MergeBuild *build, RangeTblEntry *rte)
 		return;
 	view = table_open(rte->relid, NoLock);
 	if (rte->security_barrier)
-		refusal.detail = "It is a view with security_barrier.", refusal.hint = "Create a view without security_barrier for the projection.";
+		refusal = refusal_for("It is a view with security_barrier.",
+							  "Create a view without security_barrier for the projection.");
 	else if (RelationHasCheckOption(view))
-		refusal.detail = "It is a view WITH CHECK OPTION.", refusal.hint = "Create a view without CHECK OPTION for the projection.";
+		refusal = refusal_for("It is a view WITH CHECK OPTION.",
+							  "Create a view without CHECK OPTION for the projection.");
 	if (refusal.detail != NULL)
 		refuse(build, view, "the source of a projection", refusal,
 			   rte->eref->aliasname);

@@ -106,6 +106,18 @@ readers_of(const char *stream)
 	return names.len > 0 ? names.data : NULL;
 }
 
+/* The name that is the table's own: "schema.table", shortened if need be. */
+static char *
+full_name(Oid relid)
+{
+	char	   *schema = get_namespace_name(get_rel_namespace(relid));
+	char	   *table = get_rel_name(relid);
+	char	   *name = psprintf("%s.%s", schema, table);
+
+	return strlen(name) < NAMEDATALEN ? name :
+		makeObjectName(schema, table, "stream");
+}
+
 static bool
 may_name_freely(void)
 {
@@ -144,14 +156,14 @@ check_name(const char *name, Oid relid)
 				 errmsg("the name \"%s\" is that of a stream which is yet to be created", name),
 				 errdetail("It is read by %s.", readers),
 				 errhint("Take another name.")));
-	if (strcmp(name, AttachedName(relid)) != 0 && !may_name_freely())
+	if (strcmp(name, full_name(relid)) != 0 && !may_name_freely())
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied for schema %s",
 						get_namespace_name(ExtensionSchema())),
 				 errdetail("A stream may have another name than its table's if one may create in the extension's schema."),
 				 errhint("Run: SELECT stream_attach(%s, ...);",
-						 quote_literal_cstr(AttachedName(relid)))));
+						 quote_literal_cstr(full_name(relid)))));
 }
 
 /* What is wrong with the numbers that are there. */
@@ -192,7 +204,7 @@ attach(const char *name, Relation relation, const char *position,
 	if (refusal == NULL)
 		refusal = examine_numbers(relation, &parts);
 	if (refusal != NULL)
-		AttachedRefuse(relation, refusal);
+		AttachedRefuse(name, relation, refusal);
 	StreamRegister(name, RelationGetRelid(relation),
 				   get_attname(RelationGetRelid(relation), parts.position, false),
 				   guard);
@@ -203,7 +215,7 @@ attach(const char *name, Relation relation, const char *position,
  * wrong with the table is found before that.
  */
 static void
-make_identity(Oid relid, const char *position)
+make_identity(const char *name, Oid relid, const char *position)
 {
 	StreamParts parts;
 	Relation	relation = relation_open(relid, NoLock);
@@ -214,7 +226,7 @@ make_identity(Oid relid, const char *position)
 	if (refusal == NULL)
 		refusal = AttachedTriggers(relation, parts.position);
 	if (refusal != NULL)
-		AttachedRefuse(relation, refusal);
+		AttachedRefuse(name, relation, refusal);
 	is_identity = IsIdentityAlways(relation, parts.position);
 	/* ALTER TABLE wants it for itself */
 	relation_close(relation, NoLock);
@@ -276,7 +288,7 @@ stream_attach(PG_FUNCTION_ARGS)
 				 errmsg("table \"%s\" is stream \"%s\" already",
 						get_rel_name(relid), other)));
 	if (change)
-		make_identity(relid, position);
+		make_identity(name, relid, position);
 	relation = relation_open(relid, NoLock);
 	attach(name, relation, position, guard);
 	relation_close(relation, NoLock);
@@ -290,7 +302,7 @@ choose_name(Oid relid)
 	char	   *name = may_name_freely() ? get_rel_name(relid) : NULL;
 
 	if (name == NULL || !is_free(name))
-		name = AttachedName(relid);
+		name = full_name(relid);
 	KeyLock(KEYLOCK_STREAM, name, ExclusiveLock);
 	check_name(name, relid);
 	return name;

@@ -18,9 +18,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_opfamily.h"
 #include "catalog/pg_type.h"
-#include "commands/defrem.h"
 #include "compat.h"
-#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/partcache.h"
@@ -29,16 +27,34 @@
 #include "catalog.h"
 #include "stream/attached.h"
 
-/* Raise it. */
+/* The hint, with the stream's name in its places. */
+static char *
+hint_for(const char *stream, const char *hint)
+{
+	StringInfoData buffer;
+	const char *place;
+
+	initStringInfo(&buffer);
+	while ((place = strstr(hint, STREAM_NAME)) != NULL)
+	{
+		appendBinaryStringInfo(&buffer, hint, place - hint);
+		appendStringInfoString(&buffer, quote_literal_cstr(stream));
+		hint = place + strlen(STREAM_NAME);
+	}
+	appendStringInfoString(&buffer, hint);
+	return buffer.data;
+}
+
+/* Raise it: the table cannot be this stream. */
 void
-AttachedRefuse(Relation relation, const Refusal *refusal)
+AttachedRefuse(const char *stream, Relation relation, const Refusal *refusal)
 {
 	ereport(ERROR,
 			(errcode(refusal->sqlerrcode),
 			 errmsg("\"%s\" cannot be a stream",
 					RelationGetRelationName(relation)),
 			 errdetail_internal("%s", refusal->detail),
-			 refusal->hint ? errhint("%s", refusal->hint) : 0));
+			 refusal->hint ? errhint("%s", hint_for(stream, refusal->hint)) : 0));
 }
 
 bool
@@ -89,33 +105,7 @@ may_have_identity(Relation relation)
 		compat_partitions_have_identity : !relation->rd_rel->relhassubclass;
 }
 
-/* The name that is the table's own: "schema.table", shortened if need be. */
-char *
-AttachedName(Oid relid)
-{
-	char	   *schema = get_namespace_name(get_rel_namespace(relid));
-	char	   *table = get_rel_name(relid);
-	char	   *name = psprintf("%s.%s", schema, table);
-
-	return strlen(name) < NAMEDATALEN ? name :
-		makeObjectName(schema, table, "stream");
-}
-
-/*
- * The beginning of the statement that attaches the table, for a hint: under its
- * plain name where the current role may give any, else under its full name.
- */
-char *
-AttachedCall(Oid relid)
-{
-	char	   *name = compat_may_create_in(ExtensionSchema()) ?
-		get_rel_name(relid) : AttachedName(relid);
-
-	return psprintf("SELECT stream_attach(%s, %s", quote_literal_cstr(name),
-					quote_literal_cstr(TableNameOf(relid)));
-}
-
-/* The statements that add a column of numbers. */
+/* The statements that add a column of numbers, and attach the table by it. */
 static char *
 add_column_statement(Relation relation)
 {
@@ -125,12 +115,12 @@ add_column_statement(Relation relation)
 
 	if (relation->rd_rel->relkind == RELKIND_RELATION &&
 		may_have_identity(relation))
-		return psprintf("ALTER TABLE %s ADD COLUMN %s bigint GENERATED ALWAYS AS IDENTITY UNIQUE;",
-						table, name);
-	return psprintf("ALTER TABLE %s ADD COLUMN %s bigserial; CREATE UNIQUE INDEX ON %s (%s%s); %s, '%s', guard => 'trust');",
+		return psprintf("ALTER TABLE %s ADD COLUMN %s bigint GENERATED ALWAYS AS IDENTITY UNIQUE; SELECT stream_attach(" STREAM_NAME ", %s, '%s');",
+						table, name, quote_literal_cstr(table), name);
+	return psprintf("ALTER TABLE %s ADD COLUMN %s bigserial; CREATE UNIQUE INDEX ON %s (%s%s); SELECT stream_attach(" STREAM_NAME ", %s, '%s', guard => 'trust');",
 					table, name, table, name,
 					index_columns(relation, InvalidAttrNumber),
-					AttachedCall(RelationGetRelid(relation)), name);
+					quote_literal_cstr(table), name);
 }
 
 /* No column is numbered by a sequence. */
@@ -163,8 +153,8 @@ find_position(Relation relation, AttrNumber *position)
 							   psprintf("Columns \"%s\" and \"%s\" are both numbered by a sequence.",
 										get_attname(relid, *position, false),
 										NameStr(attribute->attname)),
-							   psprintf("Say which one is the position: %s, %s);",
-										AttachedCall(relid),
+							   psprintf("Say which one is the position: SELECT stream_attach(" STREAM_NAME ", %s, %s);",
+										quote_literal_cstr(QualifiedName(relation)),
 										quote_literal_cstr(get_attname(relid, *position, false))));
 		*position = i + 1;
 	}
@@ -274,19 +264,19 @@ refuse_default(Relation relation, AttrNumber position)
 static Refusal *
 refuse_unguarded(Relation relation, AttrNumber position)
 {
-	const char *call = AttachedCall(RelationGetRelid(relation));
+	const char *table = quote_literal_cstr(QualifiedName(relation));
 	const char *column = get_attname(RelationGetRelid(relation), position, false);
 	const char *name = quote_literal_cstr(column);
 
 	const char *identity = !may_have_identity(relation) ? "" :
-		psprintf("If all writers leave the column out: %s, %s, guard => 'identity'); which makes it GENERATED ALWAYS AS IDENTITY. ",
-				 call, name);
+		psprintf("If all writers leave the column out: SELECT stream_attach(" STREAM_NAME ", %s, %s, guard => 'identity'); which makes it GENERATED ALWAYS AS IDENTITY. ",
+				 table, name);
 
 	return MakeRefusal(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
 					   psprintf("Writers may insert numbers of their own into column \"%s\", and a number below a position is never applied.",
 								column),
-					   psprintf("%sIf no writer brings a number that was not drawn from the sequence by the INSERT itself: %s, %s, guard => 'trust'); If some draw numbers ahead, give events a number of their own: %s",
-								identity, call, name,
+					   psprintf("%sIf no writer brings a number that was not drawn from the sequence by the INSERT itself: SELECT stream_attach(" STREAM_NAME ", %s, %s, guard => 'trust'); If some draw numbers ahead, give events a number of their own: %s",
+								identity, table, name,
 								add_column_statement(relation)));
 }
 

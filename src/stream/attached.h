@@ -7,12 +7,16 @@
 
 #include "stream/stream.h"
 
+/* The name of the stream that a table is to be, in a hint. */
+#define STREAM_NAME "<stream>"
+
 /* Why a table cannot be a stream. */
 typedef struct Refusal
 {
 	int			sqlerrcode;
 	const char *detail;
-	const char *hint;			/* what to do about it; or NULL */
+	const char *hint;			/* what to do about it, with STREAM_NAME where
+								 * the stream's name is; or NULL */
 } Refusal;
 
 /* What keeps writers from bringing numbers of their own. */
@@ -21,11 +25,10 @@ typedef struct Refusal
 
 extern Refusal *AttachedExamine(Relation relation, const char *position,
 								const char *guard, StreamParts *parts);
-extern void AttachedRefuse(Relation relation, const Refusal *refusal);
+extern void AttachedRefuse(const char *stream, Relation relation,
+						   const Refusal *refusal);
 extern bool AttachedNumbering(Relation relation, const char *position,
 							  StreamParts *parts);
-extern char *AttachedName(Oid relid);
-extern char *AttachedCall(Oid relid);
 extern bool IsIdentityAlways(Relation relation, AttrNumber column);
 
 /* attached_table.c: what kind of table it is */

@@ -158,10 +158,10 @@ refuse_member(Relation relation)
 								relation->rd_rel->relispartition ? "partition" : "child",
 								TableNameOf(parent)),
 					   relation->rd_rel->relispartition ?
-					   psprintf("Attach the partitioned table: %s);",
-								AttachedCall(parent)) :
-					   psprintf("Attach that table: %s); Or run: ALTER TABLE %s NO INHERIT %s;",
-								AttachedCall(parent),
+					   psprintf("Attach the partitioned table: SELECT stream_attach(" STREAM_NAME ", %s);",
+								quote_literal_cstr(TableNameOf(parent))) :
+					   psprintf("Attach that table: SELECT stream_attach(" STREAM_NAME ", %s); Or run: ALTER TABLE %s NO INHERIT %s;",
+								quote_literal_cstr(TableNameOf(parent)),
 								QualifiedName(relation), TableNameOf(parent)));
 }
 
@@ -278,8 +278,8 @@ AttachedTriggers(Relation relation, AttrNumber position)
 								  psprintf("Trigger \"%s\" of table \"%s\" sees rows before they are inserted, and could change column \"%s\".",
 										   trigger, QualifiedName(table),
 										   get_attname(relid, position, false)),
-								  psprintf("If it does not: %s, %s, guard => 'trust');",
-										   AttachedCall(relid),
+								  psprintf("If it does not: SELECT stream_attach(" STREAM_NAME ", %s, %s, guard => 'trust');",
+										   quote_literal_cstr(TableNameOf(relid)),
 										   quote_literal_cstr(get_attname(relid, position, false))));
 		relation_close(table, NoLock);
 	}

@@ -27,6 +27,7 @@
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
@@ -63,6 +64,7 @@ typedef struct RowDestination
 	const Stream *stream;
 	TupleTableSlot *slot;		/* of the table's row type, where the plan's
 								 * rows are not; or NULL */
+	MemoryContext context;		/* the caller's, in which receive() runs */
 	EventReceiver receive;
 	void	   *state;
 	uint64		rows;			/* of this chunk */
@@ -111,6 +113,7 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 	const Stream *stream = destination->stream;
 	Event		event = {0};
 	bool		again = destination->again;
+	MemoryContext old;
 
 	destination->rows++;
 	destination->again = false;
@@ -125,7 +128,9 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 		return true;
 	}
 	destination->last = event.no;
+	old = MemoryContextSwitchTo(destination->context);
 	destination->more = destination->receive(destination->state, &event);
+	MemoryContextSwitchTo(old);
 	return destination->more;
 }
 
@@ -216,11 +221,15 @@ plan_rows(const Stream *stream, const char *statement, List *quals)
 	return pg_plan_query(query, statement, 0, NULL);
 }
 
-/* Run the plan once. */
+/* Plan and run the query once; what that needs of memory is given back. */
 static void
 run_rows(const Stream *stream, Snapshot snapshot, List *quals, int64 first,
 		 int64 last, bool chunk, RowDestination *destination)
 {
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "wallet_projection rows",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
 	char	   *statement = rows_statement(stream, first, last, chunk);
 	PlannedStmt *plan = plan_rows(stream, statement, quals);
 	QueryDesc  *query = CreateQueryDesc(plan, statement, snapshot,
@@ -234,6 +243,8 @@ run_rows(const Stream *stream, Snapshot snapshot, List *quals, int64 first,
 	ExecutorFinish(query);
 	ExecutorEnd(query);
 	FreeQueryDesc(query);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
 }
 
 /*
@@ -243,8 +254,8 @@ run_rows(const Stream *stream, Snapshot snapshot, List *quals, int64 first,
  * Vars.  Returns false where the receiver ended the read.  Two rows of one
  * number are an error, if the stream is an attached one.
  *
- * Memory is the caller's: one planned query for each chunk, or, where there
- * are quals, for all.
+ * Without quals the rows are read in chunks, each by a query that is planned for
+ * it; with quals by one.
  */
 bool
 ReadRowsWhere(const Stream *stream, Snapshot snapshot, List *quals,
@@ -252,7 +263,8 @@ ReadRowsWhere(const Stream *stream, Snapshot snapshot, List *quals,
 {
 	TupleDesc	desc = RelationGetDescr(stream->relation);
 	RowDestination destination = {.pub = {receive_row, startup, ignore, ignore, DestNone},
-	.stream = stream,.receive = receive,.state = state,.more = true};
+	.stream = stream,.context = CurrentMemoryContext,.receive = receive,
+	.state = state,.more = true};
 	bool		chunk = quals == NIL;
 
 	if (has_dropped_columns(desc))

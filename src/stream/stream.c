@@ -275,8 +275,12 @@ examine(const char *name, Relation relation)
 		return StreamExamine(relation,
 							 ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE);
 	refusal = AttachedExamine(relation, row.position, row.guard, &parts);
+	/* it is attached already */
+	if (refusal != NULL && refusal->hint != NULL &&
+		strstr(refusal->hint, STREAM_NAME) != NULL)
+		refusal->hint = "Undo what was changed in the table. Or drop the projections that read the stream, run stream_detach, and attach it anew.";
 	if (refusal != NULL)
-		AttachedRefuse(relation, refusal);
+		AttachedRefuse(name, relation, refusal);
 	return parts;
 }
 

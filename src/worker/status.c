@@ -359,7 +359,8 @@ projection_pending_since(PG_FUNCTION_ARGS)
 		StreamDamage(projection->stream) != NULL ||
 		PositionsFind(projection, GetActiveSnapshot(), &positions) != NULL)
 		PG_RETURN_NULL();
-	look = positions.sets.count == 0 ? NULL :
+	/* an attached table has no column that says when */
+	look = positions.sets.count == 0 || StreamIsAttached(projection->stream) ? NULL :
 		TableLookBegin(StreamRelation(projection->stream));
 	if (look == NULL)
 		PG_RETURN_NULL();

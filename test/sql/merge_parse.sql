@@ -150,6 +150,12 @@ RESET ROLE;
 ALTER TABLE a_secured_stream FORCE ROW LEVEL SECURITY;
 SET ROLE regress_wp_owner;
 SELECT source('a_secured_stream e');
+ALTER TABLE a_secured_stream NO FORCE ROW LEVEL SECURITY;
+ALTER TABLE orders_view ENABLE ROW LEVEL SECURITY;
+SELECT source('a_secured_stream e');
+ALTER TABLE orders_view FORCE ROW LEVEL SECURITY;
+SELECT source('a_secured_stream e');
+ALTER TABLE orders_view DISABLE ROW LEVEL SECURITY;
 RESET ROLE;
 ALTER TABLE a_secured_stream OWNER TO CURRENT_USER;
 

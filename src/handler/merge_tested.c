@@ -1,0 +1,116 @@
+/*
+ * merge_tested.c
+ *		What the conditions of a definition test: the type of an event.
+ *
+ * Not needed to apply an event, but to tell people of it: which types no WHEN
+ * holds for, and which event has failed.
+ */
+#include "postgres.h"
+
+#include "executor/executor.h"
+#include "nodes/nodeFuncs.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+
+#include "handler/merge_state.h"
+
+/* Begin in the run's memory context. */
+void
+MergeBeginTested(MergeRun *run, const Merge *merge)
+{
+	Oid			output;
+	bool		is_varlena;
+
+	run->tested_stage.econtext->ecxt_outertuple = run->stored_slot;
+	run->tested = MergePlan(merge->tested);
+	if (run->tested == NULL)
+		return;
+	getTypeOutputInfo(exprType((Node *) run->tested), &output, &is_varlena);
+	fmgr_info_cxt(output, &run->tested_output, run->context);
+}
+
+/* An error may have left it half-way, so it is compiled each time anew. */
+static char *
+evaluate(MergeRun *run)
+{
+	ExprContext *econtext = run->tested_stage.econtext;
+	MemoryContext caller;
+	Datum		value;
+	bool		isnull;
+	char	   *type;
+
+	if (run->tested_value == NULL || run->tested_stage.busy)
+	{
+		MemoryContextReset(run->tested_stage.states);
+		caller = MemoryContextSwitchTo(run->tested_stage.states);
+		run->tested_value = ExecInitExpr(run->tested, NULL);
+		MemoryContextSwitchTo(caller);
+	}
+	run->tested_stage.busy = true;
+	caller = MemoryContextSwitchTo(econtext->ecxt_per_tuple_memory);
+	value = ExecEvalExpr(run->tested_value, econtext, &isnull);
+	type = isnull ? NULL : OutputFunctionCall(&run->tested_output, value);
+	MemoryContextSwitchTo(caller);
+	run->tested_stage.busy = false;
+	return type == NULL ? NULL : pstrdup(type);
+}
+
+/*
+ * The value that the conditions test of a stored item, as text; NULL: it is
+ * null, or they test nothing.
+ */
+char *
+MergeItemType(MergeRun *run, const char *stored_item)
+{
+	MemoryContext old;
+
+	if (run->tested == NULL)
+		return NULL;
+	ResetExprContext(run->tested_stage.econtext);
+	old = MemoryContextSwitchTo(run->tested_stage.econtext->ecxt_per_tuple_memory);
+	MergeItemLoad(run, stored_item, run->stored_slot);
+	MemoryContextSwitchTo(old);
+	return evaluate(run);
+}
+
+/* The same of an item that is being received. */
+char *
+MergeItemTypeNow(MergeRun *run, const MergeItem *item)
+{
+	TupleTableSlot *slot = run->stored_slot;
+	char	   *type;
+
+	if (run->tested == NULL)
+		return NULL;
+	ResetExprContext(run->tested_stage.econtext);
+	ExecClearTuple(slot);
+	memcpy(slot->tts_values, item->values, run->width * sizeof(Datum));
+	memcpy(slot->tts_isnull, item->nulls, run->width * sizeof(bool));
+	ExecStoreVirtualTuple(slot);
+	type = evaluate(run);
+	ExecClearTuple(slot);
+	return type;
+}
+
+/* MergeItemReceiver: the type of the event's first item */
+static void
+take_type(void *arg, const MergeItem *item)
+{
+	MergeRun   *run = ((void **) arg)[0];
+	char	  **type = ((void **) arg)[1];
+
+	if (*type == NULL)
+		*type = MergeItemTypeNow(run, item);
+}
+
+/* The same of an event, a row of the stream. */
+char *
+MergeEventType(MergeRun *run, TupleTableSlot *event)
+{
+	char	   *type = NULL;
+	void	   *arg[2] = {run, &type};
+
+	if (run->tested != NULL)
+		MergeRunItems(run, event, take_type, arg);
+	return type;
+}
