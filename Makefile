@@ -141,6 +141,7 @@ OBJS = \
 	src/worker/behind.o \
 	src/worker/control.o \
 	src/worker/finding.o \
+	src/worker/held.o \
 	src/worker/launcher.o \
 	src/worker/meter.o \
 	src/worker/override.o \

@@ -407,7 +407,8 @@ batch_steps(Batch *batch)
 	batch_read(batch);
 	batch_apply(batch);
 	batch_save(batch);
-	return batch->report.whole ? BATCH_WHOLE : BATCH_CUT;
+	/* who is held up by a writer has come to the end, for now */
+	return batch->report.whole || batch->held_up > 0 ? BATCH_WHOLE : BATCH_CUT;
 }
 
 /*

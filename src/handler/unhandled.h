@@ -22,7 +22,8 @@ typedef enum UnhandledWhy
 typedef struct UnhandledCount
 {
 	UnhandledWhy why;
-	char	   *type;			/* of the events; NULL: none is known, or others */
+	char	   *type;			/* of the events; NULL: none is known, or
+								 * others */
 	int64		count;
 	int64		first_no;
 	int64		last_no;
