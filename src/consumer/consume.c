@@ -75,44 +75,18 @@ commit(Consumer *consumer)
 	MemoryContextSwitchTo(consumer->round);
 }
 
-/* Is one of them initialized? */
-static bool
-any_initialized(const List *projections)
-{
-	ListCell   *cell;
-
-	foreach(cell, projections)
-	{
-		if (((const Projection *) lfirst(cell))->initialized)
-			return true;
-	}
-	return false;
-}
-
-/*
- * Find the channel's projections; an error if there is none to serve.  One
- * that is not initialized is served, that is, complained of, only where it is
- * alone: the example is there in each database, and who has declared his own
- * need not know of it.
- */
+/* Find the channel's projections; an error if there is none to serve. */
 static void
 find_projections(Consumer *consumer)
 {
-	List	   *projections;
-	bool		any;
 	ListCell   *cell;
 
 	PushActiveSnapshot(GetTransactionSnapshot());
-	projections = ProjectionsOwned(consumer->channel);
-	any = any_initialized(projections);
-	foreach(cell, projections)
+	foreach(cell, ProjectionsOwned(consumer->channel))
 	{
 		const Projection *projection = lfirst(cell);
-		Assignment *served;
+		Assignment *served = palloc0(sizeof(Assignment));
 
-		if (any && !projection->initialized && projection->damage == NULL)
-			continue;
-		served = palloc0(sizeof(Assignment));
 		strlcpy(served->name, projection->name, NAMEDATALEN);
 		consumer->served = lappend(consumer->served, served);
 	}
