@@ -371,7 +371,7 @@ batch_save(Batch *batch)
 		OldGapsStore(batch->projection, &batch->claims, &after,
 					 batch->settlement.oldest, looked ? &owners : NULL);
 		ClaimsSave(batch->projection, &batch->claims, &after,
-				   batch->events > 0);
+				   batch->events > 0 && OpenedKeepsRows(&batch->work));
 		OldGapsDeleteUnused(batch->projection, &batch->claims, &after);
 	}
 	if (moved)
