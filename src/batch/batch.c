@@ -47,6 +47,7 @@
 #include "position/trouble.h"
 #include "savepoint.h"
 #include "settings.h"
+#include "tablesize.h"
 
 /* how long a batch waits for a lock that is not the tables', in milliseconds */
 #define KEY_LOCK_WAIT 500

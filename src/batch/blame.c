@@ -242,7 +242,7 @@ BatchCheckDefinition(const Batch *batch, const ApplyScope *scope,
 
 		if (first == NULL)
 			continue;
-		if (!creates)
+		if (!creates && scope->sink->statement == NULL)
 			answer = ask_table(batch, scope);
 		if (answer == TABLE_REFUSES || (answer == TABLE_SILENT && failed > 1))
 			raise_definition(batch, &first->failure);

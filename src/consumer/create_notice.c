@@ -143,6 +143,8 @@ CreateNotices(const Projection *projection, const Sink *sink,
 			  const Stream *stream, Relation read_model)
 {
 	tell_of_text(sink->merge);
+	if (sink->statement != NULL)
+		return;
 	tell_of_unique(sink->merge, read_model);
 	tell_of_triggers(read_model);
 	tell_of_events(projection, sink, stream, read_model);
