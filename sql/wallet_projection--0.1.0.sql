@@ -473,6 +473,8 @@ COMMENT ON FUNCTION @extschema@.projection_delete(text) IS
 /*
  * projection_reset(name): empties the read model and sets all positions to
  * the beginning of the stream, after running batches have ended.
+ * Errors: 0A000 a statement that changes several tables, or rows that it has
+ * not inserted.
  */
 CREATE FUNCTION @extschema@.projection_reset(name text) RETURNS void
     LANGUAGE C VOLATILE PARALLEL UNSAFE
@@ -503,6 +505,19 @@ COMMENT ON FUNCTION @extschema@.projection_reset(text) IS
  *                   for each other
  *     if_not_exists one that exists with the same definition is left as it is
  *     allow_stable  user-defined functions that are STABLE may be used
+ * With stream, the name of a stream or of a table, the definition is any
+ * INSERT, UPDATE, DELETE or MERGE, also with others in its WITH. It reads its
+ * events from the relation "events", which has the stream's columns:
+ *     INSERT INTO order_lines SELECT e.no, e.order_id, l.*
+ *       FROM events e, jsonb_to_recordset(e.payload->'lines') AS l(sku text, quantity int)
+ * It may read other tables. The table that it modifies first is the read model.
+ *     key           an expression over the stream's columns, or several, as in
+ *                   'order_id': an event that fails stops only its key. An
+ *                   event whose key is null is left out. Null: all events
+ *                   have one key, so that one that fails stops all
+ *     for_each      'event': it runs once per event, in order of their
+ *                   numbers; 'batch': over any number of events at once,
+ *                   of any keys: see projection_try
  * The projection belongs to the read model's owner, and works with that role's
  * rights.  Errors: 42710 it exists; 42501 no right; 0A000 what a definition
  * cannot do; 55000 the read model is not empty; 55006 another projection
@@ -516,7 +531,7 @@ CREATE FUNCTION @extschema@.projection_create(name text, definition text, stream
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'projection_create';
 COMMENT ON FUNCTION @extschema@.projection_create(text, text, text, text, text, integer, text, boolean, text, boolean, boolean, text) IS
-    'creates a projection from a MERGE over a stream, and starts it where there are background workers';
+    'creates a projection from a MERGE over a stream, or from a statement over its events, and starts it where there are background workers';
 
 /*
  * projection_drop(name): forgets a projection that projection_create has made:
@@ -1017,15 +1032,22 @@ COMMENT ON FUNCTION wallet_projection.definition_describe(text) IS
  *   clause   number of the WHEN that was applied, from 1; null: none was
  *   action   insert, update, delete or nothing; null: no WHEN was applied
  *   row      the key's row after that; null: it has none
+ * With stream, the definition is a statement over events, with key and for_each
+ * as projection_create takes them. It runs as the owner of its table, on the
+ * tables as they are, and what it has done is taken back; only numbers that
+ * it has drawn from sequences are gone. Returns the rows of the table that it
+ * has made or changed. With for_each 'batch' it is run event by event, in one
+ * batch, and key by key in two orders; 0A000: the rows are not the same.
  * Errors: that of the first event that fails; its context says which.
  *   22004 an argument is null
  *   22023 events is not an array of objects
  *   42501 the caller may not create this projection
  */
-CREATE FUNCTION @extschema@.projection_try(definition text, events jsonb, trace boolean DEFAULT false)
+CREATE FUNCTION @extschema@.projection_try(definition text, events jsonb, trace boolean DEFAULT false,
+                               stream text DEFAULT NULL, key text DEFAULT NULL, for_each text DEFAULT 'event'::text)
     RETURNS SETOF jsonb
     LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION @extschema@.projection_try(text, jsonb, boolean) IS
+COMMENT ON FUNCTION @extschema@.projection_try(text, jsonb, boolean, text, text, text) IS
     'the rows that these events would make, or with trace what each of them would do; nothing is written';
 
 /*

@@ -47,6 +47,7 @@
 #include "position/trouble.h"
 #include "savepoint.h"
 #include "settings.h"
+#include "tablesize.h"
 
 /* how long a batch waits for a lock that is not the tables', in milliseconds */
 #define KEY_LOCK_WAIT 500
@@ -371,7 +372,7 @@ batch_save(Batch *batch)
 		OldGapsStore(batch->projection, &batch->claims, &after,
 					 batch->settlement.oldest, looked ? &owners : NULL);
 		ClaimsSave(batch->projection, &batch->claims, &after,
-				   batch->events > 0 && OpenedHasRows(&batch->work));
+				   batch->events > 0 && OpenedKeepsRows(&batch->work));
 		OldGapsDeleteUnused(batch->projection, &batch->claims, &after);
 	}
 	if (moved)

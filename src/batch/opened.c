@@ -158,7 +158,7 @@ OpenedEnd(OpenProjection *work)
  * nothing, or may delete the last row.
  */
 bool
-OpenedHasRows(const OpenProjection *work)
+OpenedKeepsRows(const OpenProjection *work)
 {
 	ListCell   *cell;
 
@@ -167,6 +167,12 @@ OpenedHasRows(const OpenProjection *work)
 	foreach(cell, work->sink.merge->clauses)
 	{
 		if (((const MergeClause *) lfirst(cell))->action == MERGE_DO_DELETE)
+			return false;
+	}
+	foreach(cell, work->sink.merge->statement != NULL ?
+			work->sink.merge->statement->targets : NIL)
+	{
+		if (((const StatementTarget *) lfirst(cell))->deletes)
 			return false;
 	}
 	return TableHasBlock(work->read_model, 0);

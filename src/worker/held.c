@@ -102,22 +102,31 @@ find_writers(void *arg)
 	TableLookEnd(look);
 }
 
+/* The same for who has waited; NULL: for nobody that is known. */
+char *
+ProjectionWaitsFor(const Projection *projection)
+{
+	Held		held = {.projection = projection};
+	ErrorData  *error;
+
+	if (projection->damage != NULL || projection->declared == NULL ||
+		!projection->initialized ||
+		projection->declared->ordering != ORDERING_NUMBER)
+		return NULL;
+	error = InSavepoint(find_writers, &held);
+	if (error != NULL)
+		SavepointRethrowInterrupt(error);
+	return error == NULL ? held.writers : NULL;
+}
+
 /* wallet_projection.waits_for(projection); null: for nobody that is known */
 Datum
 projection_waits_for(PG_FUNCTION_ARGS)
 {
-	Held		held = {0};
-	ErrorData  *error;
+	Projection *projection = ProjectionFind(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	char	   *writers = projection == NULL ? NULL : ProjectionWaitsFor(projection);
 
-	held.projection = ProjectionFind(text_to_cstring(PG_GETARG_TEXT_PP(0)));
-	if (held.projection == NULL || held.projection->damage != NULL ||
-		held.projection->declared == NULL || !held.projection->initialized ||
-		held.projection->declared->ordering != ORDERING_NUMBER)
+	if (writers == NULL)
 		PG_RETURN_NULL();
-	error = InSavepoint(find_writers, &held);
-	if (error != NULL)
-		SavepointRethrowInterrupt(error);
-	if (error != NULL || held.writers == NULL)
-		PG_RETURN_NULL();
-	PG_RETURN_TEXT_P(cstring_to_text(held.writers));
+	PG_RETURN_TEXT_P(cstring_to_text(writers));
 }
