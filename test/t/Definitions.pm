@@ -497,6 +497,7 @@ sub payload
 		e => sub { one(qw(x y z), (chance(0.05) ? 'w' : ())) },
 		t => sub { '2026-02-0' . between(1, 3) },
 		u => sub { one(uuid(), uuid(), (chance(0.05) ? 'bad' : ())) },
+		big => sub { chance(0.03) ? join('', map { chr(97 + rand 26) } 1 .. 6000) : 1 },
 		l => sub { [ map { { k => one(qw(a b c A)), n => one(1, 2, 3, '1.005', '2.50', undef), i => between(0, 3), s => one('s', undef) } } 1 .. between(0, 4) ] });
 
 	return one([1], undef) if chance(0.05);
@@ -527,7 +528,12 @@ sub stream_table
 	my @columns = (
 		$id, 'gone text', 'k text', 'kind text', 'e en', 'amt numeric', 'i int', 'p jsonb', 'at timestamptz', 'u uuid', 'bomb text');
 
-	return "CREATE TABLE $stream (" . join(', ', chance(0.5) ? @columns : shuffle(@columns)) . ");\n"
+	my $parts = chance(0.15);
+
+	return "CREATE TABLE $stream (" . join(', ', chance(0.5) ? @columns : shuffle(@columns)) . ')'
+	  . ($parts ? ' PARTITION BY RANGE (id)' : '') . ";\n"
+	  . ($parts ? "CREATE TABLE ${stream}_old PARTITION OF $stream FOR VALUES FROM (MINVALUE) TO (10);\n" : '')
+	  . ($parts ? "CREATE TABLE ${stream}_new PARTITION OF $stream FOR VALUES FROM (10) TO (MAXVALUE);\n" : '')
 	  . "ALTER TABLE $stream DROP COLUMN gone;\n"
 	  . (chance(0.3) ? "CREATE INDEX ON $stream (k);\n" : '')
 	  . (chance(0.3) ? "CREATE INDEX ON $stream ((p->>'s'));\n" : '')
