@@ -86,12 +86,15 @@ OBJS = \
 	src/handler/fit.o \
 	src/handler/fold.o \
 	src/handler/key.o \
+	src/handler/keyhashing.o \
 	src/handler/merge_check.o \
 	src/handler/merge_fan_out.o \
 	src/handler/merge_items.o \
+	src/handler/merge_layout.o \
 	src/handler/merge_row.o \
 	src/handler/merge_run.o \
 	src/handler/merge_shorten.o \
+	src/handler/merge_sum.o \
 	src/handler/merge_tested.o \
 	src/handler/read_model.o \
 	src/handler/registry.o \
@@ -133,6 +136,7 @@ OBJS = \
 	src/batch/opened.o \
 	src/batch/replay.o \
 	src/batch/replay_event.o \
+	src/batch/taken.o \
 	src/batch/unhandled_counts.o \
 	src/batch/writekeys.o \
 	src/consumer/assignment.o \

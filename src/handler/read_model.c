@@ -209,6 +209,7 @@ ReadModelBegin(const Sink *sink, Relation relation, Snapshot snapshot)
 	model->row = table_slot_create(relation, NULL);
 	model->cache = RowCacheFor(relation, TableBlocksAtLeast(relation));
 	model->is_heap = relation->rd_rel->relam == HEAP_TABLE_AM_OID;
+	model->empty = model->is_heap && RelationGetNumberOfBlocks(relation) == 0;
 	model->buffer = InvalidBuffer;
 	return model;
 }
@@ -243,9 +244,10 @@ ReadModelKey(ReadModel *model, const FoldEntry *entry)
 	return PointerGetDatum(model->key);
 }
 
-/* The same of a declared projection. */
-static bool
-row_has_key(ReadModel *model, const FoldEntry *entry)
+/* Does a row of a declared projection have this key? */
+bool
+ReadModelHasKey(const ReadModel *model, TupleTableSlot *row,
+				const FoldEntry *entry)
 {
 	Datum		key[INDEX_MAX_KEYS];
 	Datum		values[INDEX_MAX_KEYS];
@@ -254,7 +256,7 @@ row_has_key(ReadModel *model, const FoldEntry *entry)
 	KeyImageRead(model->key_type, FoldEntryKey(entry), key);
 	for (int i = 0; i < model->key_type->ncolumns; i++)
 	{
-		values[i] = slot_getattr(model->row, model->columns[i], &isnull);
+		values[i] = slot_getattr(row, model->columns[i], &isnull);
 		if (isnull)
 			return false;
 	}
@@ -270,7 +272,7 @@ ReadModelRowIs(ReadModel *model, const FoldEntry *entry)
 	struct varlena *key;
 
 	if (model->key_type != NULL)
-		return row_has_key(model, entry);
+		return ReadModelHasKey(model, model->row, entry);
 	datum = slot_getattr(model->row, model->columns[0], &isnull);
 	if (isnull)
 		return false;
@@ -315,6 +317,8 @@ probe_index(ReadModel *model, const FoldedKey *key)
 {
 	ItemPointer place;
 
+	if (model->empty)
+		return NO_PLACE;
 	seek(model, key->entry);
 	place = index_getnext_tid(model->scan, ForwardScanDirection);
 	if (place == NULL)
@@ -366,6 +370,7 @@ ReadModelArrange(ReadModel *model, FoldedKey *keys, int64 count)
 	}
 	FoldSort(keys, existing);
 	FoldSort(keys + existing, count - existing);
+	model->arranged = true;
 	MemoryContextSwitchTo(old);
 }
 
@@ -431,14 +436,20 @@ find_indexed(ReadModel *model, const FoldedKey *key)
 
 /*
  * Find the row of an arranged key, into model->row; false if there is none.
+ * Where the index had nothing of a key when it was arranged, the snapshot,
+ * which is older, sees no row of it.
  */
 bool
 ReadModelFind(ReadModel *model, const FoldedKey *key)
 {
 	/* the scans keep things from row to row */
-	MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(model));
-	bool		found = find_at_place(model, key) || find_indexed(model, key);
+	MemoryContext old;
+	bool		found;
 
+	if (model->arranged && key->rank == NO_PLACE && !key->entry->creates)
+		return false;
+	old = MemoryContextSwitchTo(GetMemoryChunkContext(model));
+	found = find_at_place(model, key) || find_indexed(model, key);
 	MemoryContextSwitchTo(old);
 	return found;
 }
