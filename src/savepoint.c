@@ -14,9 +14,9 @@
 
 #include "savepoint.h"
 
-/* keep: what a step has done that went well; or take it back as well */
+/* Run the step in a subtransaction, which it keeps, or not, if it goes well. */
 static ErrorData *
-in_savepoint(SavepointStep step, void *arg, bool keep)
+run_step(SavepointStep step, void *arg, bool keep)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -54,14 +54,14 @@ in_savepoint(SavepointStep step, void *arg, bool keep)
 ErrorData *
 InSavepoint(SavepointStep step, void *arg)
 {
-	return in_savepoint(step, arg, true);
+	return run_step(step, arg, true);
 }
 
-/* The same, but what it has done is taken back in any case. */
+/* The same, to see whether it would go well: it is taken back in any case. */
 ErrorData *
-InSavepointOnly(SavepointStep step, void *arg)
+InSavepointUndone(SavepointStep step, void *arg)
 {
-	return in_savepoint(step, arg, false);
+	return run_step(step, arg, false);
 }
 
 /* A cancelled query, or want of memory, is an error wherever it is met. */

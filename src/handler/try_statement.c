@@ -115,7 +115,7 @@ try_cut(Trial *trial, TryCut cut)
 	ErrorData  *error;
 
 	trial->cut = cut;
-	error = InSavepointOnly(attempt, trial);
+	error = InSavepointUndone(attempt, trial);
 	if (error != NULL)
 		ReThrowError(error);
 	return trial->difference;
