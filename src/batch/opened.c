@@ -47,6 +47,12 @@ OpenedKeepsRows(const OpenProjection *work)
 		if (((const MergeClause *) lfirst(cell))->action == MERGE_DO_DELETE)
 			return false;
 	}
+	foreach(cell, work->sink.merge->statement != NULL ?
+			work->sink.merge->statement->targets : NIL)
+	{
+		if (((const StatementTarget *) lfirst(cell))->deletes)
+			return false;
+	}
 	return TableHasBlock(work->read_model, 0);
 }
 
@@ -172,32 +178,6 @@ void
 OpenedEnd(OpenProjection *work)
 {
 	running = work->outer;
-}
-
-/*
- * Events were applied: must the read model have rows from now on, so that an
- * empty table has lost them?  Those of a declared projection may have done
- * nothing, or may delete the last row.
- */
-bool
-OpenedKeepsRows(const OpenProjection *work)
-{
-	ListCell   *cell;
-
-	if (work->sink.merge == NULL)
-		return true;
-	foreach(cell, work->sink.merge->clauses)
-	{
-		if (((const MergeClause *) lfirst(cell))->action == MERGE_DO_DELETE)
-			return false;
-	}
-	foreach(cell, work->sink.merge->statement != NULL ?
-			work->sink.merge->statement->targets : NIL)
-	{
-		if (((const StatementTarget *) lfirst(cell))->deletes)
-			return false;
-	}
-	return TableHasBlock(work->read_model, 0);
 }
 
 /* Give back all but the locks, which last as long as the transaction. */
