@@ -184,14 +184,12 @@ is_plain(Datum value)
 	return !VARATT_IS_EXTERNAL(data) && !VARATT_IS_COMPRESSED(data);
 }
 
-/*
- * Which clauses the item may be for; false: it cannot be told here.  A
- * statement has none, and reads all columns of an item.
- */
+/* Which clauses the item may be for; false: it cannot be told here. */
 static bool
 find_fitting(MergeRun *run, const MergeItem *item, uint64 *fits)
 {
 	*fits = 0;
+	/* a statement has no clauses, and reads what it likes */
 	if (run->nclauses == 0 || run->nclauses > CLAUSES_MAX)
 		return false;
 	for (int i = 0; i < run->nclauses; i++)
