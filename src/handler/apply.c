@@ -85,7 +85,10 @@ ApplyBegin(const Sink *sink, Relation read_model, Snapshot snapshot,
 	apply->relation = read_model;
 	apply->policy = skip_locked ? LockWaitSkip : LockWaitBlock;
 	if (sink->statement != NULL)
+	{
+		ApplyStatementBegin(apply);
 		return apply;
+	}
 	ApplyOpen(apply, snapshot);
 	apply->key_constraint = pstrdup(RelationGetRelationName(apply->model->index));
 	apply->row_context = AllocSetContextCreate(CurrentMemoryContext,

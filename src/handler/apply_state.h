@@ -46,6 +46,7 @@ extern const char *ApplyDeclared(Apply *apply, const FoldedKey *folded);
 extern void ApplyDeclaredEnd(Apply *apply);
 
 /* apply_statement.c */
+extern void ApplyStatementBegin(Apply *apply);
 extern void ApplyStatement(Apply *apply, const FoldedKey *keys, int64 count);
 
 #endif							/* WALLET_PROJECTION_APPLY_STATE_H */

@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "access/table.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
@@ -78,6 +79,22 @@ apply_events(Apply *apply, const Due *due, int64 count)
 		CHECK_FOR_INTERRUPTS();
 		apply->current = due[i].entry;
 		apply_batch(apply, &due[i], 1);
+	}
+}
+
+/* Deferred constraints are checked while it is known whose they are. */
+void
+ApplyStatementBegin(Apply *apply)
+{
+	ListCell   *cell;
+
+	foreach(cell, apply->sink->merge->statement->targets)
+	{
+		const StatementTarget *target = lfirst(cell);
+		Relation	table = table_open(target->relation, RowExclusiveLock);
+
+		ReadModelCheckNow(table);
+		table_close(table, NoLock);
 	}
 }
 

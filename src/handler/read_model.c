@@ -116,8 +116,8 @@ open_key_index(Relation relation, AttrNumber key)
  * At commit we are no longer its owner, and the batch's error could not be
  * told from another's.
  */
-static void
-check_constraints_now(Relation relation)
+void
+ReadModelCheckNow(Relation relation)
 {
 	ConstraintsSetStmt *statement = makeNode(ConstraintsSetStmt);
 	TriggerDesc *triggers = relation->trigdesc;
@@ -195,7 +195,7 @@ ReadModelBegin(const Sink *sink, Relation relation, Snapshot snapshot)
 
 	check_kind(relation);
 	check_row_security(relation);
-	check_constraints_now(relation);
+	ReadModelCheckNow(relation);
 	model->handler = sink->handler;
 	model->key_type = sink->key;
 	model->relation = relation;

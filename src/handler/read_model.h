@@ -39,6 +39,7 @@ typedef struct ReadModel
 
 extern void ReadModelCheckColumns(const RowHandler *handler,
 								  Relation relation);
+extern void ReadModelCheckNow(Relation relation);
 extern ReadModel *ReadModelBegin(const Sink *sink, Relation relation,
 								 Snapshot snapshot);
 extern void ReadModelEnd(ReadModel *model);

@@ -422,6 +422,7 @@ check_statement(Check *check)
 	ListCell   *cell;
 
 	check_walker((Node *) check->merge->analysed, check);
+	check_walker((Node *) check->merge->rewritten->jointree, check);
 	foreach(cell, check->merge->rewritten->rtable)
 	{
 		RangeTblEntry *entry = lfirst_node(RangeTblEntry, cell);

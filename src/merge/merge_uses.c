@@ -112,6 +112,22 @@ add_columns(Collection *collection, Oid relation)
 	}
 }
 
+/* A column of a join is one of the tables that it joins. */
+static void
+add_joined(Collection *collection, RangeTblEntry *join, Var *var)
+{
+	List	   *queries = collection->queries;
+
+	/* what it stands for is seen from the join's own query */
+	collection->queries = list_copy_tail(queries, var->varlevelsup);
+	if (var->varattno > 0)
+		(void) collect_walker(list_nth(join->joinaliasvars, var->varattno - 1),
+							  collection);
+	else
+		(void) collect_walker((Node *) join->joinaliasvars, collection);
+	collection->queries = queries;
+}
+
 static void
 add_var(Collection *collection, Var *var)
 {
@@ -125,6 +141,8 @@ add_var(Collection *collection, Var *var)
 	if (var->varno < 1 || var->varno > list_length(query->rtable))
 		return;
 	entry = list_nth_node(RangeTblEntry, query->rtable, var->varno - 1);
+	if (entry->rtekind == RTE_JOIN)
+		add_joined(collection, entry, var);
 	if (entry->rtekind != RTE_RELATION && entry->rtekind != RTE_NAMEDTUPLESTORE)
 		return;
 	if (var->varattno == InvalidAttrNumber)
@@ -227,7 +245,9 @@ collect_query(Collection *collection, Query *query)
 		add_assigned(collection, query->targetList);
 	if (query->onConflict != NULL)
 		add_assigned(collection, query->onConflict->onConflictSet);
-	(void) query_tree_walker(query, collect_walker, collection, 0);
+	/* columns of a join that nobody names are not used */
+	(void) query_tree_walker(query, collect_walker, collection,
+							 QTW_IGNORE_JOINALIASES);
 	collection->queries = list_delete_first(collection->queries);
 }
 

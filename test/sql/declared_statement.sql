@@ -154,6 +154,37 @@ SELECT dead_letter_replay_all('thousand');
 SELECT count(*) FROM thousand;
 SELECT projection_drop('thousand');
 
+-- Constraints that are deferred, and AFTER triggers: whose fault is it?
+CREATE TABLE allowed (n integer PRIMARY KEY);
+INSERT INTO allowed SELECT generate_series(1, 100) EXCEPT SELECT 42;
+CREATE TABLE checked (key integer, n integer REFERENCES allowed DEFERRABLE INITIALLY DEFERRED);
+CREATE FUNCTION after_checked() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN IF EXISTS (SELECT FROM new WHERE n = 13) THEN RAISE EXCEPTION 'unlucky'; END IF; RETURN NULL; END $$;
+CREATE TRIGGER after_checked AFTER INSERT ON checked REFERENCING NEW TABLE AS new FOR EACH STATEMENT EXECUTE FUNCTION after_checked();
+CREATE TABLE events_checked (no bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, key integer, n integer);
+INSERT INTO events_checked (key, n) SELECT n % 20, n FROM generate_series(1, 100) n;
+SELECT projection_create('checked', 'INSERT INTO checked SELECT key, n FROM events', stream => 'events_checked', key => 'key', for_each => 'batch');
+SELECT projection_run('checked');
+SELECT count(*) FROM checked;
+SELECT dead_letters();
+SELECT projection_drop('checked');
+
+-- Another table is read; a column that a join does not use makes no difference
+CREATE TABLE names (key integer, name text);
+INSERT INTO names VALUES (1, 'one');
+CREATE TABLE named (key integer, name text);
+SELECT projection_create('named', 'INSERT INTO named SELECT e.key, n.name FROM events e LEFT JOIN names n USING (key)', stream => 'events_checked', key => 'key', start_at => 'now');
+INSERT INTO events_checked (key, n) VALUES (1, 1), (2, 2);
+SELECT projection_run('named');
+ALTER TABLE events_checked ADD COLUMN more text;
+ALTER TABLE names ADD COLUMN more text;
+CREATE TEMP TABLE events (key integer);
+INSERT INTO events_checked (key, n) VALUES (1, 3);
+SELECT projection_run('named');
+SELECT * FROM named ORDER BY 1;
+DROP TABLE events;
+SELECT projection_drop('named');
+
 -- Tried: nothing stays
 SELECT projection_try(:'lines', '[{"order_id": 7, "payload": {"lines": [{"sku": "a", "quantity": 1}, {"sku": "b", "quantity": 2}]}}, {"payload": {"lines": [{"sku": "n"}]}}, {"order_id": 8, "payload": {"lines": [{"sku": "c", "quantity": 1}]}}]', stream => 'order_events', key => 'order_id');
 SELECT projection_try(:'lines', '[{"order_id": 7, "payload": {"lines": [{"sku": "a", "quantity": 0}]}}]', stream => 'order_events', key => 'order_id');
@@ -199,6 +230,7 @@ SELECT projection_create('p', 'INSERT INTO seen SELECT order_id, payload->>''x''
 SELECT projection_create('p', 'INSERT INTO seen SELECT order_id, misspelt FROM events', stream => 'order_events');
 CREATE VIEW hour AS SELECT extract(hour FROM clock_timestamp())::text AS h;
 SELECT projection_create('p', 'INSERT INTO seen SELECT order_id, h FROM events, hour', stream => 'order_events');
+SELECT projection_create('p', 'UPDATE skus SET skus = 1 FROM events WHERE kind IN (SELECT h FROM hour)', stream => 'order_events');
 \set simple 'INSERT INTO seen SELECT order_id, kind FROM events'
 SELECT projection_create('p', :'simple');
 SELECT projection_create('p', :'simple', stream => 'nosuch');
