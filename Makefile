@@ -89,9 +89,11 @@ OBJS = \
 	src/handler/merge_check.o \
 	src/handler/merge_fan_out.o \
 	src/handler/merge_items.o \
+	src/handler/merge_layout.o \
 	src/handler/merge_row.o \
 	src/handler/merge_run.o \
 	src/handler/merge_shorten.o \
+	src/handler/merge_sum.o \
 	src/handler/merge_tested.o \
 	src/handler/read_model.o \
 	src/handler/registry.o \

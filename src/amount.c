@@ -22,6 +22,8 @@
 #define HEADER_SPECIAL		0xC000
 #define SHORT_NEGATIVE		0x2000
 #define SHORT_DSCALE		0x1F80
+#define SHORT_DSCALE_SHIFT	7
+#define LONG_DSCALE			0x3FFF
 #define SHORT_WEIGHT_SIGN	0x0040
 #define SHORT_WEIGHT		0x003F
 #define DIGIT_BASE			10000
@@ -103,6 +105,28 @@ AmountFromNumeric(Numeric number, Amount *amount)
 		return AMOUNT_TOO_LARGE;
 	*amount = negative ? -sum : sum;
 	return AMOUNT_OK;
+}
+
+/*
+ * How many decimal places a finite numeric shows: 1.50 has two.  The argument
+ * is as for AmountFromNumeric().
+ */
+int
+AmountShownScale(Numeric number)
+{
+	uint16		header;
+
+	memcpy(&header, VARDATA_ANY(number), sizeof(header));
+	if ((header & HEADER_KIND) == HEADER_SHORT)
+		return (header & SHORT_DSCALE) >> SHORT_DSCALE_SHIFT;
+	return header & LONG_DSCALE;
+}
+
+/* Ten to the power of n, 0 to 18. */
+int64
+AmountPower(int n)
+{
+	return powers_of_ten[n];
 }
 
 /*

@@ -35,6 +35,8 @@ extern AmountFault AmountFromNumeric(Numeric number, Amount *amount);
 extern bool AmountWhole(Numeric number, int64 *whole);
 extern AmountFault AmountFromObject(Datum json, const char *key, int length,
 									Amount *amount);
+extern int	AmountShownScale(Numeric number);
+extern int64 AmountPower(int n);
 extern bool AmountFits(Amount amount);
 extern Numeric AmountToNumeric(Amount amount);
 extern const char *AmountFaultReason(AmountFault fault);

@@ -283,36 +283,96 @@ check_numbered(Batch *batch)
 									 batch->report.last));
 }
 
-/* read: under a snapshot that is newer than the settlement */
+/* SavepointStep: the gaps, then all above the lowest head, from the beginning */
 static void
-batch_read(Batch *batch)
+read_all(void *arg)
 {
+	Batch	   *batch = arg;
 	bool		more = true;
-	int64		gaps_from;
 
-	batch->snapshot = RegisterSnapshot(GetLatestSnapshot());
-	batch->fold = FoldBegin(&batch->work.sink, BatchRefuse, batch);
-	if (batch->limits->isolate)
-		FoldGuardWith(batch->fold, batch->limits->callers_transaction ?
-					  FOLD_GUARD_STORED_APART : FOLD_GUARD_ALL);
-	BatchPassOverParked(batch);
-	/* the first range is allocated here, where the batch lives */
-	batch->seen.capacity = 64;
-	batch->seen.ranges = palloc_array(NumberRange, batch->seen.capacity);
-	batch->report.seen = &batch->seen;
-	batch->report.settled = batch->settlement.settled;
-
-	gaps_from = GapsFrom(batch->projection->name, batch->stream,
-						 &batch->claims.sets);
-	batch->report.from = Min(gaps_from, batch->low + 1);
-	if (gaps_from != GAPS_NONE)
-		more = read_gaps(batch, gaps_from);
+	if (batch->gaps_read != GAPS_NONE)
+		more = read_gaps(batch, batch->gaps_read);
 	batch->past_gaps = true;
 	if (more)
 		more = ReadEvents(batch->stream, batch->snapshot, batch->low + 1,
 						  PG_INT64_MAX, batch_receive, batch);
 	batch->report.whole = more;
 	FoldFlush(batch->fold);
+}
+
+/* Get ready to read, perhaps once more. */
+static void
+begin_read(Batch *batch, FoldGuard guard)
+{
+	MemoryContext old;
+
+	if (batch->fold_context != NULL)
+		MemoryContextDelete(batch->fold_context);
+	batch->fold_context = AllocSetContextCreate(batch->context,
+												"wallet_projection fold",
+												ALLOCSET_DEFAULT_SIZES);
+	old = MemoryContextSwitchTo(batch->fold_context);
+	batch->fold = FoldBegin(&batch->work.sink, BatchRefuse, batch);
+	MemoryContextSwitchTo(old);
+	FoldGuardWith(batch->fold, guard);
+	BatchPassOverParked(batch);
+	if (batch->projection->declared)
+		batch->unhandled = UnhandledBegin();
+	memset(&batch->report, 0, sizeof(batch->report));
+	batch->report.seen = &batch->seen;
+	batch->report.settled = batch->settlement.settled;
+	batch->report.from = Min(batch->gaps_read, batch->low + 1);
+	batch->seen.count = 0;
+	batch->parked_asked = 0;
+	batch->past_gaps = false;
+	batch->held_up = 0;
+	batch->may_see = batch->limits->sized ?
+		Max(SEEN_PER_EVENT * (int64) batch->projection->batch_size,
+			CHECK_INTERVAL) : 0;
+}
+
+/*
+ * Items are computed by the definition's expressions, which may fail.  In the
+ * caller's transaction they are all computed in one subtransaction; only where
+ * that has failed, each in its own.  Returns whether it went well.
+ */
+static bool
+read_together(Batch *batch)
+{
+	ErrorData  *error;
+
+	if (batch->work.sink.run == NULL || !batch->limits->isolate ||
+		!batch->limits->callers_transaction)
+		return false;
+	begin_read(batch, FOLD_GUARD_NONE);
+	error = InSavepoint(read_all, batch);
+	if (error == NULL)
+		return true;
+	if (!ErrorIsOfEvent(error->sqlerrcode))
+		ReThrowError(error);
+	FreeErrorData(error);
+	return false;
+}
+
+/* read: under a snapshot that is newer than the settlement */
+static void
+batch_read(Batch *batch)
+{
+	FoldGuard	guard = !batch->limits->isolate ? FOLD_GUARD_NONE :
+		batch->limits->callers_transaction ? FOLD_GUARD_STORED_APART :
+		FOLD_GUARD_ALL;
+
+	batch->snapshot = RegisterSnapshot(GetLatestSnapshot());
+	/* the first range is allocated here, where the batch lives */
+	batch->seen.capacity = 64;
+	batch->seen.ranges = palloc_array(NumberRange, batch->seen.capacity);
+	batch->gaps_read = GapsFrom(batch->projection->name, batch->stream,
+								&batch->claims.sets);
+	if (!read_together(batch))
+	{
+		begin_read(batch, guard);
+		read_all(batch);
+	}
 	check_numbered(batch);
 }
 
@@ -508,16 +568,12 @@ BatchRun(const char *projection, const BatchLimits *limits)
 	batch->projection = batch->work.projection;
 	batch->stream = batch->work.stream;
 	batch->groups = GroupsOf(batch->projection->partitions);
-	batch->unhandled = batch->projection->declared ? UnhandledBegin() : NULL;
 	batch->in_order = batch->projection->declared != NULL &&
 		batch->projection->declared->ordering == ORDERING_NUMBER;
 	batch->type_length = strlen(batch->projection->aggregate_type);
 	batch->may_park = batch->projection->max_parked > 0 &&
 		!limits->stop_on_failure;
 	batch->max_events = max_events(batch->projection, limits);
-	if (limits->sized)
-		batch->may_see = Max(SEEN_PER_EVENT * (int64) batch->projection->batch_size,
-							 CHECK_INTERVAL);
 	result.outcome = batch_work(batch);
 	result.events = batch->events;
 	result.next_retry = batch->next_retry;

@@ -61,6 +61,8 @@ typedef struct Batch
 	ReadReport	report;
 	NumberSet	seen;			/* numbers seen above settled */
 	Fold	   *fold;
+	MemoryContext fold_context; /* of the fold */
+	int64		gaps_read;		/* gaps from there on are read */
 	int64		max_events;		/* 0: any number */
 	Size		max_memory;
 	int64		may_see;		/* events of any kind above the lowest head,

@@ -258,7 +258,11 @@ apply_keys(Apply *apply, const FoldedKey *keys, int64 count)
 
 		CHECK_FOR_INTERRUPTS();
 		if (apply->sink->run != NULL)
+		{
+			ApplyDeclaredFetch(i + 1 < count ? &keys[i + 1] : NULL,
+							   i + 2 < count ? &keys[i + 2] : NULL);
 			reason = ApplyDeclared(apply, &keys[i]);
+		}
 		else
 			reason = keys[i].entry->creates ?
 				insert_row(apply, &keys[i]) : update_row(apply, &keys[i]);

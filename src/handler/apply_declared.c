@@ -76,6 +76,20 @@ ApplyDeclaredBegin(Apply *apply)
 	apply->unhandled = UnhandledBegin();
 	apply->item_by_item = is_watched(apply->relation);
 	MergeRunOpen(apply->sink->run, apply->relation);
+	MergeRowKeepSums(apply->sink->run);
+}
+
+/* Items are where their events were, far apart: ask for one beforehand. */
+#define ITEM_FETCH(item) __builtin_prefetch(item)
+
+/* Ask for what ApplyDeclared() will need of the next keys but one. */
+void
+ApplyDeclaredFetch(const FoldedKey *next, const FoldedKey *after)
+{
+	if (after != NULL)
+		__builtin_prefetch(after->entry);
+	if (next != NULL)
+		ITEM_FETCH(FoldEntryItems(next->entry)->first);
 }
 
 /* Change the row in memory as an item says; returns NULL, or why not. */
@@ -158,11 +172,14 @@ apply_items(Apply *apply, const FoldedKey *folded, const FoldItem *first,
 							found ? apply->model->row : NULL);
 		for (const FoldItem *item = first; item != last; item = item->next)
 		{
-			const char *reason = change_by(apply, item);
+			const char *reason;
 
+			ITEM_FETCH(item->next);
+			reason = change_by(apply, item);
 			if (reason != NULL)
 				return reason;
 		}
+		MergeRowSettle(apply->sink->run);
 		result = write_row(apply, folded, row);
 		if (result != ROW_CHANGED)
 			break;
@@ -192,6 +209,7 @@ reopen(Apply *apply)
 		UnregisterSnapshot(snapshot);
 	ApplyOpen(apply, apply->own_snapshot);
 	MergeRunOpen(apply->sink->run, apply->relation);
+	MergeRowKeepSums(apply->sink->run);
 	MemoryContextSwitchTo(old);
 }
 

@@ -41,6 +41,7 @@ extern void ApplyLeave(Apply *apply, const FoldEntry *entry);
 /* apply_declared.c */
 extern RowWriter *ApplyDeclaredWriter(Apply *apply);
 extern void ApplyDeclaredBegin(Apply *apply);
+extern void ApplyDeclaredFetch(const FoldedKey *next, const FoldedKey *after);
 extern const char *ApplyDeclared(Apply *apply, const FoldedKey *folded);
 extern void ApplyDeclaredEnd(Apply *apply);
 

@@ -93,6 +93,23 @@ same_key(KeyType *type, const FoldKey *a, const FoldKey *b)
  */
 StaticAssertDecl(offsetof(FoldEntry, state) == 32, "the state begins elsewhere");
 
+/* Large pieces of memory, of which the next bytes are given. */
+typedef struct FoldChunks
+{
+	int			flags;			/* of the allocation */
+	char	   *next;
+	Size		left;
+	Size		size;			/* of the next one */
+} FoldChunks;
+
+/* An item whose key has not been looked up yet; *item is where it stays. */
+typedef struct WaitingItem
+{
+	FoldItem   *item;
+	const char *image;			/* of its key */
+	int32		length;
+} WaitingItem;
+
 struct Fold
 {
 	const Sink *sink;
@@ -103,9 +120,8 @@ struct Fold
 	List	   *banned;			/* of FoldEntry */
 	MemoryContext context;
 	foldtable_hash *table;
-	char	   *chunk;			/* where the next entry is carved from */
-	Size		chunk_left;
-	Size		chunk_size;		/* of the next one */
+	FoldChunks	entries;		/* zeroed, in whole lines of the cache */
+	FoldChunks	items;
 	Size		chunk_total;	/* of all chunks so far */
 	FoldGuard	guard;
 	FoldIsParked is_parked;		/* asked of each new key; or NULL */
@@ -113,7 +129,8 @@ struct Fold
 	int64		counted_no;		/* the last event with an item that counts */
 	MemoryContext event_context;	/* reset after the events were folded */
 	int			waiting;
-	Event		wait_events[WAITING_EVENTS];
+	Event		wait_events[WAITING_EVENTS];	/* of a native projection */
+	WaitingItem wait_items[WAITING_EVENTS]; /* of a declared one */
 	uint64		wait_hashes[WAITING_EVENTS];
 	Size		wait_used;		/* of the copies */
 	char	   *wait_bytes;		/* made when the first has to wait */
@@ -160,30 +177,35 @@ FoldBegin(const Sink *sink, FoldRefused refused, void *arg)
 	fold->event_context = AllocSetContextCreate(CurrentMemoryContext,
 												"wallet_projection event",
 												ALLOCSET_SMALL_SIZES);
-	fold->chunk_size = CHUNK_MIN;
+	fold->entries.size = fold->items.size = CHUNK_MIN;
+	fold->entries.flags = MCXT_ALLOC_ZERO;
 	return fold;
 }
 
-/* Zeroed memory that lives as long as the fold; size: of whole lines. */
-static char *
-carve(Fold *fold, Size size)
+static void
+add_chunk(Fold *fold, FoldChunks *chunks, Size size)
+{
+	Size		chunk_size = Max(chunks->size, size + CACHE_LINE);
+	char	   *chunk = MemoryContextAllocExtended(fold->context, chunk_size,
+												   MCXT_ALLOC_HUGE | chunks->flags);
+
+	chunks->next = (char *) TYPEALIGN(CACHE_LINE, chunk);
+	chunks->left = chunk_size - (chunks->next - chunk);
+	chunks->size = Min(chunks->size * 2, CHUNK_MAX);
+	fold->chunk_total += chunk_size;
+}
+
+/* Memory that lives as long as the fold. */
+static inline char *
+carve(Fold *fold, FoldChunks *chunks, Size size)
 {
 	char	   *result;
 
-	if (size > fold->chunk_left)
-	{
-		Size		chunk_size = Max(fold->chunk_size, size + CACHE_LINE);
-		char	   *chunk = MemoryContextAllocExtended(fold->context, chunk_size,
-													   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-
-		fold->chunk = (char *) TYPEALIGN(CACHE_LINE, chunk);
-		fold->chunk_left = chunk_size - (fold->chunk - chunk);
-		fold->chunk_total += chunk_size;
-		fold->chunk_size = Min(fold->chunk_size * 2, CHUNK_MAX);
-	}
-	result = fold->chunk;
-	fold->chunk += size;
-	fold->chunk_left -= size;
+	if (size > chunks->left)
+		add_chunk(fold, chunks, size);
+	result = chunks->next;
+	chunks->next += size;
+	chunks->left -= size;
 	return result;
 }
 
@@ -192,7 +214,8 @@ static FoldEntry *
 make_entry(Fold *fold, int32 key_length)
 {
 	Size		size = offsetof(FoldEntry, state) + fold->state_size + key_length;
-	FoldEntry  *entry = (FoldEntry *) carve(fold, TYPEALIGN(CACHE_LINE, size));
+	FoldEntry  *entry = (FoldEntry *) carve(fold, &fold->entries,
+											TYPEALIGN(CACHE_LINE, size));
 
 	entry->key_length = key_length;
 	entry->key_offset = fold->state_size;
@@ -442,16 +465,24 @@ keep(Fold *fold, const char *bytes, Size length)
 	return copy;
 }
 
+static void add_waiting_items(Fold *fold);
+
 /* Fold the events that wait. */
 void
 FoldFlush(Fold *fold)
 {
-	MemoryContext old = MemoryContextSwitchTo(fold->event_context);
+	MemoryContext old;
 
+	if (fold->waiting == 0)
+		return;
+	old = MemoryContextSwitchTo(fold->event_context);
 	for (int i = 0; i < fold->waiting; i++)
 		fetch_entry(fold, fold->wait_hashes[i]);
-	for (int i = 0; i < fold->waiting; i++)
-		fold_event(fold, &fold->wait_events[i], fold->wait_hashes[i]);
+	if (fold->handler == NULL)
+		add_waiting_items(fold);
+	else
+		for (int i = 0; i < fold->waiting; i++)
+			fold_event(fold, &fold->wait_events[i], fold->wait_hashes[i]);
 	fold->waiting = 0;
 	fold->wait_used = 0;
 	MemoryContextSwitchTo(old);
@@ -510,68 +541,140 @@ FoldAdd(Fold *fold, const Event *event, uint64 hash)
 	copy->name = keep(fold, event->name, event->name_length);
 }
 
-/* Keep an item's values with its key. */
-static void
-keep_item(Fold *fold, FoldEntry *entry, int64 no, const MergeItem *item)
+/* Keep an item as the last of its key's. */
+static inline void
+link_item(FoldEntry *entry, FoldItem *item)
 {
-	MergeRun   *run = fold->sink->run;
 	FoldItems  *items = (FoldItems *) entry->state;
-	Size		size = offsetof(FoldItem, bytes) + MergeItemSize(run, item);
-	FoldItem   *kept = (FoldItem *) carve(fold, MAXALIGN(size));
 
-	kept->no = no;
-	MergeItemStore(run, item, kept->bytes);
+	item->next = NULL;
 	if (items->first == NULL)
-		items->first = kept;
+		items->first = item;
 	else
-		items->last->next = kept;
-	items->last = kept;
+		items->last->next = item;
+	items->last = item;
 }
 
 /* The same for a key that is banned: an event counts once. */
 static void
-leave_item_out(Fold *fold, FoldEntry *entry, int64 no)
+leave_item_out(FoldEntry *entry, FoldItem *item)
 {
 	FoldItems  *items = (FoldItems *) entry->state;
 
-	if (entry->left_out > 0 && items->last != NULL && items->last->no == no)
+	if (entry->left_out > 0 && items->last != NULL &&
+		items->last->no == item->no)
 		return;
-	leave_out(entry, no);
+	leave_out(entry, item->no);
 	/* which event was counted last; the item is never applied */
-	items->last = (FoldItem *) carve(fold, MAXALIGN(offsetof(FoldItem, bytes)));
-	items->last->no = no;
+	items->last = item;
+}
+
+static void
+add_item(Fold *fold, const WaitingItem *waiting, uint32 hash)
+{
+	FoldItem   *item = waiting->item;
+	FoldEntry  *entry = find_entry(fold, waiting->image, waiting->length, hash);
+
+	if (unlikely(entry->banned))
+	{
+		leave_item_out(entry, item);
+		return;
+	}
+	link_item(entry, item);
+	if (entry->first_no == 0)
+		entry->first_no = item->no;
+	if (item->no != fold->counted_no)
+		fold->events++;
+	fold->counted_no = item->no;
+}
+
+/* Ask for the item that was the last of its key, which the new one follows. */
+static inline void
+fetch_last_item(Fold *fold, uint32 hash)
+{
+	FoldSlot   *slot = &fold->table->data[hash & fold->table->sizemask];
+
+	/* a key that is not in its first place does without */
+	if (slot->status == foldtable_SH_IN_USE && slot->key.hash == hash)
+	{
+		const FoldItems *items = FoldEntryItems(slot->entry);
+
+		if (items->last != NULL)
+			__builtin_prefetch(items->last, 1);
+	}
+}
+
+/* The items that wait go to their keys, whose entries have been asked for. */
+static void
+add_waiting_items(Fold *fold)
+{
+	for (int i = 0; i < fold->waiting; i++)
+		fetch_last_item(fold, fold->wait_hashes[i]);
+	for (int i = 0; i < fold->waiting; i++)
+		add_item(fold, &fold->wait_items[i], fold->wait_hashes[i]);
+}
+
+/* Make the item that is kept. */
+static FoldItem *
+make_item(Fold *fold, int64 no, const MergeItem *item)
+{
+	MergeRun   *run = fold->sink->run;
+	Size		size = offsetof(FoldItem, bytes) + MergeItemSize(run, item);
+	FoldItem   *kept = (FoldItem *) carve(fold, &fold->items, MAXALIGN(size));
+
+	kept->no = no;
+	MergeItemStore(run, item, kept->bytes);
+	return kept;
+}
+
+/* Add an item at once: nothing waits, and its entry is in the cache. */
+static void
+add_item_now(Fold *fold, FoldItem *kept, const Datum *key, Size length,
+			 uint32 hash)
+{
+	KeyType    *type = fold->sink->key;
+	char		buffer[256];
+	char	   *image = length <= sizeof(buffer) ? buffer : palloc(length);
+	WaitingItem waiting = {.item = kept,.image = image,.length = length};
+
+	KeyImageStore(type, key, image);
+	add_item(fold, &waiting, hash);
+	if (image != buffer)
+		pfree(image);
 }
 
 /*
  * Take in an item of an event, whose key has this hash in tables.  It is
- * copied.
+ * copied, and goes to its key now or later.
  */
 void
 FoldAddItem(Fold *fold, const Event *event, const MergeItem *item,
 			uint64 place)
 {
 	KeyType    *type = fold->sink->key;
-	char		buffer[256];
 	Size		length = KeyImageSize(type, item->key);
-	char	   *image = length <= sizeof(buffer) ? buffer : palloc(length);
-	FoldEntry  *entry;
+	FoldItem   *kept = make_item(fold, event->no, item);
+	WaitingItem *waiting;
 
-	memset(image, 0, length);
-	KeyImageStore(type, item->key, image);
-	entry = find_entry(fold, image, length, place >> 32);
-	if (image != buffer)
-		pfree(image);
-	if (unlikely(entry->banned))
+	if (fold->table->size <= CACHED_SLOTS || length > WAITING_BYTES)
 	{
-		leave_item_out(fold, entry, event->no);
+		FoldFlush(fold);
+		add_item_now(fold, kept, item->key, length, place >> 32);
 		return;
 	}
-	keep_item(fold, entry, event->no, item);
-	if (entry->first_no == 0)
-		entry->first_no = event->no;
-	if (event->no != fold->counted_no)
-		fold->events++;
-	fold->counted_no = event->no;
+	if (unlikely(fold->wait_bytes == NULL))
+		fold->wait_bytes = MemoryContextAlloc(fold->context, WAITING_BYTES);
+	if (fold->waiting == WAITING_EVENTS ||
+		fold->wait_used + length > WAITING_BYTES)
+		FoldFlush(fold);
+	fetch_place(fold, place >> 32);
+	fold->wait_hashes[fold->waiting] = place >> 32;
+	waiting = &fold->wait_items[fold->waiting++];
+	waiting->item = kept;
+	waiting->length = length;
+	waiting->image = fold->wait_bytes + fold->wait_used;
+	KeyImageStore(type, item->key, fold->wait_bytes + fold->wait_used);
+	fold->wait_used += length;
 }
 
 /*

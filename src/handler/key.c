@@ -119,20 +119,25 @@ KeyImageSize(const KeyType *type, const Datum *key)
 	return size;
 }
 
-/* Write the image of a key; bytes between values are not written. */
+/* Write the image of a key; bytes between values are zero. */
 void
 KeyImageStore(const KeyType *type, const Datum *key, char *image)
 {
 	for (int i = 0; i < type->ncolumns; i++)
 	{
 		const KeyColumn *column = &type->columns[i];
+		Size		size;
 
 		if (column->typbyval)
+		{
 			memcpy(image, &key[i], sizeof(Datum));
-		else
-			memcpy(image, DatumGetPointer(key[i]),
-				   datumGetSize(key[i], false, column->typlen));
-		image += value_size(column, key[i]);
+			image += sizeof(Datum);
+			continue;
+		}
+		size = datumGetSize(key[i], false, column->typlen);
+		memcpy(image, DatumGetPointer(key[i]), size);
+		memset(image + size, 0, MAXALIGN(size) - size);
+		image += MAXALIGN(size);
 	}
 }
 

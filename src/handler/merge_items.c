@@ -4,8 +4,9 @@
  *
  * Items are kept by the caller, as bytes:
  *
+ *		layout		which columns these are (merge_layout.c)
  *		values		a Datum each; of a by-reference one, where it begins
- *		nulls		a bool each
+ *		nulls		a bool each, if there is a null
  *		the by-reference values, each aligned
  *
  * Places are counted from the item's first byte, so an item may be moved.
@@ -26,9 +27,69 @@
 #include "compat.h"
 #include "handler/merge_state.h"
 
-#define NULLS_AT(width)	((width) * sizeof(Datum))
-#define HEADER_SIZE(width) \
-	MAXALIGN(NULLS_AT(width) + (width) * sizeof(bool))
+typedef struct StoredItem
+{
+	uintptr_t	layout;			/* a RunLayout, and perhaps HAS_NULLS */
+	Datum		values[FLEXIBLE_ARRAY_MEMBER];
+} StoredItem;
+
+#define HAS_NULLS	((uintptr_t) 1)
+
+#define NULLS_OF(stored, width)	((bool *) &(stored)->values[width])
+#define HEADER_SIZE(width, nulls) \
+	MAXALIGN(offsetof(StoredItem, values) + (width) * sizeof(Datum) + \
+			 ((nulls) ? (width) * sizeof(bool) : 0))
+
+/* A value of variable length as its characters or fields can be read. */
+static inline Datum
+plain_value(Datum value)
+{
+	struct varlena *data = (struct varlena *) DatumGetPointer(value);
+
+	if (likely(!VARATT_IS_EXTERNAL(data) && !VARATT_IS_COMPRESSED(data)))
+		return value;
+	return PointerGetDatum(pg_detoast_datum_packed(data));
+}
+
+/* Does the item in the slot pass the filter? */
+static bool
+passes(MergeRun *run, ExprContext *econtext)
+{
+	const RunTest *test = &run->passes_test;
+	TupleTableSlot *slot = run->item_slot;
+	bool		null;
+
+	if (test->at >= 0)
+	{
+		if (test->text !=NULL && !slot->tts_isnull[test->at])
+			slot->tts_values[test->at] =
+				plain_value(slot->tts_values[test->at]);
+		if (!MergeTestHolds(test, slot->tts_values, slot->tts_isnull))
+			return false;
+	}
+	if (run->passes == NULL)
+		return true;
+	return DatumGetBool(ExecEvalExpr(run->passes, econtext, &null)) && !null;
+}
+
+/* A column of the item's key; a value of variable length is not toasted. */
+static Datum
+key_value(MergeRun *run, int i, ExprContext *econtext, bool *null)
+{
+	int			at = run->key_item[i];
+	Datum		value;
+
+	if (at >= 0)
+	{
+		*null = run->item_slot->tts_isnull[at];
+		value = run->item_slot->tts_values[at];
+	}
+	else
+		value = ExecEvalExpr(run->key_values[i], econtext, null);
+	if (!*null && run->key_varlena[i])
+		value = plain_value(value);
+	return value;
+}
 
 /* Filter and key of the item in the slot; the receiver gets it. */
 static void
@@ -40,8 +101,7 @@ send_item(MergeRun *run, MergeItem *item, MergeItemReceiver receive,
 	bool		null;
 
 	old = MemoryContextSwitchTo(econtext->ecxt_per_tuple_memory);
-	if (run->passes != NULL &&
-		(!DatumGetBool(ExecEvalExpr(run->passes, econtext, &null)) || null))
+	if (!passes(run, econtext))
 	{
 		MemoryContextSwitchTo(old);
 		return;
@@ -49,7 +109,7 @@ send_item(MergeRun *run, MergeItem *item, MergeItemReceiver receive,
 	item->has_key = true;
 	for (int i = 0; i < run->nkeys; i++)
 	{
-		item->key[i] = ExecEvalExpr(run->key_values[i], econtext, &null);
+		item->key[i] = key_value(run, i, econtext, &null);
 		item->key_nulls[i] = null;
 		item->has_key &= !null;
 	}
@@ -168,70 +228,103 @@ store_varlena(Datum value, char *where, Size size)
 		memcpy(where, data, size);
 }
 
-/* The bytes that MergeItemStore() needs, a multiple of MAXALIGN. */
+/*
+ * The bytes that MergeItemStore() needs, a multiple of MAXALIGN; to be called
+ * right before that.
+ */
 Size
 MergeItemSize(MergeRun *run, const MergeItem *item)
 {
-	Size		size = HEADER_SIZE(run->width);
+	const RunLayout *layout = run->taken = MergeLayOut(run, item);
+	Size		size = 0;
 
-	for (int i = 0; i < run->width; i++)
+	run->taken_null = false;
+	for (int i = 0; i < layout->ncolumns; i++)
 	{
-		if (!item->nulls[i] && !run->item_types[i].byval)
-			size += MAXALIGN(stored_size(&run->item_types[i],
-										 item->values[i]));
+		int			at = layout->columns[i];
+
+		if (i < layout->nitem && item->nulls[at])
+			run->taken_null = true;
+		else if (!run->stored_types[at].byval)
+			size += MAXALIGN(stored_size(&run->stored_types[at],
+										 run->taken_values[i]));
 	}
-	return size;
+	return size + HEADER_SIZE(layout->ncolumns, run->taken_null);
 }
 
 /* Store an item where there is room for it, aligned as by MAXALIGN. */
 void
 MergeItemStore(MergeRun *run, const MergeItem *item, char *where)
 {
-	Datum	   *values = (Datum *) where;
-	Size		at = HEADER_SIZE(run->width);
+	const RunLayout *layout = run->taken;
+	StoredItem *stored = (StoredItem *) where;
+	bool	   *nulls = NULLS_OF(stored, layout->ncolumns);
+	Size		at = HEADER_SIZE(layout->ncolumns, run->taken_null);
 
-	memcpy(where + NULLS_AT(run->width), item->nulls,
-		   run->width * sizeof(bool));
-	for (int i = 0; i < run->width; i++)
+	stored->layout = (uintptr_t) layout | (run->taken_null ? HAS_NULLS : 0);
+	for (int i = 0; i < layout->ncolumns; i++)
 	{
-		RunType    *type = &run->item_types[i];
+		const RunType *type = &run->stored_types[layout->columns[i]];
+		Datum		value = run->taken_values[i];
+		bool		null = i < layout->nitem && item->nulls[layout->columns[i]];
 		Size		size;
 
-		values[i] = item->nulls[i] ? (Datum) 0 : item->values[i];
-		if (item->nulls[i] || type->byval)
+		if (run->taken_null)
+			nulls[i] = null;
+		stored->values[i] = null ? (Datum) 0 : value;
+		if (null || type->byval)
 			continue;
-		size = stored_size(type, item->values[i]);
+		size = stored_size(type, value);
 		if (type->length == -1)
-			store_varlena(item->values[i], where + at, size);
+			store_varlena(value, where + at, size);
 		else
-			memcpy(where + at, DatumGetPointer(item->values[i]), size);
-		values[i] = (Datum) at;
+			memcpy(where + at, DatumGetPointer(value), size);
+		stored->values[i] = (Datum) at;
 		at += MAXALIGN(size);
 	}
+}
+
+/* A stored value; what is out of line or compressed is fetched. */
+static inline Datum
+load_value(const RunType *type, const StoredItem *stored, Datum value)
+{
+	struct varlena *data;
+
+	if (type->byval)
+		return value;
+	data = (struct varlena *) ((const char *) stored + value);
+	if (type->length == -1 && unlikely(VARATT_IS_EXTENDED(data)))
+		data = pg_detoast_datum(data);
+	return PointerGetDatum(data);
 }
 
 /*
  * Put a stored item into a slot.  What is out of line or compressed is
  * fetched once, into the current memory context, however often it is read.
+ * Columns that nobody reads are not set.
  */
 void
-MergeItemLoad(MergeRun *run, const char *stored, TupleTableSlot *slot)
+MergeItemLoad(MergeRun *run, const char *stored_item, TupleTableSlot *slot)
 {
-	const Datum *values = (const Datum *) stored;
-	const bool *nulls = (const bool *) (stored + NULLS_AT(run->width));
+	const StoredItem *stored = (const StoredItem *) stored_item;
+	const RunLayout *layout = (const RunLayout *) (stored->layout & ~HAS_NULLS);
+	const bool *nulls = (stored->layout & HAS_NULLS) == 0 ? NULL :
+		NULLS_OF(stored, layout->ncolumns);
 
 	ExecClearTuple(slot);
-	for (int i = 0; i < run->width; i++)
+	for (int i = 0; i < layout->nconstants; i++)
 	{
-		slot->tts_isnull[i] = nulls[i];
-		slot->tts_values[i] = values[i];
-		if (nulls[i] || run->item_types[i].byval)
-			continue;
-		slot->tts_values[i] = PointerGetDatum(stored + values[i]);
-		if (run->item_types[i].length == -1)
-			slot->tts_values[i] =
-				PointerGetDatum(pg_detoast_datum((struct varlena *)
-												 DatumGetPointer(slot->tts_values[i])));
+		slot->tts_values[layout->constants[i]->at] = layout->constants[i]->value;
+		slot->tts_isnull[layout->constants[i]->at] = false;
+	}
+	for (int i = 0; i < layout->ncolumns; i++)
+	{
+		int			at = layout->columns[i];
+
+		slot->tts_isnull[at] = nulls != NULL && nulls[i];
+		slot->tts_values[at] = slot->tts_isnull[at] ? (Datum) 0 :
+			load_value(&run->stored_types[at], stored, stored->values[i]);
 	}
 	ExecStoreVirtualTuple(slot);
+	run->loaded = layout;
 }

@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "executor/executor.h"
+#include "port/pg_bitutils.h"
 #include "utils/datum.h"
 #include "utils/expandeddatum.h"
 #include "utils/memutils.h"
@@ -38,6 +39,15 @@ free_large_places(MergeRun *run)
 	}
 }
 
+/* Sums of the row before, or of one that is gone. */
+static void
+forget_sums(MergeRun *run)
+{
+	for (int i = 0; run->any_sum && i < run->natts; i++)
+		run->sums[i].live = run->sums[i].added = false;
+	run->any_sum = false;
+}
+
 /*
  * Begin with the row of another key: as the table has it, or NULL if it is
  * not there.  The slot may be of any kind; it stays the caller's, and must
@@ -51,6 +61,7 @@ MergeRowBegin(MergeRun *run, TupleTableSlot *row)
 
 	ExecClearTuple(run->row_slot);
 	free_large_places(run);
+	forget_sums(run);
 	run->given = row;
 	state->slot = row != NULL ? row : run->row_slot;
 	state->existed = row != NULL;
@@ -120,6 +131,40 @@ keep_value(MergeRun *run, int at, Datum value)
 	return PointerGetDatum(memory);
 }
 
+/* Put a column that is kept as a sum into the row. */
+static void
+settle_sum(MergeRun *run, int at)
+{
+	RunSum	   *sum = &run->sums[at];
+
+	if (!sum->live)
+		return;
+	run->row_slot->tts_values[at] = keep_value(run, at, MergeSumValue(sum));
+	run->places[at].current = 1 - run->places[at].current;
+	sum->live = false;
+}
+
+/*
+ * From now on, until MergeRunOpen(), sums may be kept out of the row:
+ * MergeRowSettle() is called before it is looked at.
+ */
+void
+MergeRowKeepSums(MergeRun *run)
+{
+	run->keeps_sums = run->ngenerated == 0 && !run->always_check;
+}
+
+/* Have all columns in the row. */
+void
+MergeRowSettle(MergeRun *run)
+{
+	if (!run->any_sum)
+		return;
+	for (int i = 0; i < run->natts; i++)
+		settle_sum(run, i);
+	run->any_sum = false;
+}
+
 /* Compute columns, all over the row as it is, and keep their values. */
 static void
 compute_columns(MergeRun *run, const RunColumn *columns, int ncolumns)
@@ -132,6 +177,15 @@ compute_columns(MergeRun *run, const RunColumn *columns, int ncolumns)
 		Datum		value;
 		bool		null;
 
+		if (column->sign != 0 && run->keeps_sums)
+		{
+			if (MergeAddSum(run, column))
+			{
+				run->sums[column->at].added = true;
+				continue;
+			}
+			settle_sum(run, column->at);
+		}
 		if (column->item >= 0)
 		{
 			value = run->stored_slot->tts_values[column->item];
@@ -155,6 +209,12 @@ set_columns(MergeRun *run, const RunColumn *columns, int ncolumns)
 	{
 		int			at = columns[i].at;
 
+		if (run->sums[at].added)
+		{
+			run->sums[at].added = false;
+			continue;
+		}
+		run->sums[at].live = false;
 		slot->tts_values[at] = run->fresh[at];
 		slot->tts_isnull[at] = run->fresh_nulls[at];
 		if (!run->types[at].byval && !run->fresh_nulls[at])
@@ -168,7 +228,9 @@ change_row(MergeRun *run, RunClause *clause)
 {
 	TupleTableSlot *slot = run->row_slot;
 
-	MergeComputeParts(clause, run->stored_slot, run->row_stage.econtext);
+	if (clause->reads_sum)
+		MergeRowSettle(run);
+	MergeComputeParts(run, clause);
 	compute_columns(run, clause->columns, clause->ncolumns);
 	if (clause->action == MERGE_DO_INSERT)
 	{
@@ -209,6 +271,7 @@ do_clause(MergeRun *run, RunClause *clause)
 			break;
 		case MERGE_DO_DELETE:
 			ExecClearTuple(run->row_slot);
+			forget_sums(run);
 			row->exists = false;
 			row->replaced = false;
 			row->changed = row->existed;
@@ -216,24 +279,52 @@ do_clause(MergeRun *run, RunClause *clause)
 	}
 }
 
+/* Is the item for the clause, which its type fits? */
+static bool
+clause_holds(MergeRun *run, const RunClause *clause)
+{
+	bool		null;
+
+	if (clause->matched != run->row.exists)
+		return false;
+	if (clause->holds == NULL)
+		return true;
+	if (clause->tests_sum)
+		MergeRowSettle(run);
+	return DatumGetBool(ExecEvalExpr(clause->holds, run->row_stage.econtext,
+									 &null)) && !null;
+}
+
+/* The first clause that is the item's, or -1, where none is tested yet. */
+static int
+choose_of_all(MergeRun *run)
+{
+	const TupleTableSlot *item = run->stored_slot;
+
+	for (int i = 0; i < run->nclauses; i++)
+	{
+		const RunClause *clause = &run->clauses[i];
+
+		if (clause->matched == run->row.exists &&
+			(clause->test.at < 0 ||
+			 MergeTestHolds(&clause->test, item->tts_values, item->tts_isnull)) &&
+			clause_holds(run, clause))
+			return i;
+	}
+	return -1;
+}
+
 /* The first clause that is the item's, or -1. */
 static int
 choose_clause(MergeRun *run)
 {
-	for (int i = 0; i < run->nclauses; i++)
+	if (!run->loaded->tested)
+		return choose_of_all(run);
+	for (uint64 rest = run->loaded->fits; rest != 0; rest &= rest - 1)
 	{
-		const RunClause *clause = &run->clauses[i];
-		bool		null;
+		int			i = pg_rightmost_one_pos64(rest);
 
-		if (clause->matched != run->row.exists)
-			continue;
-		if (clause->test.at >= 0 &&
-			!MergeTestHolds(&clause->test, run->stored_slot))
-			continue;
-		if (clause->holds == NULL)
-			return i;
-		if (DatumGetBool(ExecEvalExpr(clause->holds, run->row_stage.econtext,
-									  &null)) && !null)
+		if (clause_holds(run, &run->clauses[i]))
 			return i;
 	}
 	return -1;

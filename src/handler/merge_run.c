@@ -14,6 +14,7 @@
 
 #include "executor/executor.h"
 #include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "parser/parse_coerce.h"
 #include "rewrite/rewriteHandler.h"
@@ -168,15 +169,18 @@ begin_items(MergeRun *run, const Merge *merge, Relation stream)
 	else
 		desc = plain_item(run, merge, stream);
 	run->width = desc->natts;
-	run->item_types = types_of(desc);
 	run->item_slot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
 	run->item_stage.econtext->ecxt_outertuple = run->item_slot;
-	run->filter = MergePlan(merge->filter);
+	run->filter = MergeTakeFirstTest(MergePlan(merge->filter),
+									 &run->passes_test);
 	run->nkeys = merge->key.ncolumns;
 	for (int i = 0; i < run->nkeys; i++)
 	{
 		run->key_columns[i] = merge->key.columns[i];
 		run->key_exprs[i] = MergePlan(merge->key.values[i]);
+		run->key_item[i] = MergeItemColumn(run->key_exprs[i]);
+		run->key_varlena[i] =
+			get_typlen(exprType((Node *) run->key_exprs[i])) == -1;
 		run->key_collation[i] = merge->key.collation[i];
 		fmgr_info(get_opcode(merge->key.equality[i]), &run->key_equal[i]);
 	}
@@ -284,6 +288,7 @@ begin_stored_slot(MergeRun *run)
 		}
 	}
 	run->stored_slot = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
+	run->stored_types = types_of(desc);
 	run->row_stage.econtext->ecxt_outertuple = run->stored_slot;
 }
 
@@ -354,7 +359,9 @@ MergeRunBegin(const Merge *merge, Relation stream, Relation read_model)
 	begin_stage(&run->tested_stage);
 	begin_items(run, merge, stream);
 	begin_row(run, merge, read_model);
+	MergeFindSums(run);
 	MergeBeginTested(run, merge);
+	MergeBeginLayouts(run);
 	MergeCompileItems(run);
 	MergeCompileRow(run);
 	MemoryContextSwitchTo(old);
@@ -392,6 +399,7 @@ MergeRunOpen(MergeRun *run, Relation read_model)
 	if (run->row_stage.busy)
 		MergeCompileRow(run);
 	MergeCheckPrepare(run, read_model);
+	run->keeps_sums = false;
 	MergeRowBegin(run, NULL);
 }
 

@@ -77,6 +77,8 @@ extern bool MergeMayApply(MergeRun *run, const Merge *merge,
 extern char *MergeEventType(MergeRun *run, TupleTableSlot *event);
 
 extern MergeRow *MergeRowBegin(MergeRun *run, TupleTableSlot *row);
+extern void MergeRowKeepSums(MergeRun *run);
+extern void MergeRowSettle(MergeRun *run);
 extern MergeEffect MergeRowApply(MergeRun *run, const char *stored_item);
 
 #endif							/* WALLET_PROJECTION_MERGE_RUN_H */

@@ -58,6 +58,9 @@ MergeItemColumn(const Expr *expr)
 {
 	const Var  *var = (const Var *) expr;
 
+	/* the same bytes under another type's name */
+	while (IsA(var, RelabelType))
+		var = (const Var *) ((const RelabelType *) var)->arg;
 	if (!IsA(var, Var) || var->varno != MERGE_ITEM || var->varattno <= 0)
 		return -1;
 	return var->varattno - 1;
@@ -127,18 +130,34 @@ MergeTakeTest(RunClause *clause)
 	}
 }
 
-/* Is the item in the slot what the clause is for? */
+/*
+ * Take such a comparison out of a condition where it comes first; returns the
+ * rest, or NULL.
+ */
+Expr *
+MergeTakeFirstTest(Expr *condition, RunTest *test)
+{
+	List	   *all = make_ands_implicit(condition);
+
+	test->at = -1;
+	if (all == NIL || !test_of(linitial(all), test))
+		return condition;
+	all = list_delete_first(all);
+	return all == NIL ? NULL : make_ands_explicit(all);
+}
+
+/* Are these values of an item, none of them toasted, what the clause is for? */
 bool
-MergeTestHolds(const RunTest *test, TupleTableSlot *item)
+MergeTestHolds(const RunTest *test, const Datum *values, const bool *nulls)
 {
 	const text *value;
 	Size		size;
 
-	if (item->tts_isnull[test->at])
+	if (nulls[test->at])
 		return false;
 	if (test->text == NULL)
-		return item->tts_values[test->at] == test->value;
-	value = (const text *) DatumGetPointer(item->tts_values[test->at]);
+		return values[test->at] == test->value;
+	value = (const text *) DatumGetPointer(values[test->at]);
 	size = VARSIZE_ANY_EXHDR(value);
 	return size == VARSIZE_ANY_EXHDR(test->text) &&
 		memcmp(VARDATA_ANY(value), VARDATA_ANY(test->text), size) == 0;
@@ -313,15 +332,14 @@ MergeTakeParts(RunClause *clause, int width)
  * The number that a jsonb value has under the key, if it is one and of the
  * wanted type; else the expression has to say what it makes of it.
  */
-static bool
-take_number(const RunPart *part, TupleTableSlot *item, Datum *result)
+bool
+MergeTakeNumber(const RunPart *part, Jsonb *json, Datum *result)
 {
-	Jsonb	   *json = (Jsonb *) DatumGetPointer(item->tts_values[part->json]);
 	JsonbValue	buffer;
 	JsonbValue *value;
 	int64		whole;
 
-	if (item->tts_isnull[part->json] || !JB_ROOT_IS_OBJECT(json))
+	if (!JB_ROOT_IS_OBJECT(json))
 		return false;
 	value = getKeyJsonValueFromContainer(&json->root, part->key,
 										 part->key_length, &buffer);
@@ -343,20 +361,25 @@ take_number(const RunPart *part, TupleTableSlot *item, Datum *result)
 	return true;
 }
 
-/* Compute the parts of a clause's action, into the item's slot. */
+/* Compute the parts of a clause's action that the item has not, into its slot. */
 void
-MergeComputeParts(RunClause *clause, TupleTableSlot *item,
-				  ExprContext *econtext)
+MergeComputeParts(MergeRun *run, RunClause *clause)
 {
+	TupleTableSlot *item = run->stored_slot;
+
 	for (int i = 0; i < clause->nparts; i++)
 	{
 		RunPart    *part = &clause->parts[i];
 
+		if (part->json >= 0 && run->loaded->numbers)
+			continue;
 		item->tts_isnull[part->at] = false;
-		if (part->json >= 0 &&
-			take_number(part, item, &item->tts_values[part->at]))
+		if (part->json >= 0 && !item->tts_isnull[part->json] &&
+			MergeTakeNumber(part, DatumGetJsonbP(item->tts_values[part->json]),
+							&item->tts_values[part->at]))
 			continue;
 		item->tts_values[part->at] =
-			ExecEvalExpr(part->value, econtext, &item->tts_isnull[part->at]);
+			ExecEvalExpr(part->value, run->row_stage.econtext,
+						 &item->tts_isnull[part->at]);
 	}
 }

@@ -10,6 +10,7 @@
 #define WALLET_PROJECTION_MERGE_STATE_H
 
 #include "nodes/execnodes.h"
+#include "utils/jsonb.h"
 
 #include "handler/merge_run.h"
 
@@ -31,7 +32,22 @@ typedef struct RunColumn
 	int			item;			/* the item's value that it is as it is; or -1 */
 	Expr	   *expr;
 	ExprState  *value;
+	int			sign;			/* it is the column itself, plus (1) or minus
+								 * (-1) a number of the item; or 0 */
+	int			addend;			/* that number, from 0 */
+	int			digits;			/* numeric(digits,scale); -1: any */
+	int			scale;
 } RunColumn;
+
+/* A numeric column of the row as an integer, while items are applied. */
+typedef struct RunSum
+{
+	bool		is_sum;			/* some clause adds to it */
+	bool		live;			/* the value is here, not in the row */
+	bool		added;			/* by the item at hand */
+	int			scale;			/* decimal places that it shows */
+	int64		number;			/* of ten-thousandths */
+} RunSum;
 
 /* A comparison of an item's column with a constant, by bytes. */
 typedef struct RunTest
@@ -66,7 +82,27 @@ typedef struct RunClause
 	RunPart    *parts;
 	int			ncolumns;
 	RunColumn  *columns;
+	bool		tests_sum;		/* its condition reads a column that may be
+								 * kept as a sum */
+	bool		reads_sum;		/* so does its action, beside adding to it */
 } RunClause;
+
+/*
+ * What is kept of items of one kind: columns of stored_slot, the item's own
+ * first and then numbers of the clauses' parts.
+ */
+typedef struct RunLayout
+{
+	bool		tested;			/* fits and constants are known */
+	uint64		fits;			/* clauses whose test holds */
+	bool		numbers;		/* parts that are numbers are kept, all of
+								 * them */
+	int			ncolumns;
+	int			nitem;			/* of these, the item's own */
+	int		   *columns;
+	int			nconstants;
+	const RunTest **constants;	/* columns that are known by a test */
+} RunLayout;
 
 /* How values of a column are passed and stored. */
 typedef struct RunType
@@ -98,19 +134,34 @@ struct MergeRun
 	AttrNumber *source;			/* columns of the stream; NULL: fan out */
 	AttrNumber	last_source;	/* the last one that has to be deformed */
 	FanOut	   *fan_out;
-	RunType    *item_types;
 	TupleTableSlot *item_slot;
 	Expr	   *filter;
 	ExprState  *passes;
+	RunTest		passes_test;	/* the filter's first condition */
 	int			nkeys;
 	AttrNumber	key_columns[INDEX_MAX_KEYS];
 	Expr	   *key_exprs[INDEX_MAX_KEYS];
 	ExprState  *key_values[INDEX_MAX_KEYS];
+	int			key_item[INDEX_MAX_KEYS];	/* the item's value that it is; or
+											 * -1 */
+	bool		key_varlena[INDEX_MAX_KEYS];
 
 	/* the row */
 	RunStage	row_stage;
 	TupleTableSlot *stored_slot;	/* the item that is applied, and the parts
 									 * of actions */
+	int			stored_width;	/* of it */
+	RunType    *stored_types;
+	const RunLayout *loaded;	/* the layout of what is in it */
+	int			nlayouts;
+	RunLayout **layouts;
+	RunLayout  *whole;			/* all columns */
+	const RunLayout *taken;		/* of the item that is being stored */
+	Datum	   *taken_values;
+	bool		taken_null;		/* one of them */
+	int			numbers_used;
+	char		numbers_kept[256] pg_attribute_aligned(MAXIMUM_ALIGNOF);
+	char		short_json[VARATT_SHORT_MAX + VARHDRSZ] pg_attribute_aligned(MAXIMUM_ALIGNOF);
 	ExprState  *row_key[INDEX_MAX_KEYS];	/* over it */
 	FmgrInfo	key_equal[INDEX_MAX_KEYS];
 	Oid			key_collation[INDEX_MAX_KEYS];
@@ -127,6 +178,9 @@ struct MergeRun
 	RunPlace   *places;
 	Datum	   *fresh;			/* new values */
 	bool	   *fresh_nulls;
+	RunSum	   *sums;			/* by column */
+	bool		keeps_sums;		/* somebody settles them */
+	bool		any_sum;		/* one may be live */
 
 	/* what the conditions test: an item's type */
 	RunStage	tested_stage;
@@ -157,11 +211,18 @@ extern void MergeCompileRow(MergeRun *run);
 extern void MergeBeginTested(MergeRun *run, const Merge *merge);
 
 extern void MergeTakeTest(RunClause *clause);
-extern bool MergeTestHolds(const RunTest *test, TupleTableSlot *item);
+extern Expr *MergeTakeFirstTest(Expr *condition, RunTest *test);
+extern bool MergeTestHolds(const RunTest *test, const Datum *values,
+						   const bool *nulls);
+extern bool MergeTakeNumber(const RunPart *part, Jsonb *json, Datum *result);
 extern int	MergeTakeParts(RunClause *clause, int width);
 extern int	MergeItemColumn(const Expr *expr);
-extern void MergeComputeParts(RunClause *clause, TupleTableSlot *item,
-							  ExprContext *econtext);
+extern void MergeComputeParts(MergeRun *run, RunClause *clause);
+extern void MergeFindSums(MergeRun *run);
+extern bool MergeAddSum(MergeRun *run, const RunColumn *column);
+extern Datum MergeSumValue(const RunSum *sum);
+extern void MergeBeginLayouts(MergeRun *run);
+extern const RunLayout *MergeLayOut(MergeRun *run, const MergeItem *item);
 
 extern FanOut *FanOutBegin(const Merge *merge, Relation stream);
 extern TupleDesc FanOutDescriptor(FanOut *fan_out);

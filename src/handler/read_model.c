@@ -209,6 +209,7 @@ ReadModelBegin(const Sink *sink, Relation relation, Snapshot snapshot)
 	model->row = table_slot_create(relation, NULL);
 	model->cache = RowCacheFor(relation, TableBlocksAtLeast(relation));
 	model->is_heap = relation->rd_rel->relam == HEAP_TABLE_AM_OID;
+	model->empty = model->is_heap && RelationGetNumberOfBlocks(relation) == 0;
 	model->buffer = InvalidBuffer;
 	return model;
 }
@@ -315,6 +316,8 @@ probe_index(ReadModel *model, const FoldedKey *key)
 {
 	ItemPointer place;
 
+	if (model->empty)
+		return NO_PLACE;
 	seek(model, key->entry);
 	place = index_getnext_tid(model->scan, ForwardScanDirection);
 	if (place == NULL)
@@ -366,6 +369,7 @@ ReadModelArrange(ReadModel *model, FoldedKey *keys, int64 count)
 	}
 	FoldSort(keys, existing);
 	FoldSort(keys + existing, count - existing);
+	model->arranged = true;
 	MemoryContextSwitchTo(old);
 }
 
@@ -431,14 +435,20 @@ find_indexed(ReadModel *model, const FoldedKey *key)
 
 /*
  * Find the row of an arranged key, into model->row; false if there is none.
+ * Where the index had nothing of a key when it was arranged, the snapshot,
+ * which is older, sees no row of it.
  */
 bool
 ReadModelFind(ReadModel *model, const FoldedKey *key)
 {
 	/* the scans keep things from row to row */
-	MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(model));
-	bool		found = find_at_place(model, key) || find_indexed(model, key);
+	MemoryContext old;
+	bool		found;
 
+	if (model->arranged && key->rank == NO_PLACE && !key->entry->creates)
+		return false;
+	old = MemoryContextSwitchTo(GetMemoryChunkContext(model));
+	found = find_at_place(model, key) || find_indexed(model, key);
 	MemoryContextSwitchTo(old);
 	return found;
 }

@@ -27,6 +27,8 @@ typedef struct ReadModel
 	ScanKeyData scankeys[INDEX_MAX_KEYS];
 	RowCache   *cache;
 	bool		is_heap;		/* rows can be fetched by their places */
+	bool		empty;			/* without a page when it was opened */
+	bool		arranged;		/* keys that have no place have no row */
 	Buffer		buffer;			/* the page of the last one, pinned */
 	HeapTupleData tuple;		/* what model->row refers to then */
 	TupleTableSlot *row;		/* the row that was found last */
