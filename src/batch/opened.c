@@ -80,12 +80,16 @@ OpenedCheckStream(const Projection *projection, const Stream *stream)
 static void
 open_definition(OpenProjection *work, Known *known)
 {
+	OwnerHint	hint;
+
 	work->settings = PinnedEnter(work->projection->declared->settings);
+	OwnerHintBegin(&hint, work->projection);
 	work->compiled = KnownCompiled(known, work->projection, work->stream,
 								   work->read_model);
 	work->compiled->in_use = true;
 	work->sink = work->compiled->sink;
 	MergeCheckRights(work->sink.merge, GetUserId());
+	OwnerHintEnd(&hint);
 	work->stream->rows = true;
 }
 
