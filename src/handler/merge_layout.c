@@ -189,7 +189,8 @@ static bool
 find_fitting(MergeRun *run, const MergeItem *item, uint64 *fits)
 {
 	*fits = 0;
-	if (run->nclauses > CLAUSES_MAX)
+	/* a statement has no clauses, and may read any column */
+	if (run->nclauses == 0 || run->nclauses > CLAUSES_MAX)
 		return false;
 	for (int i = 0; i < run->nclauses; i++)
 	{
