@@ -189,7 +189,7 @@ static bool
 find_fitting(MergeRun *run, const MergeItem *item, uint64 *fits)
 {
 	*fits = 0;
-	/* a statement has no clauses, and may read any column */
+	/* a statement has no clauses, and reads what it likes */
 	if (run->nclauses == 0 || run->nclauses > CLAUSES_MAX)
 		return false;
 	for (int i = 0; i < run->nclauses; i++)

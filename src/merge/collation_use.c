@@ -17,7 +17,6 @@
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
-#include "utils/pg_locale.h"
 #include "utils/syscache.h"
 
 #include "compat.h"
@@ -72,13 +71,30 @@ text_or_null(int cache, HeapTuple tuple, AttrNumber column)
 	return isnull ? NULL : TextDatumGetCString(value);
 }
 
-/* "C" has no version. */
+/*
+ * The version of a collation, or of a database's, by PostgreSQL's function for
+ * that; NULL: "C" has none.  Asked in this way, as the header of the function
+ * behind it wants ICU's headers.
+ */
 static char *
-with_version(const char *name, char provider, const char *locale)
+version_of(Oid function, Oid object)
 {
-	char	   *version = locale == NULL ? NULL :
-		get_collation_actual_version(provider, locale);
+	LOCAL_FCINFO(fcinfo, 1);
+	FmgrInfo	info;
+	Datum		version;
 
+	fmgr_info(function, &info);
+	InitFunctionCallInfoData(*fcinfo, &info, 1, InvalidOid, NULL, NULL);
+	fcinfo->args[0].value = ObjectIdGetDatum(object);
+	fcinfo->args[0].isnull = false;
+	version = FunctionCallInvoke(fcinfo);
+	return fcinfo->isnull ? NULL : TextDatumGetCString(version);
+}
+
+static char *
+with_version(const char *name, char provider, const char *locale,
+			 const char *version)
+{
 	return psprintf("collation %s, provider %c, locale %s, version %s", name,
 					provider, locale == NULL ? "none" : locale,
 					version == NULL ? "none" : version);
@@ -99,7 +115,9 @@ describe_database_collation(void)
 							   text_or_null(DATABASEOID, tuple,
 											provider == COLLPROVIDER_LIBC ?
 											Anum_pg_database_datcollate :
-											DATABASE_LOCALE));
+											DATABASE_LOCALE),
+							   version_of(F_PG_DATABASE_COLLATION_ACTUAL_VERSION,
+										  MyDatabaseId));
 	ReleaseSysCache(tuple);
 	return description;
 }
@@ -124,7 +142,8 @@ describe_collation(Oid collation)
 					 text_or_null(COLLOID, tuple,
 								  row->collprovider == COLLPROVIDER_LIBC ?
 								  Anum_pg_collation_collcollate :
-								  COLLATION_LOCALE));
+								  COLLATION_LOCALE),
+					 version_of(F_PG_COLLATION_ACTUAL_VERSION, collation));
 	ReleaseSysCache(tuple);
 	return description;
 }

@@ -101,7 +101,12 @@ CREATE FUNCTION any_projection() RETURNS text LANGUAGE sql VOLATILE
     RETURN coalesce((SELECT p.name FROM wallet_projection.projection p WHERE p.name <> 'wallet_balance' ORDER BY random() LIMIT 1), 's0_0');
 CREATE FUNCTION lock_rows(name text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-    EXECUTE format('SELECT FROM r_%s LIMIT 3 FOR UPDATE SKIP LOCKED', name);
+    -- new versions of rows, unless a trigger would make them others
+    IF random() < 0.5 AND NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = to_regclass('r_' || name) AND NOT tgisinternal) THEN
+        EXECUTE format('UPDATE r_%1$s SET c = c WHERE ctid = ANY (ARRAY(SELECT ctid FROM r_%1$s LIMIT 3 FOR UPDATE SKIP LOCKED))', name);
+    ELSE
+        EXECUTE format('SELECT FROM r_%s LIMIT 3 FOR UPDATE SKIP LOCKED', name);
+    END IF;
 EXCEPTION WHEN undefined_table THEN
 END $$;
 
@@ -144,7 +149,7 @@ sub disturbance
 	my $sql = '';
 
 	srand(1);
-	$sql .= "SELECT fuzz.any_projection() AS name \\gset\n" . one(
+	$sql .= "SELECT pg_sleep(0.002);\nSELECT fuzz.any_projection() AS name \\gset\n" . one(
 		"CALL projection_consume(split_part(:'name', '_', 1), time_limit => '0.02 s', finish_when_no_messages => true);\n",
 		"BEGIN;\nSELECT projection_run(:'name', 5);\nROLLBACK;\n",
 		"BEGIN;\nSAVEPOINT s;\nSELECT projection_run(:'name', 5);\nROLLBACK TO s;\nSELECT projection_run(:'name', 2);\nCOMMIT;\n",
@@ -353,10 +358,10 @@ sub definition
 	my %self = (name => $name, key => \@compared, source => $source, strict => $strict);
 	my $definition = fill($text, "r_$name", sprintf($source, $stream));
 
-	$self{sql} = tables(\%self, $upsert) . oracle(\%self, $text, $stream)
+	$self{sql} = "BEGIN;\n" . tables(\%self, $upsert) . oracle(\%self, $text, $stream)
 	  . sprintf("SELECT make('%s', \$definition\$%s\$definition\$, %d, %s, %s);\n", $name, $definition,
 		one(1, 2, 16, 16, 64, 200), $strict ? 'true' : 'false', one('NULL', "'number'", "'arrival'"))
-	  . "SELECT projection_set('$name', 'batch_size', '" . one(1, 3, 10, 1000) . "'), projection_set('$name', 'retry_delay', '1 day'), projection_set('$name', 'retry_max_delay', '1 day');\n";
+	  . "SELECT projection_set('$name', 'batch_size', '" . one(1, 3, 10, 1000) . "'), projection_set('$name', 'retry_delay', '1 day'), projection_set('$name', 'retry_max_delay', '1 day');\nCOMMIT;\n";
 	return \%self;
 }
 
@@ -439,7 +444,7 @@ BEGIN
             INSERT INTO p_$name (no, sqlstate, by_number) VALUES (v_no, SQLSTATE, true);
             CONTINUE;
         END;
-        FOR v_item IN SELECT $names, array_agg(ord ORDER BY ord) AS ords FROM (SELECT $values, $ordinal AS ord FROM $one_event e$filter) x
+        FOR v_item IN SELECT $names, array_agg(ord ORDER BY ord) AS ords FROM (SELECT $values, $ordinal AS ord FROM $one_event e$filter OFFSET 0) x
                        WHERE $not_null GROUP BY $names LOOP
             UPDATE p_$name p SET waiting = p.waiting + 1 WHERE NOT by_number AND $same;
             CONTINUE WHEN FOUND;
@@ -492,6 +497,7 @@ sub payload
 		e => sub { one(qw(x y z), (chance(0.05) ? 'w' : ())) },
 		t => sub { '2026-02-0' . between(1, 3) },
 		u => sub { one(uuid(), uuid(), (chance(0.05) ? 'bad' : ())) },
+		big => sub { chance(0.03) ? join('', map { chr(97 + rand 26) } 1 .. 6000) : 1 },
 		l => sub { [ map { { k => one(qw(a b c A)), n => one(1, 2, 3, '1.005', '2.50', undef), i => between(0, 3), s => one('s', undef) } } 1 .. between(0, 4) ] });
 
 	return one([1], undef) if chance(0.05);
@@ -522,7 +528,12 @@ sub stream_table
 	my @columns = (
 		$id, 'gone text', 'k text', 'kind text', 'e en', 'amt numeric', 'i int', 'p jsonb', 'at timestamptz', 'u uuid', 'bomb text');
 
-	return "CREATE TABLE $stream (" . join(', ', chance(0.5) ? @columns : shuffle(@columns)) . ");\n"
+	my $parts = chance(0.15);
+
+	return "CREATE TABLE $stream (" . join(', ', chance(0.5) ? @columns : shuffle(@columns)) . ')'
+	  . ($parts ? ' PARTITION BY RANGE (id)' : '') . ";\n"
+	  . ($parts ? "CREATE TABLE ${stream}_old PARTITION OF $stream FOR VALUES FROM (MINVALUE) TO (10);\n" : '')
+	  . ($parts ? "CREATE TABLE ${stream}_new PARTITION OF $stream FOR VALUES FROM (10) TO (MAXVALUE);\n" : '')
 	  . "ALTER TABLE $stream DROP COLUMN gone;\n"
 	  . (chance(0.3) ? "CREATE INDEX ON $stream (k);\n" : '')
 	  . (chance(0.3) ? "CREATE INDEX ON $stream ((p->>'s'));\n" : '')
