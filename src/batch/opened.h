@@ -27,7 +27,6 @@ typedef enum SharedLock
 	SHARED_STOPPED				/* nobody wants it to run */
 } SharedLock;
 
-extern bool OpenedKeepsRows(const OpenProjection *work);
 extern void OpenedCheckTransaction(const char *command);
 extern SharedLock ProjectionLockShared(const char *name, bool as_worker);
 extern void OpenedCheckStream(const Projection *projection,

@@ -45,7 +45,7 @@ refuse_dropped(const Projection *projection)
 			 errmsg("the read model of projection \"%s\" was dropped",
 					projection->name),
 			 projection->declared != NULL ?
-			 errhint("Make the table again; then: SELECT projection_drop(%s); and create the projection anew.",
+			 errhint("Run: SELECT projection_drop(%s); and create it again, with a table for it.",
 					 quote_literal_cstr(projection->name)) :
 			 errhint("Start afresh, with the same options, by: SELECT projection_init(%s);",
 					 quote_literal_cstr(projection->name))));
