@@ -38,6 +38,7 @@ OBJS = \
 	src/stream/generations.o \
 	src/stream/guard.o \
 	src/stream/history.o \
+	src/stream/named.o \
 	src/stream/new_event.o \
 	src/stream/numbers.o \
 	src/stream/partitions.o \
@@ -75,9 +76,13 @@ OBJS = \
 	src/merge/merge_uses.o \
 	src/merge/pinned.o \
 	src/merge/stable_functions.o \
+	src/merge/statement.o \
+	src/merge/statement_columns.o \
+	src/merge/statement_key.o \
 	src/merge/words.o \
 	src/handler/apply.o \
 	src/handler/apply_declared.o \
+	src/handler/apply_statement.o \
 	src/handler/fit.o \
 	src/handler/fold.o \
 	src/handler/key.o \
@@ -93,9 +98,13 @@ OBJS = \
 	src/handler/read_model.o \
 	src/handler/registry.o \
 	src/handler/rowcache.o \
+	src/handler/sink.o \
+	src/handler/statement_run.o \
 	src/handler/try.o \
+	src/handler/try_difference.o \
 	src/handler/try_event.o \
 	src/handler/try_sequence.o \
+	src/handler/try_statement.o \
 	src/handler/try_trace.o \
 	src/handler/unhandled.o \
 	src/definition/compiled.o \
@@ -125,11 +134,13 @@ OBJS = \
 	src/batch/onekey.o \
 	src/batch/opened.o \
 	src/batch/replay.o \
+	src/batch/replay_event.o \
 	src/batch/unhandled_counts.o \
 	src/batch/writekeys.o \
 	src/consumer/assignment.o \
 	src/consumer/consume.o \
 	src/consumer/create.o \
+	src/consumer/create_check.o \
 	src/consumer/create_notice.o \
 	src/consumer/dead_letter.o \
 	src/consumer/lifecycle.o \
@@ -142,6 +153,7 @@ OBJS = \
 	src/worker/behind.o \
 	src/worker/control.o \
 	src/worker/finding.o \
+	src/worker/held.o \
 	src/worker/launcher.o \
 	src/worker/meter.o \
 	src/worker/override.o \

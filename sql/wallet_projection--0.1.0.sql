@@ -473,6 +473,8 @@ COMMENT ON FUNCTION @extschema@.projection_delete(text) IS
 /*
  * projection_reset(name): empties the read model and sets all positions to
  * the beginning of the stream, after running batches have ended.
+ * Errors: 0A000 a statement that changes several tables, or rows that it has
+ * not inserted.
  */
 CREATE FUNCTION @extschema@.projection_reset(name text) RETURNS void
     LANGUAGE C VOLATILE PARALLEL UNSAFE
@@ -503,6 +505,19 @@ COMMENT ON FUNCTION @extschema@.projection_reset(text) IS
  *                   for each other
  *     if_not_exists one that exists with the same definition is left as it is
  *     allow_stable  user-defined functions that are STABLE may be used
+ * With stream, the name of a stream or of a table, the definition is any
+ * INSERT, UPDATE, DELETE or MERGE, also with others in its WITH. It reads its
+ * events from the relation "events", which has the stream's columns:
+ *     INSERT INTO order_lines SELECT e.no, e.order_id, l.*
+ *       FROM events e, jsonb_to_recordset(e.payload->'lines') AS l(sku text, quantity int)
+ * It may read other tables. The table that it modifies first is the read model.
+ *     key           an expression over the stream's columns, or several, as in
+ *                   'order_id': an event that fails stops only its key. An
+ *                   event whose key is null is left out. Null: all events
+ *                   have one key, so that one that fails stops all
+ *     for_each      'event': it runs once per event, in order of their
+ *                   numbers; 'batch': over any number of events at once,
+ *                   of any keys: see projection_try
  * The projection belongs to the read model's owner, and works with that role's
  * rights.  Errors: 42710 it exists; 42501 no right; 0A000 what a definition
  * cannot do; 55000 the read model is not empty; 55006 another projection
@@ -516,7 +531,7 @@ CREATE FUNCTION @extschema@.projection_create(name text, definition text, stream
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'projection_create';
 COMMENT ON FUNCTION @extschema@.projection_create(text, text, text, text, text, integer, text, boolean, text, boolean, boolean, text) IS
-    'creates a projection from a MERGE over a stream, and starts it where there are background workers';
+    'creates a projection from a MERGE over a stream, or from a statement over its events, and starts it where there are background workers';
 
 /*
  * projection_drop(name): forgets a projection that projection_create has made:
@@ -544,7 +559,7 @@ COMMENT ON FUNCTION @extschema@.projection_drop(text) IS
  *     retry_max_delay   an interval (default 5 min)
  *     retry_jitter      the share by which a delay varies at random, both
  *                       ways: 0 to 1 (default 0.1)
- *     max_parked        keys, 0 to 1000000 (default 1000); one more stops the
+ *     max_parked        keys, 0 to 1000000 (default 100000); one more stops the
  *                       projection.  0: the first event that fails does.
  * Errors: 22023 no such option or bad value; 55000 partitions after init.
  */
@@ -720,6 +735,13 @@ CREATE FUNCTION wallet_projection.last_position(stream text) RETURNS bigint
 COMMENT ON FUNCTION wallet_projection.last_position(text) IS
     'the last number that was drawn for a stream';
 
+/* Whom a projection that is ordered by number waits for. */
+CREATE FUNCTION wallet_projection.waits_for(projection text) RETURNS text
+    LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'projection_waits_for';
+COMMENT ON FUNCTION wallet_projection.waits_for(text) IS
+    'the open transactions that may still write events with smaller numbers than those that a projection could apply; null: none';
+
 /* The positions of a projection; none where they cannot be read. */
 CREATE FUNCTION wallet_projection.positions(projection text, OUT partition integer, OUT head bigint, OUT missing bigint)
     RETURNS SETOF record
@@ -826,14 +848,16 @@ SELECT q.name AS projection, q.stream, q.channel,
             THEN pg_catalog.make_interval(secs => pg_catalog.ceil(q.lag_sum::double precision
                                                                   OPERATOR(pg_catalog./) a.numbers_per_second)) END AS catch_up_time,
        wallet_projection.progress_bar(q.done) AS progress, CASE WHEN q.initialized THEN a.problem END AS workers_problem,
-       coalesce(q.failures, 0) AS failures, q.next_try, q.read_model, a.running_since
-  FROM (SELECT s.failures, s.next_try, d.name, d.stream, coalesce(s.channel, d.channel) AS channel, coalesce(s.partitions, d.partitions) AS partitions,
+       coalesce(q.failures, 0) AS failures, q.next_try, q.read_model, a.running_since, q.kind, q.ordering,
+       CASE WHEN q.lag_events OPERATOR(pg_catalog.>) 0 THEN wallet_projection.waits_for(q.name) END AS waits_for
+  FROM (SELECT coalesce(t.kind, 'native') AS kind, coalesce(t.ordering, 'version') AS ordering, s.failures, s.next_try, d.name, d.stream, coalesce(s.channel, d.channel) AS channel, coalesce(s.partitions, d.partitions) AS partitions,
                f.initialized, f.read_model, f.owner, f.locked, f.problem AS trouble, s.last_error, l.last_position, p.head, p.lag_events, p.gaps, p.lag_sum,
                CASE WHEN l.last_position OPERATOR(pg_catalog.>) 0
                     THEN least(p.head_average OPERATOR(pg_catalog./) l.last_position::numeric, 1::numeric) END AS done
           FROM wallet_projection.projection d
           CROSS JOIN LATERAL (SELECT wallet_projection.last_position(d.stream) AS last_position) l
           LEFT JOIN wallet_projection.projection_state s ON s.projection OPERATOR(pg_catalog.=) d.name
+          LEFT JOIN wallet_projection.definition t ON t.projection OPERATOR(pg_catalog.=) d.name
           CROSS JOIN LATERAL wallet_projection.finding(d.name) f
           CROSS JOIN LATERAL (SELECT pg_catalog.min(r.head) AS head, pg_catalog.max(r.lag)::bigint AS lag_events,
                                      pg_catalog.max(r.missing) AS gaps, pg_catalog.sum(r.lag) AS lag_sum, pg_catalog.avg(r.head) AS head_average
@@ -847,6 +871,36 @@ SELECT q.name AS projection, q.stream, q.channel,
                         FROM wallet_projection.parked p WHERE p.projection OPERATOR(pg_catalog.=) q.name) k;
 COMMENT ON VIEW @extschema@.projection_status IS
     'a row per projection: state, position, lag, errors; its background workers, speed, time to catch up and progress';
+
+/*
+ * A row per projection and option.  value: in force now, as projection_set or
+ * projection_create takes it; default: what it is unless it is set.
+ */
+CREATE VIEW @extschema@.projection_options AS
+SELECT d.name AS projection, o.option, o.value, o."default", o.description
+  FROM wallet_projection.projection d
+  LEFT JOIN wallet_projection.projection_state s ON s.projection OPERATOR(pg_catalog.=) d.name
+  LEFT JOIN wallet_projection.definition t ON t.projection OPERATOR(pg_catalog.=) d.name
+ CROSS JOIN LATERAL (VALUES
+       (1, 'channel', coalesce(s.channel, d.channel), 'async_projection', 'the consumers that serve it'),
+       (2, 'partitions', coalesce(s.partitions, d.partitions)::pg_catalog.text, '16', 'as many consumers can work at once; set before it begins'),
+       (3, 'batch_size', coalesce(s.batch_size, d.batch_size)::pg_catalog.text, '10000', 'events per transaction of a consumer'),
+       (4, 'max_attempts', coalesce(s.max_attempts, 5)::pg_catalog.text, '5', 'at an event that fails, until its key is a dead letter'),
+       (5, 'retry_delay', pg_catalog.make_interval(secs => coalesce(s.retry_delay, '1000'::bigint)::double precision OPERATOR(pg_catalog./) '1000'::double precision)::pg_catalog.text, '00:00:01', 'after the first failure'),
+       (6, 'retry_multiplier', coalesce(s.retry_multiplier, '2'::double precision)::pg_catalog.text, '2', 'of the delay, after each further failure'),
+       (7, 'retry_max_delay', pg_catalog.make_interval(secs => coalesce(s.retry_max_delay, '300000'::bigint)::double precision OPERATOR(pg_catalog./) '1000'::double precision)::pg_catalog.text, '00:05:00', 'the longest delay'),
+       (8, 'retry_jitter', coalesce(s.retry_jitter, '0.1'::double precision)::pg_catalog.text, '0.1', 'the share by which a delay varies at random'),
+       (9, 'max_parked', coalesce(s.max_parked, 100000)::pg_catalog.text, '100000', 'keys that may be parked; one more stops the projection'),
+       (10, 'ordering', t.ordering, NULL, 'number: an event waits for smaller numbers that may still be written; arrival: it does not; version: writers of a key wait for each other'),
+       (11, 'strict', t.strict::pg_catalog.text, 'false', 'an event for which no WHEN holds is bad'),
+       (12, 'allow_stable', t.allow_stable::pg_catalog.text, 'false', 'user-defined functions that are STABLE may be used'),
+       (13, 'start_at', CASE WHEN t.projection IS NOT NULL THEN CASE WHEN t.start_head OPERATOR(pg_catalog.=) '0'::bigint THEN 'beginning' ELSE pg_catalog.format('after event %s', t.start_head) END END, 'beginning', 'the events that it begins with'),
+       (14, 'for_each', t.for_each, 'event', 'how many events a statement sees at once'),
+       (15, 'key', t.key, NULL, 'the key of a statement''s events')
+       ) AS o (place, option, value, "default", description)
+ WHERE o.value IS NOT NULL;
+COMMENT ON VIEW @extschema@.projection_options IS
+    'the options of each projection: what is in force, the default, what it means';
 
 CREATE VIEW @extschema@.projection_workers AS
 SELECT pid, database, channel, projection, state, partitions, events, batches, last_error, since
@@ -942,7 +996,7 @@ COMMENT ON FUNCTION @extschema@.dead_letter_show(bigint) IS
     'all that is known of one parked key: its event, the error, what waits behind it, and what happens next';
 
 GRANT SELECT ON @extschema@.projection_partitions, @extschema@.projection_status, @extschema@.projection_workers,
-    @extschema@.projection_dead_letters, @extschema@.projection_unhandled, wallet_projection.parked_event TO PUBLIC;
+    @extschema@.projection_dead_letters, @extschema@.projection_unhandled, @extschema@.projection_options, wallet_projection.parked_event TO PUBLIC;
 
 /*
  * What a definition of a projection is understood as, without creating one:
@@ -978,15 +1032,22 @@ COMMENT ON FUNCTION wallet_projection.definition_describe(text) IS
  *   clause   number of the WHEN that was applied, from 1; null: none was
  *   action   insert, update, delete or nothing; null: no WHEN was applied
  *   row      the key's row after that; null: it has none
+ * With stream, the definition is a statement over events, with key and for_each
+ * as projection_create takes them. It runs as the owner of its table, on the
+ * tables as they are, and what it has done is taken back; only numbers that
+ * it has drawn from sequences are gone. Returns the rows of the table that it
+ * has made or changed. With for_each 'batch' it is run event by event, in one
+ * batch, and key by key in two orders; 0A000: the rows are not the same.
  * Errors: that of the first event that fails; its context says which.
  *   22004 an argument is null
  *   22023 events is not an array of objects
  *   42501 the caller may not create this projection
  */
-CREATE FUNCTION @extschema@.projection_try(definition text, events jsonb, trace boolean DEFAULT false)
+CREATE FUNCTION @extschema@.projection_try(definition text, events jsonb, trace boolean DEFAULT false,
+                               stream text DEFAULT NULL, key text DEFAULT NULL, for_each text DEFAULT 'event'::text)
     RETURNS SETOF jsonb
     LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION @extschema@.projection_try(text, jsonb, boolean) IS
+COMMENT ON FUNCTION @extschema@.projection_try(text, jsonb, boolean, text, text, text) IS
     'the rows that these events would make, or with trace what each of them would do; nothing is written';
 
 /*

@@ -14,14 +14,9 @@
 
 #include "savepoint.h"
 
-/*
- * Run the step in a subtransaction.  Returns NULL when it went well; or the
- * error that has taken it back, palloc'd.  Memory context and resource owner
- * are the caller's again in both cases; what the step has palloc'd in the
- * caller's memory context stays.
- */
-ErrorData *
-InSavepoint(SavepointStep step, void *arg)
+/* Run the step in a subtransaction, which it keeps, or not, if it goes well. */
+static ErrorData *
+run_step(SavepointStep step, void *arg, bool keep)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -32,7 +27,10 @@ InSavepoint(SavepointStep step, void *arg)
 	{
 		MemoryContextSwitchTo(context);
 		step(arg);
-		ReleaseCurrentSubTransaction();
+		if (keep)
+			ReleaseCurrentSubTransaction();
+		else
+			RollbackAndReleaseCurrentSubTransaction();
 	}
 	PG_CATCH();
 	{
@@ -45,6 +43,25 @@ InSavepoint(SavepointStep step, void *arg)
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
 	return error;
+}
+
+/*
+ * Run the step in a subtransaction.  Returns NULL when it went well; or the
+ * error that has taken it back, palloc'd.  Memory context and resource owner
+ * are the caller's again in both cases; what the step has palloc'd in the
+ * caller's memory context stays.
+ */
+ErrorData *
+InSavepoint(SavepointStep step, void *arg)
+{
+	return run_step(step, arg, true);
+}
+
+/* The same, to see whether it would go well: it is taken back in any case. */
+ErrorData *
+InSavepointUndone(SavepointStep step, void *arg)
+{
+	return run_step(step, arg, false);
 }
 
 /* A cancelled query, or want of memory, is an error wherever it is met. */

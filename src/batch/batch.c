@@ -47,6 +47,7 @@
 #include "position/trouble.h"
 #include "savepoint.h"
 #include "settings.h"
+#include "tablesize.h"
 
 /* how long a batch waits for a lock that is not the tables', in milliseconds */
 #define KEY_LOCK_WAIT 500
@@ -399,6 +400,31 @@ batch_apply(Batch *batch)
 		BatchLeaveLocked(batch, &scope, WriteKeys(&scope, keys, count));
 }
 
+/*
+ * Will the read model keep rows from now on, whatever the projection does?  It
+ * has none where no event has made one, or where the projection may delete them.
+ */
+static bool
+keeps_rows(const Batch *batch)
+{
+	const Merge *merge = batch->work.sink.merge;
+	ListCell   *cell;
+
+	if (merge == NULL)
+		return true;
+	foreach(cell, merge->clauses)
+	{
+		if (((MergeClause *) lfirst(cell))->action == MERGE_DO_DELETE)
+			return false;
+	}
+	foreach(cell, merge->statement != NULL ? merge->statement->targets : NIL)
+	{
+		if (((StatementTarget *) lfirst(cell))->deletes)
+			return false;
+	}
+	return TableHasBlock(batch->work.read_model, 0);
+}
+
 /* save: the new positions */
 static void
 batch_save(Batch *batch)
@@ -431,7 +457,7 @@ batch_save(Batch *batch)
 		OldGapsStore(batch->projection, &batch->claims, &after,
 					 batch->settlement.oldest, looked ? &owners : NULL);
 		ClaimsSave(batch->projection, &batch->claims, &after,
-				   batch->events > 0);
+				   batch->events > 0 && keeps_rows(batch));
 		OldGapsDeleteUnused(batch->projection, &batch->claims, &after);
 	}
 	if (moved)
@@ -467,7 +493,8 @@ batch_steps(Batch *batch)
 	batch_read(batch);
 	batch_apply(batch);
 	batch_save(batch);
-	return batch->report.whole ? BATCH_WHOLE : BATCH_CUT;
+	/* who is held up by a writer has come to the end, for now */
+	return batch->report.whole || batch->held_up > 0 ? BATCH_WHOLE : BATCH_CUT;
 }
 
 /*

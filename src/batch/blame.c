@@ -13,7 +13,6 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -21,12 +20,12 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "utils/resowner.h"
 
 #include "batch/batch_state.h"
 #include "batch/deferred.h"
 #include "catalog.h"
 #include "fault.h"
+#include "savepoint.h"
 
 typedef enum TableAnswer
 {
@@ -130,37 +129,34 @@ update_other_row(const ApplyScope *scope, Datum keys)
 	return rows;
 }
 
+/* A question to the table. */
+typedef struct Question
+{
+	const ApplyScope *scope;
+	Datum		keys;			/* those that have failed */
+	uint64		rows;			/* that it has accepted */
+} Question;
+
+/* SavepointStep */
+static void
+ask(void *arg)
+{
+	Question   *question = arg;
+
+	if (InSecurityRestrictedOperation())
+		(void) ConstraintsCheckAtOnce();
+	question->rows = update_other_row(question->scope, question->keys);
+}
+
 /* Does the table accept a row of a key that has not failed? */
 static TableAnswer
 ask_table(const Batch *batch, const ApplyScope *scope)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	Datum		keys = failed_keys(batch);
-	volatile TableAnswer answer = TABLE_SILENT;
-	ErrorData  *volatile error = NULL;
+	Question	question = {.scope = scope,.keys = failed_keys(batch)};
+	ErrorData  *error = InSavepointUndone(ask, &question);
 
-	BeginInternalSubTransaction(NULL);
-	PG_TRY();
-	{
-		MemoryContextSwitchTo(context);
-		if (InSecurityRestrictedOperation())
-			(void) ConstraintsCheckAtOnce();
-		if (update_other_row(scope, keys) > 0)
-			answer = TABLE_ACCEPTS;
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-	}
-	PG_END_TRY();
-	RollbackAndReleaseCurrentSubTransaction();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
 	if (error == NULL)
-		return answer;
+		return question.rows > 0 ? TABLE_ACCEPTS : TABLE_SILENT;
 	if (!ErrorIsOfKey(error->sqlerrcode))
 		ReThrowError(error);
 	return ErrorIsOfDefinition(error->sqlerrcode) ? TABLE_REFUSES : TABLE_SILENT;
@@ -246,7 +242,7 @@ BatchCheckDefinition(const Batch *batch, const ApplyScope *scope,
 
 		if (first == NULL)
 			continue;
-		if (!creates)
+		if (!creates && scope->sink->statement == NULL)
 			answer = ask_table(batch, scope);
 		if (answer == TABLE_REFUSES || (answer == TABLE_SILENT && failed > 1))
 			raise_definition(batch, &first->failure);

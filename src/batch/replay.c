@@ -24,6 +24,7 @@
 #include "batch/onekey.h"
 #include "batch/opened.h"
 #include "batch/replay.h"
+#include "batch/replay_event.h"
 #include "batch/unhandled_counts.h"
 #include "errors.h"
 #include "fault.h"
@@ -129,6 +130,27 @@ apply_waiting(OpenProjection *work, const ApplyScope *scope, const KeyTask *task
 	return result;
 }
 
+/* What was found that nothing was done with counts. */
+static void
+save_unhandled(const OpenProjection *work, const Claims *claims,
+			   const ApplyScope *scope)
+{
+	if (scope->unhandled != NULL)
+		UnhandledSave(work->projection->name, LowestGroup(claims->groups),
+					  scope->unhandled);
+}
+
+/* An event without a key that is skipped: it alone was parked. */
+static ReplayResult
+skip_event(const ApplyScope *scope, const Parked *parked)
+{
+	ReplayResult result = {.outcome = REPLAY_HEALED};
+
+	SkipEvent(scope->stream, scope->snapshot, parked);
+	ParkFree(parked);
+	return result;
+}
+
 /*
  * Replay a parked key, whose partition is claimed.
  */
@@ -149,10 +171,22 @@ replay(OpenProjection *work, const Claims *claims, Parked *parked, ReplaySkip sk
 		refuse_locked(parked);
 	if (own && parked->attempts == 0)
 		LocksSoon();
+	if (parked->by_number && skip == REPLAY_SKIPS_NOTHING)
+	{
+		result = ReplayEvent(work, &scope, parked, !own);
+		save_unhandled(work, claims, &scope);
+		return result;
+	}
 	/* gaps below the event that failed are none of those that wait */
 	if (claims->sets.sets[0].old.last >= parked->failure.no)
 		OldGapsLoad(work->projection, &claims->sets.sets[0]);
 	scope.snapshot = RegisterSnapshot(GetLatestSnapshot());
+	if (parked->by_number)
+	{
+		result = skip_event(&scope, parked);
+		UnregisterSnapshot(scope.snapshot);
+		return result;
+	}
 	if (skip == REPLAY_SKIPS_EVENT)
 		SkipEvent(work->stream, scope.snapshot, parked);
 	skipped = SkippedOfKey(work->projection->name, parked->key);
@@ -161,9 +195,7 @@ replay(OpenProjection *work, const Claims *claims, Parked *parked, ReplaySkip sk
 	result = skip == REPLAY_SKIPS_ALL ? skip_all(&scope, &task, parked) :
 		apply_waiting(work, &scope, &task, parked);
 	UnregisterSnapshot(scope.snapshot);
-	if (scope.unhandled != NULL)
-		UnhandledSave(work->projection->name, LowestGroup(claims->groups),
-					  scope.unhandled);
+	save_unhandled(work, claims, &scope);
 	return result;
 }
 

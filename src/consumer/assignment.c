@@ -11,6 +11,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "batch/batch.h"
 #include "consumer/assignment.h"
 #include "definition/projection.h"
 #include "encoding.h"
@@ -68,7 +69,7 @@ AssignmentIsDue(const Assignment *served)
  * A batch has failed as too many keys would be parked: is it to be done again
  * with fewer events?  False, after one with a single event: it is a failure.
  */
-bool
+static bool
 AssignmentShrink(Assignment *served)
 {
 	if (served->at_most == 1)
@@ -82,6 +83,7 @@ AssignmentShrink(Assignment *served)
 void
 AssignmentGrow(Assignment *served)
 {
+	served->lock_timeouts = 0;
 	served->at_most = served->at_most >= SHRINK_FIRST ? 0 :
 		served->at_most * SHRINK_BY;
 }
@@ -114,7 +116,7 @@ AssignmentTook(Assignment *served, int64 events, long milliseconds)
  * Its batch has waited for a lock in vain.  True: leave it alone for a moment
  * and say nothing; false, after some times: it is a failure.
  */
-bool
+static bool
 AssignmentIsLocked(Assignment *served)
 {
 	if (served->lock_timeouts >= LOCK_TRIES)
@@ -123,6 +125,31 @@ AssignmentIsLocked(Assignment *served)
 	served->next_try = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 												   LOCK_DELAY);
 	return true;
+}
+
+/*
+ * Its batch has failed, or has taken too long: what is to be done?  All who
+ * run batches for an assignment do what this says.
+ */
+Verdict
+AssignmentJudge(Assignment *served, const ErrorData *error, bool timed_out)
+{
+	if (!timed_out && BatchFailedAtLimit(error))
+		return AssignmentShrink(served) ? VERDICT_SMALLER : VERDICT_FAILED;
+	if (!timed_out && !served->isolate && BatchMayIsolate(error))
+	{
+		served->isolate = true;
+		return VERDICT_ISOLATE;
+	}
+	if (error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE &&
+		AssignmentIsLocked(served))
+	{
+		served->isolate = false;
+		return VERDICT_LATER;
+	}
+	if (timed_out)
+		(void) AssignmentShrink(served);
+	return VERDICT_FAILED;
 }
 
 /* Look up when its next parked key is to be tried again, now and then. */
@@ -209,6 +236,7 @@ void
 AssignmentWell(Assignment *served)
 {
 	served->next_try = 0;
+	served->lock_timeouts = 0;
 	if (served->error != NULL)
 		FreeErrorData(served->error);
 	served->error = NULL;

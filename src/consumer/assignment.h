@@ -34,11 +34,21 @@ typedef struct Assignment
 	bool		told;			/* it is written down; we hold KEYLOCK_FAILURE */
 } Assignment;
 
+/* What is to be done about a batch that has failed. */
+typedef enum Verdict
+{
+	VERDICT_ISOLATE,			/* do it again, to find out which event it was */
+	VERDICT_SMALLER,			/* do it again with fewer events */
+	VERDICT_LATER,				/* somebody has locked what it needs: say
+								 * nothing, and try again in a moment */
+	VERDICT_FAILED				/* the projection has failed */
+} Verdict;
+
 extern bool AssignmentIsDue(const Assignment *served);
 extern int64 AssignmentBatchSize(const Assignment *served);
 extern void AssignmentTook(Assignment *served, int64 events, long milliseconds);
-extern bool AssignmentIsLocked(Assignment *served);
-extern bool AssignmentShrink(Assignment *served);
+extern Verdict AssignmentJudge(Assignment *served, const ErrorData *error,
+							   bool timed_out);
 extern void AssignmentGrow(Assignment *served);
 extern bool AssignmentFailed(Assignment *served, ErrorData *error);
 extern void AssignmentWell(Assignment *served);

@@ -20,7 +20,6 @@
 #include "storage/latch.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
@@ -36,6 +35,7 @@
 #include "fault.h"
 #include "keylock.h"
 #include "position/lanes.h"
+#include "savepoint.h"
 
 /* how long to wait where there is nothing to do, in milliseconds */
 #define WAIT_MIN 5
@@ -118,77 +118,74 @@ put_off(Consumer *consumer, Assignment *served, ErrorData *error)
 /* What is done in a subtransaction. */
 typedef struct Attempt
 {
+	const char *projection;
 	const BatchLimits *limits;	/* NULL: a parked key is tried again */
 	BatchResult batch;
 	ReplayResult replay;
 	bool		timed_out;		/* it took longer than batch_timeout */
 } Attempt;
 
+/* SavepointStep */
+static void
+make_attempt(void *arg)
+{
+	Attempt    *attempt = arg;
+
+	/* what a batch leaves in memory when it fails goes with this */
+	MemoryContextSwitchTo(CurTransactionContext);
+	if (attempt->limits != NULL)
+		attempt->batch = BatchRun(attempt->projection, attempt->limits);
+	else
+		attempt->replay = ReplayDue(attempt->projection, COMMAND,
+									REPLAY_BY_CONSUMER);
+	TimeLimitCheck();
+}
+
 /*
  * A batch, or a replay, in a subtransaction; the error, or NULL.  A transaction
  * in which nothing can be applied is the call's trouble, not the projection's.
  */
 static ErrorData *
-attempt(Consumer *consumer, Assignment *served, Attempt *attempt)
+attempt(Consumer *consumer, const Assignment *served, Attempt *attempt)
 {
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData  *volatile error = NULL;
+	ErrorData  *error;
 
 	OpenedCheckTransaction(COMMAND);
+	attempt->projection = served->name;
 	TimeLimitBegin();
-	/* what a batch leaves in memory when it fails goes with this */
-	BeginInternalSubTransaction(NULL);
-	PG_TRY();
-	{
-		if (attempt->limits != NULL)
-			attempt->batch = BatchRun(served->name, attempt->limits);
-		else
-			attempt->replay = ReplayDue(served->name, COMMAND,
-										REPLAY_BY_CONSUMER);
-		TimeLimitCheck();
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(consumer->context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
+	MemoryContextSwitchTo(consumer->context);
+	error = InSavepoint(make_attempt, attempt);
 	attempt->timed_out = TimeLimitEnd() && error != NULL;
 	if (attempt->timed_out)
-	{
-		MemoryContextSwitchTo(consumer->context);
 		TimeLimitExplain(error);
-		(void) AssignmentShrink(served);
-	}
 	MemoryContextSwitchTo(consumer->round);
-	CurrentResourceOwner = owner;
 	return error;
 }
 
 /*
  * One batch; the error, or NULL.  If an event fails, again, to find out which
- * one it is.
+ * one it is.  *verdict: what is to be done about the error.
  */
 static ErrorData *
 try_batch(Consumer *consumer, Assignment *served, BatchLimits *limits,
-		  BatchResult *result)
+		  BatchResult *result, Verdict *verdict)
 {
 	Attempt		batch = {.limits = limits};
 	ErrorData  *error;
 
-	limits->isolate = served->isolate;
-	error = attempt(consumer, served, &batch);
-	if (error != NULL && !batch.timed_out && !limits->isolate &&
-		BatchMayIsolate(error))
+	for (;;)
 	{
-		FreeErrorData(error);
-		limits->isolate = true;
+		limits->isolate = served->isolate;
 		error = attempt(consumer, served, &batch);
+		if (error == NULL)
+			break;
+		*verdict = AssignmentJudge(served, error, batch.timed_out);
+		if (*verdict != VERDICT_ISOLATE)
+			break;
+		FreeErrorData(error);
 	}
-	served->isolate = error != NULL && limits->isolate;
+	if (error == NULL)
+		served->isolate = false;
 	*result = batch.batch;
 	return error;
 }
@@ -229,6 +226,21 @@ retry(Consumer *consumer, Assignment *served)
 		consumer->worked = true;
 }
 
+/* A batch has failed: what is to be done about it. */
+static void
+settle_error(Consumer *consumer, Assignment *served, ErrorData *error,
+			 Verdict verdict)
+{
+	if (verdict == VERDICT_FAILED || consumer->stop_on_failure)
+	{
+		put_off(consumer, served, error);
+		return;
+	}
+	FreeErrorData(error);
+	if (verdict == VERDICT_SMALLER)
+		consumer->worked = true;
+}
+
 /*
  * One batch of one projection, committed.  A batch of our share of the
  * partitions that finds nothing says nothing of the others: then all that
@@ -240,6 +252,7 @@ serve(Consumer *consumer, Assignment *served)
 	BatchLimits limits = {.sized = true,.milliseconds = BATCH_TIME,.choice.window = CHOICE_WINDOW,
 	.stop_on_failure = consumer->stop_on_failure,.command = COMMAND};
 	BatchResult result = {0};
+	Verdict		verdict = VERDICT_FAILED;
 	ErrorData  *error;
 
 	limits.events = served->at_most;
@@ -247,7 +260,7 @@ serve(Consumer *consumer, Assignment *served)
 		limits.events = Min(limits.events > 0 ? limits.events : PG_INT64_MAX,
 							consumer->message_limit - consumer->applied);
 	limits.choice.turn = served->turn++;
-	error = try_batch(consumer, served, &limits, &result);
+	error = try_batch(consumer, served, &limits, &result, &verdict);
 	if (error == NULL && result.outcome == BATCH_WHOLE &&
 		result.events == 0 && result.partial)
 	{
@@ -255,18 +268,11 @@ serve(Consumer *consumer, Assignment *served)
 		AssignmentRetryAt(served, result.next_retry);
 		limits.partitions = PARTITIONS_MAX;
 		limits.choice.window = 0;
-		error = try_batch(consumer, served, &limits, &result);
-	}
-	if (error != NULL && !consumer->stop_on_failure &&
-		BatchFailedAtLimit(error) && AssignmentShrink(served))
-	{
-		FreeErrorData(error);
-		consumer->worked = true;
-		return;
+		error = try_batch(consumer, served, &limits, &result, &verdict);
 	}
 	if (error != NULL)
 	{
-		put_off(consumer, served, error);
+		settle_error(consumer, served, error, verdict);
 		return;
 	}
 	commit(consumer);

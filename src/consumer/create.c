@@ -25,6 +25,7 @@
 #include "argument.h"
 #include "catalog.h"
 #include "consumer/begin.h"
+#include "consumer/create_check.h"
 #include "consumer/create_notice.h"
 #include "definition/compiled.h"
 #include "definition/desired.h"
@@ -110,13 +111,28 @@ partitions_argument(FunctionCallInfo fcinfo)
 	return partitions;
 }
 
+static bool
+same_text(const char *a, const char *b)
+{
+	return a == NULL ? b == NULL : b != NULL && strcmp(a, b) == 0;
+}
+
+static bool
+same_definition(const Declared *a, const Declared *b)
+{
+	return a != NULL && a->kind == b->kind &&
+		strcmp(a->definition, b->definition) == 0 &&
+		same_text(a->key, b->key) && a->for_each_batch == b->for_each_batch;
+}
+
 /*
  * Is the projection there already, as if_not_exists wants it?  Another
  * definition under its name is an error all the same.
  */
 static bool
-exists_already(const char *name, const char *definition, bool if_not_exists)
+exists_already(const Projection *wanted, bool if_not_exists)
 {
+	const char *name = wanted->name;
 	Projection *projection = ProjectionFind(name);
 
 	if (projection == NULL)
@@ -129,8 +145,7 @@ exists_already(const char *name, const char *definition, bool if_not_exists)
 						 quote_literal_cstr(name))));
 	CatalogRaise(projection->damage);
 	ProjectionCheckOwner(projection);
-	if (projection->declared == NULL ||
-		strcmp(projection->declared->definition, definition) != 0)
+	if (!same_definition(projection->declared, wanted->declared))
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("projection \"%s\" exists already, with another definition",
@@ -143,79 +158,46 @@ exists_already(const char *name, const char *definition, bool if_not_exists)
 	return true;
 }
 
-/* An error if another projection writes to this table. */
-static void
-check_nobody_elses(Oid read_model)
-{
-	const char *other = ProjectionOfReadModel(read_model);
-
-	if (other == NULL)
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_IN_USE),
-			 errmsg("table \"%s\" is the read model of projection \"%s\"",
-					get_rel_name(read_model), other),
-			 errdetail("Events of two projections have no common order, so that the rows would be no function of the events."),
-			 errhint("Use a table for each projection, and a view that joins them.")));
-}
-
-/* An error if the stream's rows are what another projection writes. */
-static void
-check_no_read_model(Oid stream)
-{
-	const char *other = ProjectionOfReadModel(stream);
-
-	if (other == NULL)
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("table \"%s\" is the read model of projection \"%s\", and cannot be a stream",
-					get_rel_name(stream), other),
-			 errdetail("Its rows change, and are deleted when it is reset; events do not."),
-			 errhint("Declare both projections over the stream of projection \"%s\".",
-					 other)));
-}
-
-/* Does the table have no row that is committed, or ours? */
-static bool
-is_empty(Relation relation)
-{
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	TableScanDesc scan = table_beginscan(relation, snapshot, 0, NULL);
-	TupleTableSlot *slot = table_slot_create(relation, NULL);
-	bool		found = table_scan_getnextslot(scan, ForwardScanDirection, slot);
-
-	ExecDropSingleTupleTableSlot(slot);
-	table_endscan(scan);
-	UnregisterSnapshot(snapshot);
-	return !found;
-}
-
-/* An error if rows of the table would count a second time. */
-static void
-check_empty(Relation read_model, bool from_now)
-{
-	if (from_now || is_empty(read_model))
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("read model \"%s\" is not empty",
-					RelationGetRelationName(read_model)),
-			 errdetail("The events from the beginning of the stream on would be applied to rows that may hold them already."),
-			 errhint("Empty it: TRUNCATE %s; or, if its rows hold all events so far, create the projection with start_at => 'now'.",
-					 QualifiedName(read_model))));
-}
-
 /* Read the definition, as whom and with which settings we are now. */
 static Merge *
-read_definition(const Projection *projection)
+read_definition(const Projection *projection, const char *stream)
 {
-	Merge	   *merge = MergeParse(projection->declared->definition);
+	Merge	   *merge = DeclaredParse(projection->declared,
+									  stream != NULL ? StreamTableNamed(stream) :
+									  InvalidOid);
 
 	MergeCheckExpressions(merge, projection->declared->allow_stable);
-	check_nobody_elses(merge->read_model);
-	check_no_read_model(merge->stream);
+	CreateCheckTables(merge);
 	return merge;
+}
+
+/* The columns of the read model that a statement assigns; or all. */
+static Bitmapset *
+statement_columns(const Merge *merge)
+{
+	const StatementTarget *target = linitial(merge->statement->targets);
+	Bitmapset  *columns = NULL;
+
+	if (!bms_is_empty(target->listed))
+		return target->listed;
+	for (AttrNumber column = 1;
+		 get_attname(merge->read_model, column, true) != NULL;
+		 column++)
+	{
+		if (OidIsValid(get_atttype(merge->read_model, column)))
+			columns = bms_add_member(columns, column);
+	}
+	return columns;
+}
+
+static Bitmapset *
+key_columns(const Merge *merge)
+{
+	Bitmapset  *columns = NULL;
+
+	for (int i = 0; i < merge->key.ncolumns; i++)
+		columns = bms_add_member(columns, merge->key.columns[i]);
+	return columns;
 }
 
 /* The columns that the definition uses of its read model, by name. */
@@ -227,8 +209,10 @@ used_columns(const Merge *merge)
 	int			column = -1;
 	ListCell   *cell;
 
-	for (int i = 0; i < merge->key.ncolumns; i++)
-		columns = bms_add_member(columns, merge->key.columns[i]);
+	if (merge->statement != NULL)
+		columns = statement_columns(merge);
+	else
+		columns = bms_add_members(columns, key_columns(merge));
 	foreach(cell, merge->clauses)
 		columns = bms_add_members(columns, ((MergeClause *) lfirst(cell))->listed);
 	while ((column = bms_next_member(columns, column)) >= 0)
@@ -306,6 +290,39 @@ compile_as_owner(const Projection *projection, const Stream *stream,
 	OwnerLeave(&owner);
 }
 
+static void
+refuse_argument(const char *argument, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("argument \"%s\" is not for a definition of this kind", argument),
+			 errhint("%s", hint)));
+}
+
+/* Whether it is a statement over events, which is what a stream says. */
+static void
+declare_kind(FunctionCallInfo fcinfo, Projection *projection)
+{
+	Declared   *declared = projection->declared;
+
+	declared->key = optional_text(fcinfo, ARGUMENT_KEY, "key");
+	declared->for_each_batch = choice_argument(fcinfo, ARGUMENT_FOR_EACH,
+											   "for_each", "event", "batch");
+	if (!PG_ARGISNULL(ARGUMENT_STREAM))
+	{
+		declared->kind = DECLARED_STATEMENT;
+		if (declared->strict)
+			refuse_argument("strict", "A statement has no WHEN that could hold for an event. Leave strict out.");
+		if (declared->key == NULL)
+			projection->partitions = 1;
+		return;
+	}
+	if (declared->key != NULL)
+		refuse_argument("key", "The key of a MERGE is what ON compares. Leave key out; or, if the definition is a statement over events, say of which stream: stream => '...'.");
+	if (declared->for_each_batch)
+		refuse_argument("for_each", "A MERGE is applied event by event. Leave for_each out; or, if the definition is a statement over events, say of which stream: stream => '...'.");
+}
+
 /* Take the arguments that say what the projection is. */
 static Projection *
 declare(FunctionCallInfo fcinfo, char *name, char *definition)
@@ -322,8 +339,8 @@ declare(FunctionCallInfo fcinfo, char *name, char *definition)
 	declared->strict = boolean_argument(fcinfo, ARGUMENT_STRICT, "strict");
 	declared->allow_stable = boolean_argument(fcinfo, ARGUMENT_ALLOW_STABLE,
 											  "allow_stable");
-	declared->key = optional_text(fcinfo, ARGUMENT_KEY, "key");
 	declared->settings = PinnedSettings();
+	declare_kind(fcinfo, projection);
 	return projection;
 }
 
@@ -339,7 +356,8 @@ create(Projection *projection, const Merge *merge, const char *ordering,
 	if (!compat_owns_relation(merge->read_model))
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE,
 					   RelationGetRelationName(read_model));
-	check_empty(read_model, from_now);
+	if (!from_now)
+		CreateCheckEmpty(merge, read_model);
 	projection->stream = StreamAttachFor(merge->stream);
 	stream = StreamOpen(projection->stream, AccessShareLock, false);
 	stream->rows = true;
@@ -375,11 +393,12 @@ projection_create(PG_FUNCTION_ARGS)
 
 	PreventCommandIfReadOnly("projection_create()");
 	KeyLock(KEYLOCK_PROJECTION, name, ExclusiveLock);
-	if (exists_already(name, definition, if_not_exists))
+	if (exists_already(projection, if_not_exists))
 		PG_RETURN_VOID();
 	DesiredLock();
 	NoticeDesired();
-	merge = read_definition(projection);
+	merge = read_definition(projection,
+							optional_text(fcinfo, ARGUMENT_STREAM, "stream"));
 	create(projection, merge, ordering, from_now);
 	if (Preloaded && Autostart)
 		DesiredStart(projection);

@@ -6,9 +6,13 @@
 
 #include "access/genam.h"
 #include "commands/trigger.h"
+#include "utils/builtins.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 
 #include "consumer/create_notice.h"
+#include "savepoint.h"
+#include "stream/reader.h"
 
 /* What is allowed in the text, but looks like a mistake. */
 static void
@@ -56,11 +60,92 @@ tell_of_triggers(Relation read_model)
 			 errdetail("It has triggers that run before each row or after deletions, or foreign keys that refer to it. Otherwise each row would be written once per batch, which is faster.")));
 }
 
+/* as many of the newest numbers are looked at */
+#define NEWEST 100
+
+/* The newest events. */
+typedef struct Newest
+{
+	const Sink *sink;
+	const Stream *stream;
+	int64		last_number;
+	int			events;
+	int			applicable;		/* of them */
+	Relation	read_model;
+	bool		applies;		/* the one at hand */
+} Newest;
+
+/* MergeItemReceiver */
+static void
+take_item(void *arg, const MergeItem *item)
+{
+	Newest	   *newest = arg;
+
+	newest->applies = newest->applies ||
+		MergeMayApply(newest->sink->run, newest->sink->merge, item);
+}
+
+/* EventReceiver */
+static bool
+take_event(void *state, const Event *event)
+{
+	Newest	   *newest = state;
+
+	newest->applies = false;
+	MergeRunItems(newest->sink->run, event->slot, take_item, newest);
+	newest->events++;
+	if (newest->applies)
+		newest->applicable++;
+	return true;
+}
+
+/* SavepointStep */
+static void
+read_newest(void *arg)
+{
+	Newest	   *newest = arg;
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
+
+	MergeRunOpen(newest->sink->run, newest->read_model);
+	(void) ReadEvents(newest->stream, snapshot,
+					  Max(newest->last_number - NEWEST + 1, 1),
+					  newest->last_number, take_event, newest);
+	MergeRunClose(newest->sink->run);
+	UnregisterSnapshot(snapshot);
+}
+
+/* A definition that none of the newest events concerns is often a mistake. */
+static void
+tell_of_events(const Projection *projection, const Sink *sink,
+			   const Stream *stream, Relation read_model)
+{
+	Newest		newest = {.sink = sink,.stream = stream,
+	.read_model = read_model};
+	ErrorData  *error;
+
+	newest.last_number = StreamLastNumber(stream->parts.sequence);
+	error = InSavepoint(read_newest, &newest);
+	/* an event that cannot be read is told when it is applied */
+	if (error != NULL)
+		SavepointRethrowInterrupt(error);
+	if (error != NULL || newest.events == 0 || newest.applicable > 0)
+		return;
+	ereport(NOTICE,
+			(errmsg("none of the newest %d events of stream \"%s\" is one that the definition does something with",
+					newest.events, stream->name),
+			 errdetail("No WHEN holds for them, or their key is null."),
+			 errhint("Look at the names of events in the conditions. Once the projection has run: SELECT * FROM projection_unhandled WHERE projection = %s;",
+					 quote_literal_cstr(projection->name))));
+}
+
 void
 CreateNotices(const Projection *projection, const Sink *sink,
 			  const Stream *stream, Relation read_model)
 {
 	tell_of_text(sink->merge);
+	if (sink->statement != NULL)
+		return;
 	tell_of_unique(sink->merge, read_model);
 	tell_of_triggers(read_model);
+	tell_of_events(projection, sink, stream, read_model);
 }

@@ -63,7 +63,9 @@ replay(const char *projection, const char *key, bool by_number, int64 id,
 
 	if (result.outcome == REPLAY_FAILED)
 		ereport(WARNING,
-				(errmsg("an event of \"%s\" fails: %s",
+				(by_number ?
+				 errmsg("event %s fails: %s", key, TextForClient(result.message)) :
+				 errmsg("an event of \"%s\" fails: %s",
 						TextForClient(key), TextForClient(result.message)),
 				 errdetail_internal("%s", tell_events(&result, no, skip)),
 				 skip == REPLAY_SKIPS_NOTHING ?

@@ -257,6 +257,31 @@ declared_stream(const Projection *projection)
 	return relid;
 }
 
+/*
+ * A statement projection is reset by emptying its table, if it has just one,
+ * whose rows it has made itself.
+ */
+static void
+check_reset(const Projection *projection)
+{
+	const Declared *declared = projection->declared;
+	int			targets;
+
+	if (declared == NULL || declared->kind != DECLARED_STATEMENT)
+		return;
+	targets = DeclaredTargets(declared);
+	if (targets == 1 && DeclaredInserts(declared))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("projection \"%s\" cannot be reset", projection->name),
+			 targets > 1 ?
+			 errdetail("Its statement changes %d tables.", targets) :
+			 errdetail("Its statement changes rows that it has not inserted."),
+			 errhint("Make the tables what they were before the first event; then SELECT projection_drop(%s); and create the projection again.",
+					 quote_literal_cstr(projection->name))));
+}
+
 /* projection_reset(name) */
 Datum
 projection_reset(PG_FUNCTION_ARGS)
@@ -265,6 +290,7 @@ projection_reset(PG_FUNCTION_ARGS)
 	OwnerScope	owner;
 
 	ProjectionCheckInitialized(projection);
+	check_reset(projection);
 	lock_read_model(projection);
 	owner = OwnerEnter(projection);
 	RunUtility(psprintf("TRUNCATE TABLE ONLY %s",

@@ -18,26 +18,15 @@
 #include "definition/compiled.h"
 #include "merge/fingerprint.h"
 #include "merge/merge_check.h"
+#include "merge/statement.h"
 
-/* The key that a definition compares. */
-KeyType *
-KeyTypeOf(const Merge *merge)
+/* What a definition says, which is a statement over this stream, or a MERGE. */
+Merge *
+DeclaredParse(const Declared *declared, Oid stream)
 {
-	const MergeKey *key = &merge->key;
-	Oid			types[INDEX_MAX_KEYS];
-	int32		typmods[INDEX_MAX_KEYS];
-	Oid			collation;
-
-	for (int i = 0; i < key->ncolumns; i++)
-	{
-		get_atttypetypmodcoll(merge->read_model, key->columns[i], &types[i],
-							  &typmods[i], &collation);
-		/* keys are compared before a domain or a length is enforced */
-		types[i] = getBaseType(types[i]);
-		typmods[i] = -1;
-	}
-	return KeyTypeMake(key->ncolumns, types, typmods, key->collation,
-					   key->equality);
+	if (declared->kind == DECLARED_STATEMENT)
+		return StatementParse(declared->definition, stream, declared->key);
+	return MergeParse(declared->definition);
 }
 
 /* An error if the text means other tables than the projection's. */
@@ -119,7 +108,8 @@ CompiledMake(const Projection *projection, const Stream *stream,
 {
 	Compiled   *compiled = palloc0(sizeof(Compiled));
 	Sink	   *sink = &compiled->sink;
-	Merge	   *merge = MergeParse(projection->declared->definition);
+	Merge	   *merge = DeclaredParse(projection->declared,
+									  RelationGetRelid(stream->relation));
 	MergeRun   *run;
 
 	check_tables(projection, merge, stream, read_model);
@@ -131,5 +121,10 @@ CompiledMake(const Projection *projection, const Stream *stream,
 	MergeRunKeep(run, CurrentMemoryContext);
 	sink->run = run;
 	sink->strict = projection->declared->strict;
+	if (merge->statement == NULL)
+		return compiled;
+	sink->for_each_batch = projection->declared->for_each_batch;
+	sink->statement = StatementRunBegin(merge, run, stream->relation,
+										sink->for_each_batch);
 	return compiled;
 }

@@ -14,7 +14,7 @@ typedef struct Compiled
 	bool		in_use;
 } Compiled;
 
-extern KeyType *KeyTypeOf(const Merge *merge);
+extern Merge *DeclaredParse(const Declared *declared, Oid stream);
 extern Compiled *CompiledMake(const Projection *projection,
 							  const Stream *stream, Relation read_model);
 

@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
@@ -15,6 +16,7 @@
 #include "catalog.h"
 #include "catalog_row.h"
 #include "definition/declared.h"
+#include "merge/statement.h"
 #include "numberset.h"
 
 static const char *const kinds[] = {
@@ -183,6 +185,76 @@ DeclaredWrite(const char *projection, const Declared *declared)
 		CatalogTupleInsert(catalog, tuple);
 	table_close(catalog, NoLock);
 	CommandCounterIncrement();
+}
+
+/* How many tables a statement changes. */
+int
+DeclaredTargets(const Declared *declared)
+{
+	int			count = 0;
+	ListCell   *cell;
+
+	foreach(cell, TextArrayList(declared->uses))
+	{
+		if (strncmp(lfirst(cell), TARGET_USE, strlen(TARGET_USE)) == 0)
+			count++;
+	}
+	return count;
+}
+
+/* Does it insert rows into each of them? */
+bool
+DeclaredInserts(const Declared *declared)
+{
+	ListCell   *cell;
+
+	foreach(cell, TextArrayList(declared->uses))
+	{
+		if (strncmp(lfirst(cell), TARGET_USE, strlen(TARGET_USE)) == 0 &&
+			strstr(lfirst(cell), TARGET_INSERTS) == NULL)
+			return false;
+	}
+	return true;
+}
+
+static bool
+has_target(List *uses, const char *target)
+{
+	ListCell   *cell;
+
+	foreach(cell, uses)
+	{
+		if (strncmp(lfirst(cell), target, strlen(target)) == 0)
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The projection whose statement changes this table, which is named as
+ * StatementTargetUse() names it; or NULL.
+ */
+char *
+DeclaredTargetOf(const char *target)
+{
+	Relation	catalog = CatalogOpen(DEFINITION_CATALOG, AccessShareLock);
+	SysScanDesc scan = CatalogScan(catalog, NULL);
+	char	   *name = NULL;
+	HeapTuple	tuple;
+
+	while (name == NULL && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Datum		values[DEFINITION_CATALOG_NATTS];
+		bool		nulls[DEFINITION_CATALOG_NATTS];
+
+		if (CatalogDeformDamaged(catalog, tuple, values, nulls) == NULL &&
+			has_target(TextArrayList(get_array(values, DEFINITION_CATALOG_USES)),
+					   target))
+			name = CatalogGetText(values, nulls, DEFINITION_CATALOG_PROJECTION);
+	}
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return name;
 }
 
 void

@@ -50,6 +50,9 @@ extern List *TextArrayList(ArrayType *array);
 extern Declared *DeclaredRead(const char *projection,
 							  CatalogDamage **damage);
 extern void DeclaredWrite(const char *projection, const Declared *declared);
+extern int	DeclaredTargets(const Declared *declared);
+extern bool DeclaredInserts(const Declared *declared);
+extern char *DeclaredTargetOf(const char *target);
 extern void DeclaredDrop(const char *projection);
 
 #endif							/* WALLET_PROJECTION_DECLARED_H */

@@ -84,6 +84,8 @@ ApplyBegin(const Sink *sink, Relation read_model, Snapshot snapshot,
 	apply->handler = sink->handler;
 	apply->relation = read_model;
 	apply->policy = skip_locked ? LockWaitSkip : LockWaitBlock;
+	if (sink->statement != NULL)
+		return apply;
 	ApplyOpen(apply, snapshot);
 	apply->key_constraint = pstrdup(RelationGetRelationName(apply->model->index));
 	apply->row_context = AllocSetContextCreate(CurrentMemoryContext,
@@ -284,6 +286,11 @@ ApplyKeys(Apply *apply, FoldedKey *keys, int64 count)
 	MemoryContext old;
 	const char *reason;
 
+	if (apply->sink->statement != NULL)
+	{
+		ApplyStatement(apply, keys, count);
+		return NULL;
+	}
 	ReadModelArrange(apply->model, keys, count);
 	old = MemoryContextSwitchTo(apply->row_context);
 	reason = apply_keys(apply, keys, count);
@@ -299,13 +306,15 @@ ApplyKeys(Apply *apply, FoldedKey *keys, int64 count)
 const char *
 ApplyAdvice(const Apply *apply)
 {
-	return apply->model->advice;
+	return apply->model != NULL ? apply->model->advice : NULL;
 }
 
 /* Give back what ApplyBegin() took; the table's lock stays. */
 void
 ApplyEnd(Apply *apply)
 {
+	if (apply->sink->statement != NULL)
+		return;
 	ApplyClose(apply);
 	if (apply->sink->run != NULL)
 		ApplyDeclaredEnd(apply);
@@ -333,7 +342,8 @@ ApplyLocked(const Apply *apply)
 bool
 ApplyIsKeyConstraint(const Apply *apply, const char *name)
 {
-	return name != NULL && strcmp(name, apply->key_constraint) == 0;
+	return name != NULL && apply->key_constraint != NULL &&
+		strcmp(name, apply->key_constraint) == 0;
 }
 
 /* Whose row was at hand when an error was raised; NULL if unknown. */
@@ -342,7 +352,7 @@ ApplyCurrent(Apply *apply)
 {
 	const FoldedKey *folded;
 
-	if (apply->current != NULL)
+	if (apply->current != NULL || apply->writer == NULL)
 		return apply->current;
 	folded = RowWriterTag(apply->writer);
 	return folded != NULL ? folded->entry : NULL;

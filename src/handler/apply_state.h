@@ -1,7 +1,7 @@
 /*
  * apply_state.h
- *		What the two ways of changing rows share: apply.c (a native handler's)
- *		and apply_declared.c (a definition's).
+ *		What the ways of changing rows share: apply.c (a native handler's),
+ *		apply_declared.c (a definition's) and apply_statement.c.
  */
 #ifndef WALLET_PROJECTION_APPLY_STATE_H
 #define WALLET_PROJECTION_APPLY_STATE_H
@@ -18,7 +18,7 @@ struct Apply
 	const Sink *sink;
 	const RowHandler *handler;	/* the sink's */
 	Relation	relation;
-	ReadModel  *model;
+	ReadModel  *model;			/* a statement has neither */
 	RowWriter  *writer;
 	MemoryContext row_context;	/* reset after each row */
 	const FoldEntry *current;	/* being looked at, or NULL: ask the writer */
@@ -44,5 +44,8 @@ extern void ApplyDeclaredBegin(Apply *apply);
 extern void ApplyDeclaredFetch(const FoldedKey *next, const FoldedKey *after);
 extern const char *ApplyDeclared(Apply *apply, const FoldedKey *folded);
 extern void ApplyDeclaredEnd(Apply *apply);
+
+/* apply_statement.c */
+extern void ApplyStatement(Apply *apply, const FoldedKey *keys, int64 count);
 
 #endif							/* WALLET_PROJECTION_APPLY_STATE_H */

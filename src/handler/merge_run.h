@@ -72,6 +72,8 @@ extern void MergeItemStore(MergeRun *run, const MergeItem *item, char *where);
 
 extern char *MergeItemType(MergeRun *run, const char *stored_item);
 extern char *MergeItemTypeNow(MergeRun *run, const MergeItem *item);
+extern bool MergeMayApply(MergeRun *run, const Merge *merge,
+						  const MergeItem *item);
 extern char *MergeEventType(MergeRun *run, TupleTableSlot *event);
 
 extern MergeRow *MergeRowBegin(MergeRun *run, TupleTableSlot *row);

@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "executor/executor.h"
+#include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
@@ -90,6 +91,62 @@ MergeItemTypeNow(MergeRun *run, const MergeItem *item)
 	type = evaluate(run);
 	ExecClearTuple(slot);
 	return type;
+}
+
+/* Does an expression look at the row? */
+static bool
+looks_at_row(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Var))
+		return ((Var *) node)->varno == MERGE_ROW;
+	return expression_tree_walker(node, looks_at_row, context);
+}
+
+/* May this condition hold for the item in the slot, whatever the row is? */
+static bool
+may_hold(MergeRun *run, Expr *condition)
+{
+	ExprContext *econtext = run->tested_stage.econtext;
+	ListCell   *cell;
+
+	foreach(cell, make_ands_implicit(condition))
+	{
+		Expr	   *part = lfirst(cell);
+		bool		isnull;
+		Datum		holds;
+
+		if (looks_at_row((Node *) part, NULL))
+			continue;
+		holds = ExecEvalExpr(ExecInitExpr(MergePlan(part), NULL), econtext, &isnull);
+		if (isnull || !DatumGetBool(holds))
+			return false;
+	}
+	return true;
+}
+
+/*
+ * May a WHEN of the definition hold for the item, whatever its row is?  For
+ * a look at a few events: each condition is compiled anew.
+ */
+bool
+MergeMayApply(MergeRun *run, const Merge *merge, const MergeItem *item)
+{
+	TupleTableSlot *slot = run->stored_slot;
+	ListCell   *cell;
+	bool		may = false;
+
+	if (!item->has_key)
+		return false;
+	ExecClearTuple(slot);
+	memcpy(slot->tts_values, item->values, run->width * sizeof(Datum));
+	memcpy(slot->tts_isnull, item->nulls, run->width * sizeof(bool));
+	ExecStoreVirtualTuple(slot);
+	foreach(cell, merge->clauses)
+		may = may || may_hold(run, ((MergeClause *) lfirst(cell))->condition);
+	ExecClearTuple(slot);
+	return may;
 }
 
 /* MergeItemReceiver: the type of the event's first item */

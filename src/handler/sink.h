@@ -5,7 +5,8 @@
  * A native projection's handler folds events of the created shape into a state
  * per key; the key is the aggregate's id.  A declared projection's events
  * become items by the expressions of its definition; they are kept per key,
- * and applied to the key's row one after the other.
+ * and applied to the key's row one after the other; or a statement applies
+ * them, to whatever rows it says.
  */
 #ifndef WALLET_PROJECTION_SINK_H
 #define WALLET_PROJECTION_SINK_H
@@ -13,6 +14,7 @@
 #include "handler/handler.h"
 #include "handler/key.h"
 #include "handler/merge_run.h"
+#include "handler/statement_run.h"
 
 typedef struct Sink
 {
@@ -22,6 +24,10 @@ typedef struct Sink
 	MergeRun   *run;
 	KeyType    *key;
 	bool		strict;			/* an item for which no WHEN holds is bad */
+	StatementRun *statement;	/* applies the items, where it is no MERGE */
+	bool		for_each_batch; /* any number of them at once */
 } Sink;
+
+extern KeyType *KeyTypeOf(const Merge *merge);
 
 #endif							/* WALLET_PROJECTION_SINK_H */

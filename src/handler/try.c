@@ -204,11 +204,12 @@ apply_event(Try *try, JsonbValue *element)
 	MergeRunItems(try->run,
 				  TryEventRow(try->events, JsonbValueToJsonb(element),
 							  try->number),
-				  receive_item, try);
+				  try->receive, try);
 }
 
-static void
-apply_events(Try *try, Jsonb *events)
+/* Give the items of all events to the trial's receiver. */
+void
+TryApplyEvents(Try *try, Jsonb *events)
 {
 	MemoryContext element_context = AllocSetContextCreate(CurrentMemoryContext,
 														  "event of a trial",
@@ -268,6 +269,7 @@ begin_try(Try *try, text *definition)
 	params = TrySequences(try->merge);
 	try->stream = relation_open(try->merge->stream, AccessShareLock);
 	try->read_model = relation_open(try->merge->read_model, AccessShareLock);
+	try->receive = receive_item;
 	try->run = MergeRunBegin(try->merge, try->stream, try->read_model);
 	MergeRunParams(try->run, params);
 	MergeRunOpen(try->run, try->read_model);
@@ -281,38 +283,56 @@ begin_try(Try *try, text *definition)
 				   RelationGetDescr(try->read_model)->tdtypeid);
 }
 
-/*
- * projection_try(definition text, events jsonb, trace boolean) returns setof
- * jsonb
- */
-Datum
-projection_try(PG_FUNCTION_ARGS)
+/* Try a MERGE. */
+static void
+try_merge(Try *try, text *definition, Jsonb *events)
 {
-	Try			try = {0};
+	begin_try(try, definition);
+	TryApplyEvents(try, events);
+	if (!try->trace)
+		return_rows(try);
+	MergeRunEnd(try->run);
+	relation_close(try->read_model, NoLock);
+	relation_close(try->stream, NoLock);
+}
+
+static void
+check_arguments(FunctionCallInfo fcinfo)
+{
 	Jsonb	   *events;
 
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < TRY_ARGUMENTS; i++)
 	{
-		if (PG_ARGISNULL(i))
+		if (PG_ARGISNULL(i) && i != TRY_STREAM && i != TRY_KEY)
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("no argument of projection_try() may be null")));
+					 errmsg("no argument of projection_try() may be null, but for \"stream\" and \"key\"")));
 	}
-	events = PG_GETARG_JSONB_P(1);
+	events = PG_GETARG_JSONB_P(TRY_EVENTS);
 	if (!JB_ROOT_IS_ARRAY(events) || JB_ROOT_IS_SCALAR(events))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("events must be a JSON array"),
 				 errhint("Write an array of objects, one per event, such as [{\"column\": \"value\"}].")));
+}
+
+/*
+ * projection_try(definition text, events jsonb, trace boolean, stream text,
+ * key text, for_each text) returns setof jsonb
+ */
+Datum
+projection_try(PG_FUNCTION_ARGS)
+{
+	Try			try = {0};
+
+	check_arguments(fcinfo);
 	compat_InitScalarSRF(fcinfo);
 	try.result = (ReturnSetInfo *) fcinfo->resultinfo;
-	try.trace = PG_GETARG_BOOL(2);
-	begin_try(&try, PG_GETARG_TEXT_PP(0));
-	apply_events(&try, events);
-	if (!try.trace)
-		return_rows(&try);
-	MergeRunEnd(try.run);
-	relation_close(try.read_model, NoLock);
-	relation_close(try.stream, NoLock);
+	try.trace = PG_GETARG_BOOL(TRY_TRACE);
+	if (PG_ARGISNULL(TRY_STREAM))
+		try_merge(&try, PG_GETARG_TEXT_PP(TRY_DEFINITION),
+				  PG_GETARG_JSONB_P(TRY_EVENTS));
+	else
+		TryStatement(&try, fcinfo);
 	return (Datum) 0;
 }

@@ -40,6 +40,7 @@ typedef struct Try
 	Relation	stream;
 	Relation	read_model;
 	MergeRun   *run;
+	MergeItemReceiver receive;
 	TryEvents  *events;
 	bool		trace;
 	ReturnSetInfo *result;
@@ -52,6 +53,24 @@ typedef struct Try
 	MergeRow   *row;
 	int64		number;			/* of the event, counted */
 } Try;
+
+/* The arguments of projection_try(). */
+enum
+{
+	TRY_DEFINITION,
+	TRY_EVENTS,
+	TRY_TRACE,
+	TRY_STREAM,
+	TRY_KEY,
+	TRY_FOR_EACH,
+	TRY_ARGUMENTS
+};
+
+/* try.c */
+extern void TryApplyEvents(Try *try, Jsonb *events);
+
+/* try_statement.c */
+extern void TryStatement(Try *try, FunctionCallInfo fcinfo);
 
 /* try_event.c */
 extern TryEvents *TryEventsBegin(Relation stream);

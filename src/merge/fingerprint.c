@@ -193,6 +193,7 @@ write_key_column(Writer *writer, int i)
 
 	write_expression(writer, "key", key->values[i]);
 	appendStringInfo(&writer->text, "column %s compared by %s",
+					 writer->merge->statement != NULL ? "-" :
 					 quote_identifier(get_attname(writer->merge->read_model,
 												  key->columns[i], false)),
 					 format_operator_qualified(key->equality[i]));

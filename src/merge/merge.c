@@ -44,9 +44,28 @@ point_into_text(void *definition)
 	}
 }
 
+/* From here on errors are about this text, and point into it. */
+void
+MergeTextBegin(MergeText *about, char *words)
+{
+	about->callback.callback = point_into_text;
+	about->callback.arg = words;
+	about->callback.previous = error_context_stack;
+	error_context_stack = &about->callback;
+	/* comes before the other one, which moves the position */
+	MergeHintBegin(&about->hint, words);
+}
+
+void
+MergeTextEnd(MergeText *about)
+{
+	MergeHintEnd(&about->hint);
+	error_context_stack = about->callback.previous;
+}
+
 /* Where a statement's first word is: releases differ in what comes before. */
-static int
-start_of(const MergeBuild *build, const RawStmt *statement)
+int
+MergeStartOf(const MergeBuild *build, const RawStmt *statement)
 {
 	int			location = statement->stmt_location;
 
@@ -71,7 +90,7 @@ parse_raw(MergeBuild *build)
 				(errcode(ERRCODE_SYNTAX_ERROR),
 				 errmsg("the definition has more than one statement"),
 				 errhint("A definition is one MERGE statement, or one INSERT ... SELECT ... ON CONFLICT."),
-				 MergePlace(build, start_of(build, lsecond(statements)))));
+				 MergePlace(build, MergeStartOf(build, lsecond(statements)))));
 	statement = linitial_node(RawStmt, statements);
 	if (!IsA(statement->stmt, MergeStmt) &&
 		!(IsA(statement->stmt, InsertStmt) &&
@@ -79,7 +98,7 @@ parse_raw(MergeBuild *build)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("the definition is neither a MERGE nor an INSERT ... ON CONFLICT"),
-				 errhint("A definition is one statement, as in MERGE INTO read_model r USING stream e ON r.id = e.id WHEN NOT MATCHED THEN INSERT (id) VALUES (e.id).")));
+				 errhint("A definition is one statement, as in MERGE INTO read_model r USING stream e ON r.id = e.id WHEN NOT MATCHED THEN INSERT (id) VALUES (e.id). Or it is any statement over the relation events; then say of which stream: stream => '...'.")));
 	build->raw = copyObject(statement->stmt);
 	return statement;
 }
@@ -182,22 +201,12 @@ Merge *
 MergeParse(const char *definition)
 {
 	MergeBuild	build = {0};
-	ErrorContextCallback context;
-	MergeHint	hint;
+	MergeText	about;
 
 	build.merge = palloc0(sizeof(Merge));
 	build.merge->text = pstrdup(definition);
-
-	context.callback = point_into_text;
-	context.arg = build.merge->text;
-	context.previous = error_context_stack;
-	error_context_stack = &context;
-	/* comes before the other one, which moves the position */
-	MergeHintBegin(&hint, build.merge->text);
-
+	MergeTextBegin(&about, build.merge->text);
 	take_apart(&build);
-
-	MergeHintEnd(&hint);
-	error_context_stack = context.previous;
+	MergeTextEnd(&about);
 	return build.merge;
 }

@@ -63,9 +63,29 @@ typedef struct MergeKey
 	Oid			collation[INDEX_MAX_KEYS];	/* the index's */
 } MergeKey;
 
+/* A table that a statement projection changes. */
+typedef struct StatementTarget
+{
+	Oid			relation;
+	bool		inserts;
+	bool		updates;
+	bool		deletes;
+	Bitmapset  *listed;			/* columns that the text assigns */
+} StatementTarget;
+
+/* What a statement projection has instead of clauses. */
+typedef struct Statement
+{
+	char	   *key_text;		/* NULL: all events have one key */
+	List	   *targets;		/* of StatementTarget, in the order of the
+								 * text: the first is the read model */
+} Statement;
+
 typedef struct Merge
 {
 	char	   *text;
+	Statement  *statement;		/* a statement over "events": no clauses, no
+								 * index; or NULL */
 	Query	   *analysed;		/* as the parser left it: views are views */
 	Query	   *rewritten;		/* views are sub-selects, defaults are in */
 	bool		upsert;			/* spelt INSERT ... ON CONFLICT */

@@ -17,6 +17,7 @@
 #include "utils/relcache.h"
 
 #include "merge/merge.h"
+#include "merge/merge_hint.h"
 
 typedef struct MergeBuild
 {
@@ -42,6 +43,24 @@ typedef struct MergeComparison
 	Expr	   *value;			/* over the source */
 	Oid			operator;		/* with the column on the left */
 } MergeComparison;
+
+/* On the stack of whoever analyses a text of the user's. */
+typedef struct MergeText
+{
+	ErrorContextCallback callback;
+	MergeHint	hint;
+} MergeText;
+
+/* merge.c */
+extern void MergeTextBegin(MergeText *about, char *words);
+extern void MergeTextEnd(MergeText *about);
+extern int	MergeStartOf(const MergeBuild *build, const RawStmt *statement);
+
+/* statement_key.c */
+extern void StatementReadKey(Merge *merge, Relation stream);
+
+/* statement_columns.c */
+extern Bitmapset *StatementColumns(const Merge *merge, bool *found);
 
 /* merge_place.c */
 extern int	MergePlace(const MergeBuild *build, int location);

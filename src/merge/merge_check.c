@@ -415,9 +415,39 @@ check_clause(Check *check, MergeClause *clause)
 	}
 }
 
+/* A statement, and the views that it reads; not the defaults of columns. */
+static void
+check_statement(Check *check)
+{
+	ListCell   *cell;
+
+	check_walker((Node *) check->merge->analysed, check);
+	foreach(cell, check->merge->rewritten->rtable)
+	{
+		RangeTblEntry *entry = lfirst_node(RangeTblEntry, cell);
+
+		if (entry->rtekind == RTE_SUBQUERY)
+			check_walker((Node *) entry->subquery, check);
+	}
+}
+
+/* The key of a statement projection, whose text is another one. */
+static void
+check_statement_key(const Merge *merge)
+{
+	Merge		of_key = *merge;
+	Check		check = {&of_key, true, false, "the key of a projection", false, -1, -1};
+
+	if (merge->statement->key_text == NULL)
+		return;
+	of_key.text = merge->statement->key_text;
+	for (int i = 0; i < merge->key.ncolumns; i++)
+		check_walker((Node *) merge->key.values[i], &check);
+}
+
 /*
  * Raise an error at the first expression that depends on more than the event,
- * the row and the pinned settings.
+ * the row and the pinned settings.  A statement may read other tables as well.
  */
 void
 MergeCheckExpressions(const Merge *merge, bool allow_stable)
@@ -425,6 +455,14 @@ MergeCheckExpressions(const Merge *merge, bool allow_stable)
 	Check		check = {merge, true, allow_stable, "the key of a projection", false, -1, -1};
 	ListCell   *cell;
 
+	if (merge->statement != NULL)
+	{
+		check_statement_key(merge);
+		check.chooses_key = false;
+		check.where = "a projection";
+		check_statement(&check);
+		return;
+	}
 	for (int i = 0; i < merge->key.ncolumns; i++)
 		check_walker((Node *) merge->key.values[i], &check);
 	check.where = "the filter of a projection";

@@ -55,6 +55,16 @@ hint_for_merge(const ErrorData *error, const Words *words, int at)
 }
 
 static char *
+hint_for_target(const ErrorData *error)
+{
+	if (has_form(error, "cannot execute MERGE on relation"))
+		return pstrdup("Write MERGE INTO and the name of a table. A view can read from that table.");
+	if (has_form(error, "relation \"%s\" cannot be the target of a modifying statement"))
+		return pstrdup("This name means the events of the batch. For a table of this name, write its schema before it.");
+	return NULL;
+}
+
+static char *
 hint_for(const ErrorData *error, const Words *words, int at)
 {
 	switch (error->sqlerrcode)
@@ -74,8 +84,7 @@ hint_for(const ErrorData *error, const Words *words, int at)
 		case ERRCODE_UNDEFINED_TABLE:
 			return HintForTable(words, at, error->message);
 		case ERRCODE_FEATURE_NOT_SUPPORTED:
-			return has_form(error, "cannot execute MERGE on relation") ?
-				pstrdup("Write MERGE INTO and the name of a table. A view can read from that table.") : NULL;
+			return hint_for_target(error);
 		default:
 			return WordIs(words, 0, "merge") ?
 				hint_for_merge(error, words, at) : NULL;

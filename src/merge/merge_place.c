@@ -61,9 +61,19 @@ find_table_name(Node *node, void *context)
 const RangeVar *
 MergeReadModelName(const MergeBuild *build)
 {
-	if (IsA(build->raw, MergeStmt))
-		return castNode(MergeStmt, build->raw)->relation;
-	return castNode(InsertStmt, build->raw)->relation;
+	switch (nodeTag(build->raw))
+	{
+		case T_MergeStmt:
+			return castNode(MergeStmt, build->raw)->relation;
+		case T_UpdateStmt:
+			return castNode(UpdateStmt, build->raw)->relation;
+		case T_DeleteStmt:
+			return castNode(DeleteStmt, build->raw)->relation;
+		case T_InsertStmt:
+			return castNode(InsertStmt, build->raw)->relation;
+		default:
+			return NULL;
+	}
 }
 
 /* For ereport(): the error is at the read model's name. */

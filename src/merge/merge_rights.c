@@ -30,6 +30,28 @@ check_rights_walker(Node *node, void *role)
 	return expression_tree_walker(node, check_rights_walker, role);
 }
 
+/* The stream's columns, which "events" shows. */
+static void
+check_events(const Merge *merge, Oid role)
+{
+	int			column = -1;
+
+	if (pg_class_aclcheck(merge->stream, role, ACL_SELECT) == ACLCHECK_OK)
+		return;
+	if (bms_is_empty(merge->stream_columns) &&
+		pg_attribute_aclcheck_all(merge->stream, role, ACL_SELECT,
+								  ACLMASK_ANY) != ACLCHECK_OK)
+		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE,
+					   get_rel_name(merge->stream));
+	while ((column = bms_next_member(merge->stream_columns, column)) >= 0)
+	{
+		if (pg_attribute_aclcheck(merge->stream, column, role,
+								  ACL_SELECT) != ACLCHECK_OK)
+			aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE,
+						   get_rel_name(merge->stream));
+	}
+}
+
 /*
  * Errors: 42501.
  */
@@ -39,5 +61,7 @@ MergeCheckRights(const Merge *merge, Oid role)
 	if (!compat_role_owns_relation(merge->read_model, role))
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE,
 					   get_rel_name(merge->read_model));
+	if (merge->statement != NULL)
+		check_events(merge, role);
 	(void) check_rights_walker((Node *) merge->rewritten, &role);
 }

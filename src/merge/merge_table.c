@@ -10,7 +10,9 @@
 #include "access/relation.h"
 #include "access/table.h"
 #include "access/transam.h"
+#include "catalog.h"
 #include "catalog/catalog.h"
+#include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "utils/lsyscache.h"
@@ -76,6 +78,12 @@ read_model_refusal(Relation relation, bool whole)
 
 	if (refusal.detail != NULL)
 		return refusal;
+	if (form->relnamespace == get_namespace_oid(CATALOG_SCHEMA, true))
+		return (Refusal)
+	{
+		"It is a table of the extension's own.",
+			"Name a table of your own."
+	};
 	if (form->relkind == RELKIND_PARTITIONED_TABLE)
 		return refusal_for("It is a partitioned table.",
 						   "Use a table that is not partitioned.");

@@ -125,7 +125,7 @@ add_var(Collection *collection, Var *var)
 	if (var->varno < 1 || var->varno > list_length(query->rtable))
 		return;
 	entry = list_nth_node(RangeTblEntry, query->rtable, var->varno - 1);
-	if (entry->rtekind != RTE_RELATION)
+	if (entry->rtekind != RTE_RELATION && entry->rtekind != RTE_NAMEDTUPLESTORE)
 		return;
 	if (var->varattno == InvalidAttrNumber)
 		add_columns(collection, entry->relid);

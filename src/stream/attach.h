@@ -10,6 +10,9 @@
 extern char *StreamOfTable(Oid relid);
 extern char *StreamAttachFor(Oid relid);
 
+/* named.c */
+extern Oid	StreamTableNamed(const char *name);
+
 /* guard.c */
 extern void GuardByIdentity(Oid relid, const StreamParts *parts);
 

@@ -142,6 +142,16 @@ find_writers(Writers *writers, Relation relation)
 	return own;
 }
 
+/* Those who may write to the stream now, others than ourselves. */
+Writers
+StreamWriters(Relation relation)
+{
+	Writers		writers = {0};
+
+	(void) find_writers(&writers, relation);
+	return writers;
+}
+
 /*
  * WriterHasEnded: is what this transaction has done visible to any snapshot
  * taken from now on, or never?  Locks do not say so: whoever commits becomes

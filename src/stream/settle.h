@@ -20,6 +20,7 @@ typedef struct Settlement
 	bool		own;			/* our own transaction writes, too */
 } Settlement;
 
+extern Writers StreamWriters(Relation relation);
 extern Settlement Settle(const Stream *stream);
 extern uint64 StreamLook(const Stream *stream, int64 *settled);
 extern int64 StreamFilledSince(const Stream *stream, uint64 look);

@@ -115,15 +115,31 @@ why_workers(const Projection *projection)
 	return why;
 }
 
+/* An open transaction may still write events with smaller numbers. */
+static Why
+why_held(const char *writers)
+{
+	Why			why;
+
+	why.reason = psprintf("it waits for the end of a transaction that writes to its stream (%s)",
+						  writers);
+	why.advice = "See pg_stat_activity and pg_prepared_xacts. A projection whose actions commute need not wait: create it with ordering => 'arrival'.";
+	return why;
+}
+
 static Why
 why_not(const Projection *projection)
 {
 	const char *problem = ProblemFound(projection);
+	const char *writers;
 
 	if (problem != NULL)
 		return why_found(problem);
 	if (projection->last_error != NULL)
 		return why_failed(projection);
+	writers = ProjectionWaitsFor(projection);
+	if (writers != NULL)
+		return why_held(writers);
 	return why_workers(projection);
 }
 

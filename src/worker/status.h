@@ -25,6 +25,9 @@ extern WorkerNeeds WorkersFor(const char *projection, const char *channel);
 /* behind.c */
 extern void TellWhyBehind(const char *projection);
 
+/* held.c */
+extern char *ProjectionWaitsFor(const Projection *projection);
+
 /* finding.c */
 extern const char *ProblemFound(const Projection *projection);
 

@@ -283,6 +283,27 @@ batch_ends(void)
 	return is_over ? BATCH_TIMED_OUT : BATCH_ENDED;
 }
 
+/* A batch has failed: do what is to be done about it. */
+static void
+judge(Assignment *served, ErrorData *error, bool timed_out)
+{
+	switch (AssignmentJudge(served, error, timed_out))
+	{
+		case VERDICT_ISOLATE:
+		case VERDICT_SMALLER:
+			served->isolate = true;
+			FreeErrorData(error);
+			break;
+		case VERDICT_LATER:
+			FreeErrorData(error);
+			worker.leaving = database_is_wanted();
+			break;
+		case VERDICT_FAILED:
+			projection_failed(served, error);
+			break;
+	}
+}
+
 /* An error in whatever we did: end the transaction and write it down. */
 static void
 recover(void)
@@ -322,33 +343,15 @@ recover(void)
 		return;
 	}
 	worker.replaying = false;
-	if (served != NULL && end == BATCH_ENDED &&
-		(BatchFailedAtLimit(error) ? AssignmentShrink(served) :
-		 !served->isolate && BatchMayIsolate(error)))
+	if (served == NULL && error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
+		leave_for(error);
+	else if (served == NULL)
 	{
-		/* do it again, and find out which event it was */
-		served->isolate = true;
-		FreeErrorData(error);
-		return;
-	}
-	if (error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE &&
-		(served == NULL || AssignmentIsLocked(served)))
-	{
-		/* somebody has locked what we need: later */
-		if (served != NULL)
-			served->isolate = false;
 		FreeErrorData(error);
 		worker.leaving = database_is_wanted();
-		return;
 	}
-	if (served == NULL)
-	{
-		leave_for(error);
-		return;
-	}
-	if (end == BATCH_TIMED_OUT)
-		(void) AssignmentShrink(served);
-	projection_failed(served, error);
+	else
+		judge(served, error, end == BATCH_TIMED_OUT);
 }
 
 /*
@@ -507,7 +510,6 @@ run_batch(const BatchLimits *limits)
 	(void) batch_ends();
 	served->isolate = false;
 	AssignmentGrow(served);
-	served->lock_timeouts = 0;
 	AssignmentRetryAt(served, result.next_retry);
 	AssignmentTook(served, result.events,
 				   TimestampDifferenceMilliseconds(begun, GetCurrentTimestamp()));
