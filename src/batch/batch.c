@@ -400,31 +400,6 @@ batch_apply(Batch *batch)
 		BatchLeaveLocked(batch, &scope, WriteKeys(&scope, keys, count));
 }
 
-/*
- * Will the read model keep rows from now on, whatever the projection does?  It
- * has none where no event has made one, or where the projection may delete them.
- */
-static bool
-keeps_rows(const Batch *batch)
-{
-	const Merge *merge = batch->work.sink.merge;
-	ListCell   *cell;
-
-	if (merge == NULL)
-		return true;
-	foreach(cell, merge->clauses)
-	{
-		if (((MergeClause *) lfirst(cell))->action == MERGE_DO_DELETE)
-			return false;
-	}
-	foreach(cell, merge->statement != NULL ? merge->statement->targets : NIL)
-	{
-		if (((StatementTarget *) lfirst(cell))->deletes)
-			return false;
-	}
-	return TableHasBlock(batch->work.read_model, 0);
-}
-
 /* save: the new positions */
 static void
 batch_save(Batch *batch)
@@ -457,7 +432,7 @@ batch_save(Batch *batch)
 		OldGapsStore(batch->projection, &batch->claims, &after,
 					 batch->settlement.oldest, looked ? &owners : NULL);
 		ClaimsSave(batch->projection, &batch->claims, &after,
-				   batch->events > 0 && keeps_rows(batch));
+				   batch->events > 0 && OpenedKeepsRows(&batch->work));
 		OldGapsDeleteUnused(batch->projection, &batch->claims, &after);
 	}
 	if (moved)

@@ -20,11 +20,35 @@
 #include "definition/desired.h"
 #include "definition/known.h"
 #include "keylock.h"
+#include "merge/merge.h"
 #include "merge/pinned.h"
 #include "position/trouble.h"
+#include "tablesize.h"
 
 /* what is being worked on in this process, or NULL */
 static const OpenProjection *running = NULL;
+
+/*
+ * Events were applied: has the read model rows now that it never loses again,
+ * so that an empty one was emptied by somebody else?  Not where the definition
+ * deletes rows, or has not made any: no WHEN may have held.
+ */
+bool
+OpenedKeepsRows(const OpenProjection *work)
+{
+	ListCell   *cell;
+
+	if (work->projection->declared == NULL)
+		return true;
+	if (work->sink.merge == NULL)
+		return false;
+	foreach(cell, work->sink.merge->clauses)
+	{
+		if (((const MergeClause *) lfirst(cell))->action == MERGE_DO_DELETE)
+			return false;
+	}
+	return TableHasBlock(work->read_model, 0);
+}
 
 /* Raise an error if nothing can be applied in a transaction like this. */
 void
@@ -148,6 +172,32 @@ void
 OpenedEnd(OpenProjection *work)
 {
 	running = work->outer;
+}
+
+/*
+ * Events were applied: must the read model have rows from now on, so that an
+ * empty table has lost them?  Those of a declared projection may have done
+ * nothing, or may delete the last row.
+ */
+bool
+OpenedKeepsRows(const OpenProjection *work)
+{
+	ListCell   *cell;
+
+	if (work->sink.merge == NULL)
+		return true;
+	foreach(cell, work->sink.merge->clauses)
+	{
+		if (((const MergeClause *) lfirst(cell))->action == MERGE_DO_DELETE)
+			return false;
+	}
+	foreach(cell, work->sink.merge->statement != NULL ?
+			work->sink.merge->statement->targets : NIL)
+	{
+		if (((const StatementTarget *) lfirst(cell))->deletes)
+			return false;
+	}
+	return TableHasBlock(work->read_model, 0);
 }
 
 /* Give back all but the locks, which last as long as the transaction. */

@@ -27,6 +27,7 @@ typedef enum SharedLock
 	SHARED_STOPPED				/* nobody wants it to run */
 } SharedLock;
 
+extern bool OpenedKeepsRows(const OpenProjection *work);
 extern void OpenedCheckTransaction(const char *command);
 extern SharedLock ProjectionLockShared(const char *name, bool as_worker);
 extern void OpenedCheckStream(const Projection *projection,
@@ -34,6 +35,7 @@ extern void OpenedCheckStream(const Projection *projection,
 extern void OpenedOpen(OpenProjection *work, const char *name);
 extern void OpenedBegin(OpenProjection *work);
 extern void OpenedEnd(OpenProjection *work);
+extern bool OpenedKeepsRows(const OpenProjection *work);
 extern void OpenedClose(OpenProjection *work);
 
 #endif							/* WALLET_PROJECTION_OPENED_H */

@@ -252,7 +252,7 @@ replay_found(OpenProjection *work, const ParkedBrief *found, ReplaySkip skip)
 		result = replay(work, &claims, parked, skip, false);
 	else
 		result = too_late(parked, found->id, skip);
-	if (result.events > 0)
+	if (result.events > 0 && OpenedKeepsRows(work))
 		ClaimsWritten(work->projection, &claims);
 	ClaimsRelease(&claims);
 	return result;
@@ -281,7 +281,7 @@ replay_due(OpenProjection *work, const ParkedBrief *found, bool own)
 							REPLAY_SKIPS_NOTHING, own);
 		}
 	}
-	if (result.events > 0)
+	if (result.events > 0 && OpenedKeepsRows(work))
 		ClaimsWritten(work->projection, &claims);
 	ClaimsRelease(&claims);
 	return result;

@@ -234,7 +234,7 @@ settle_key(OpenProjection *work, const ApplyScope *scope, EventKey *key,
 		ParkedSetAdd(work->projection->name, key->hash);
 		(void) ParkKey(work->projection, &name, &outcome.failure, 0, &none);
 	}
-	else
+	else if (OpenedKeepsRows(work))
 		ClaimsWritten(work->projection, &key->claims);
 	return outcome.applied;
 }

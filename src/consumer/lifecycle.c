@@ -336,6 +336,8 @@ set_partitions(Projection *projection, const char *value)
 						projection->name),
 				 errdetail("Its positions belong to %d partitions.",
 						   projection->partitions),
+				 projection->declared != NULL ?
+				 errhint("They are an argument of projection_create: drop the projection, empty its read model, and create it again.") :
 				 errhint("Set them after projection_delete and before projection_init.")));
 	projection->partitions = partitions;
 }

@@ -44,6 +44,9 @@ refuse_dropped(const Projection *projection)
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("the read model of projection \"%s\" was dropped",
 					projection->name),
+			 projection->declared != NULL ?
+			 errhint("Run: SELECT projection_drop(%s); and create it again, with a table for it.",
+					 quote_literal_cstr(projection->name)) :
 			 errhint("Start afresh, with the same options, by: SELECT projection_init(%s);",
 					 quote_literal_cstr(projection->name))));
 }
@@ -125,6 +128,16 @@ ProjectionOwnerIsStale(const Projection *projection)
 							strcmp(name, projection->owner_name) != 0);
 }
 
+/* Whose projection it was when that was last written down; or InvalidOid. */
+static Oid
+owner_before(const Projection *projection)
+{
+	if (projection->ref.here)
+		return projection->owner;
+	return projection->owner_name == NULL ? InvalidOid :
+		get_role_oid(projection->owner_name, true);
+}
+
 /*
  * The read model was given to another role, who becomes the projection's owner:
  * an error unless the caller may act for both.
@@ -132,9 +145,7 @@ ProjectionOwnerIsStale(const Projection *projection)
 void
 ProjectionAdopt(const Projection *projection)
 {
-	Oid			before = projection->ref.here ? projection->owner :
-		projection->owner_name == NULL ? InvalidOid :
-		get_role_oid(projection->owner_name, true);
+	Oid			before = owner_before(projection);
 
 	ProjectionCheckOwner(projection);
 	if (superuser() ||
@@ -197,12 +208,17 @@ ProjectionOpenReadModel(const Projection *projection, LOCKMODE mode)
 	return relation;
 }
 
-/* Has the current role the owner's rights?  Before there is one: may it be? */
+/*
+ * Has the current role the owner's rights?  Before there is one: may it be?  A
+ * declared projection whose read model was dropped is still its owner's.
+ */
 bool
 ProjectionOwnedByCaller(const Projection *projection)
 {
 	Oid			owner = owner_of(projection);
 
+	if (!OidIsValid(owner) && projection->declared != NULL)
+		owner = owner_before(projection);
 	if (OidIsValid(owner))
 		return has_privs_of_role(GetUserId(), owner);
 	return compat_may_create_in(ExtensionSchema());
@@ -223,14 +239,24 @@ ProjectionCheckOwner(const Projection *projection)
 					   get_namespace_name(ExtensionSchema()))));
 }
 
+/* Is there anything that the projection's consumers do, or complain of? */
+static bool
+is_begun(const Projection *projection)
+{
+	return projection->initialized || projection->damage != NULL;
+}
+
 /*
  * The projections of a channel; an error if there is none, or one that is not
- * the caller's.
+ * the caller's.  One that is not initialized is left out, unless all are: the
+ * example is there in each database, and who has declared his own need not know
+ * of it.
  */
 List *
 ProjectionsOwned(const char *channel)
 {
 	List	   *projections = ProjectionsOfChannel(channel);
+	List	   *begun = NIL;
 	ListCell   *cell;
 
 	if (projections == NIL)
@@ -238,6 +264,13 @@ ProjectionsOwned(const char *channel)
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("channel \"%s\" has no projections", channel),
 				 errhint("See the column \"channel\" of the view projection_status.")));
+	foreach(cell, projections)
+	{
+		if (is_begun(lfirst(cell)))
+			begun = lappend(begun, lfirst(cell));
+	}
+	if (begun != NIL)
+		projections = begun;
 	foreach(cell, projections)
 		ProjectionCheckOwner(lfirst(cell));
 	return projections;

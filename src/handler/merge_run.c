@@ -13,6 +13,7 @@
 #include "compat.h"
 
 #include "executor/executor.h"
+#include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
 #include "optimizer/optimizer.h"
 #include "parser/parse_coerce.h"
@@ -37,6 +38,16 @@ static ExprState *
 compile(Expr *expr)
 {
 	return expr == NULL ? NULL : ExecInitExpr(expr, NULL);
+}
+
+/*
+ * Compile a condition as the executor does: what comes behind a null of an AND
+ * is not evaluated either.
+ */
+static ExprState *
+compile_condition(Expr *expr)
+{
+	return ExecInitQual(make_ands_implicit(expr), NULL);
 }
 
 /* Compile the values of columns. */
@@ -66,7 +77,7 @@ MergeCompileItems(MergeRun *run)
 {
 	MemoryContext old = begin_compile(run, &run->item_stage);
 
-	run->passes = compile(run->filter);
+	run->passes = compile_condition(run->filter);
 	for (int i = 0; i < run->nkeys; i++)
 		run->key_values[i] = compile(run->key_exprs[i]);
 	if (run->fan_out != NULL)
@@ -86,7 +97,7 @@ MergeCompileRow(MergeRun *run)
 	{
 		RunClause  *clause = &run->clauses[i];
 
-		clause->holds = compile(clause->condition);
+		clause->holds = compile_condition(clause->condition);
 		for (int k = 0; k < clause->nparts; k++)
 			clause->parts[k].value = compile(clause->parts[k].expr);
 		compile_columns(clause->columns, clause->ncolumns);

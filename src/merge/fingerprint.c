@@ -23,6 +23,8 @@
 #include "miscadmin.h"
 #include "nodes/execnodes.h"
 #include "nodes/makefuncs.h"
+#include "optimizer/optimizer.h"
+#include "parser/parsetree.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
@@ -120,6 +122,73 @@ show_event(Query *query)
 	}
 }
 
+/* The query without references to columns of joins. */
+static void
+flatten_joins(Query *query)
+{
+	ListCell   *cell;
+
+	query->targetList = (List *)
+		compat_flatten_join_alias_vars(query, (Node *) query->targetList);
+	query->jointree = (FromExpr *)
+		compat_flatten_join_alias_vars(query, (Node *) query->jointree);
+	foreach(cell, query->rtable)
+	{
+		RangeTblEntry *entry = lfirst_node(RangeTblEntry, cell);
+
+		entry->functions = (List *)
+			compat_flatten_join_alias_vars(query, (Node *) entry->functions);
+		entry->values_lists = (List *)
+			compat_flatten_join_alias_vars(query, (Node *) entry->values_lists);
+		entry->subquery = (Query *)
+			compat_flatten_join_alias_vars(query, (Node *) entry->subquery);
+	}
+}
+
+/*
+ * Add the items of a join to a list, and its condition to WHERE.  What kind of
+ * join it was is one more column of the query.
+ */
+static List *
+take_join(Query *query, List *from, Node *item)
+{
+	JoinExpr   *join = (JoinExpr *) item;
+	Const	   *kind;
+
+	if (!IsA(item, JoinExpr))
+		return lappend(from, item);
+	from = take_join(query, from, join->larg);
+	from = take_join(query, from, join->rarg);
+	query->jointree->quals = make_and_qual(query->jointree->quals, join->quals);
+	kind = makeConst(INT4OID, -1, InvalidOid, sizeof(int32),
+					 Int32GetDatum(join->jointype), false, true);
+	query->targetList =
+		lappend(query->targetList,
+				makeTargetEntry((Expr *) kind,
+								list_length(query->targetList) + 1,
+								pstrdup("joined"), false));
+	rt_fetch(join->rtindex, query->rtable)->rtekind = RTE_RESULT;
+	return from;
+}
+
+/*
+ * The server looks for each column of a join on its sides, and the stream's
+ * are there no more: show joins as their items.
+ */
+static void
+show_joins(Query *query)
+{
+	List	   *from = NIL;
+	ListCell   *cell;
+
+	if (query->jointree == NULL)
+		return;
+	flatten_joins(query);
+	foreach(cell, query->jointree->fromlist)
+		from = take_join(query, from, lfirst(cell));
+	query->jointree->fromlist = from;
+}
+
 /* A fan-out's parameters get numbers without gaps. */
 static Node *
 number_columns(Node *node, void *context)
@@ -133,6 +202,7 @@ number_columns(Node *node, void *context)
 		Query	   *query = query_tree_mutator((Query *) node, number_columns,
 											   context, 0);
 
+		show_joins(query);
 		show_event(query);
 		return (Node *) query;
 	}

@@ -100,6 +100,9 @@ find_problem(const Projection *projection, bool *locked)
 	const char *problem;
 	TableLook  *look;
 
+	if (!ProjectionHasReadModel(projection) && projection->declared != NULL)
+		return psprintf("the read model was dropped HINT: Run: SELECT projection_drop(%s); and create it again, with a table for it.",
+						quote_literal_cstr(projection->name));
 	if (!ProjectionHasReadModel(projection))
 		return psprintf("the read model was dropped HINT: Make it anew from the stream: SELECT projection_init(%s);",
 						quote_literal_cstr(projection->name));
@@ -108,6 +111,10 @@ find_problem(const Projection *projection, bool *locked)
 		return problem;
 	if (get_rel_relkind(projection->read_model) != RELKIND_RELATION)
 		return "the read model is not an ordinary table";
+	if ((!OidIsValid(relid) || get_rel_name(relid) == NULL) &&
+		projection->declared != NULL)
+		return psprintf("the stream was dropped HINT: Restore its table; or run: SELECT projection_drop(%s);",
+						quote_literal_cstr(projection->name));
 	if (!OidIsValid(relid) || get_rel_name(relid) == NULL)
 		return psprintf("the stream was dropped HINT: Restore its table, then run: SELECT stream_create(%s); which takes it over, or else begins with no events at all.",
 						quote_literal_cstr(projection->stream));

@@ -35,7 +35,8 @@ sub work
 }
 
 my $event = q(
-	WITH position AS MATERIALIZED (SELECT * FROM projection_partitions)
+	WITH position AS MATERIALIZED (
+		SELECT * FROM projection_partitions WHERE projection = 'wallet_balance')
 	SELECT e.aggregate_id AS wallet_id, e.aggregate_version AS version, e.no,
 	       e.event_name AS name,
 	       coalesce(e.payload->>'amount', e.payload->>'initialBalance')::numeric AS amount,
@@ -44,7 +45,8 @@ my $event = q(
 	  JOIN torture.wallet w ON w.id = e.aggregate_id
 	  JOIN position p
 	    ON p.partition = mod(w.hash, (SELECT count(*) FROM position))
-	  LEFT JOIN wallet_projection.parked q ON q.partition_key = e.aggregate_id
+	  LEFT JOIN wallet_projection.parked q
+	    ON q.projection = 'wallet_balance' AND q.partition_key = e.aggregate_id
 	 WHERE e.aggregate_type = 'Wallet');
 
 my $differences = qq(
@@ -124,8 +126,8 @@ sub position
 		q(SELECT p.partition, p.head, left(p.gaps::text, 300)
 		    FROM projection_partitions p
 		    JOIN torture.wallet w ON p.partition = mod(w.hash,
-		         (SELECT count(*) FROM projection_partitions))
-		   WHERE w.id = ?), $wallet);
+		         (SELECT count(*) FROM projection_partitions q WHERE q.projection = p.projection))
+		   WHERE p.projection = 'wallet_balance' AND w.id = ?), $wallet);
 
 	return "  partition $partition, head $head, gaps $gaps\n";
 }

@@ -7,6 +7,7 @@ use warnings;
 
 use Time::HiRes qw(sleep time);
 
+use Declared qw(declared);
 use Session qw(chance choose between);
 
 sub work
@@ -69,13 +70,14 @@ sub sprint
 {
 	my ($self) = @_;
 	my $limit = limit() // 'NULL';
+	my $projection = projection();
 
 	$self->{session}->attempt(
 		'sprint of batches',
 		sub {
 			$self->{session}->execute("
 				DO \$\$ BEGIN FOR i IN 1..50 LOOP
-					PERFORM projection_run('wallet_balance', $limit); COMMIT;
+					PERFORM projection_run('$projection', $limit); COMMIT;
 				END LOOP; END \$\$");
 		});
 	return;
@@ -101,15 +103,23 @@ sub limit
 	return chance(0.4) ? undef : 1 + int(rand(20));
 }
 
+sub projection
+{
+	my @declared = declared();
+
+	return chance(0.55) ? 'wallet_balance' : $declared[ rand(@declared) ];
+}
+
 # Applies events in the current transaction: of all partitions that are free,
 # or of a few.
 sub apply
 {
 	my ($session) = @_;
 	my $limit = limit();
+	my $projection = projection();
 	my $events;
 
-	if (chance(0.2))
+	if ($projection eq 'wallet_balance' && chance(0.2))
 	{
 		$session->query(q(SELECT projection_backfill('wallet_balance', ?)),
 			chance(0.3) ? undef : 1 + int(rand(4)));
@@ -117,9 +127,11 @@ sub apply
 		return;
 	}
 	$events =
-	  $session->query(q(SELECT projection_run('wallet_balance', ?)), $limit);
-	$session->fail("a run of at most $limit events applied $events")
-	  if defined $limit && $events > $limit;
+	  $session->query(q(SELECT projection_run(?, ?)), $projection, $limit);
+	$session->count("batch of $projection") if $events > 0;
+	# a parked key of few keys may have more that waits
+	$session->fail("a run of $projection of at most $limit events applied $events")
+	  if defined $limit && $events > $limit && $projection eq 'wallet_balance';
 	return;
 }
 

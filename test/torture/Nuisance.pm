@@ -9,6 +9,7 @@ use warnings;
 
 use Time::HiRes qw(sleep time);
 
+use Declared qw(declared);
 use Session qw(chance choose between);
 
 my @maintenance = (
@@ -18,6 +19,9 @@ my @maintenance = (
 	'VACUUM wallet_projection.position',
 	'ANALYZE',
 	'REINDEX TABLE wallet_balances',
+	'VACUUM torture.by_wallet, torture.in_order',
+	'VACUUM FULL torture.as_they_come',
+	'REINDEX TABLE torture.in_order',
 	'CHECKPOINT',
 	q(SELECT projection_init('wallet_balance')),
 );
@@ -108,7 +112,8 @@ sub maintain
 sub add_column
 {
 	my ($self) = @_;
-	my $table = choose(70 => 'wallet_balances', 30 => 'wallet_stream');
+	my $table = choose(50 => 'wallet_balances', 20 => 'wallet_stream',
+		30 => 'torture.by_wallet');
 	my $number = ++$self->{columns};
 
 	$self->{session}->attempt(
@@ -127,12 +132,14 @@ sub lock_rows
 	my $session = $self->{session};
 	my $how = choose(60 => 'UPDATE', 20 => 'NO KEY UPDATE', 20 => 'SHARE');
 	my $rows = choose(50 => 1, 40 => 5, 10 => 100);
+	my $table = choose(60 => 'wallet_balances', 20 => 'torture.by_wallet',
+		10 => 'torture.in_order', 10 => 'torture.as_they_come');
 
 	$session->attempt(
 		'rows locked',
 		sub {
 			$session->execute('BEGIN');
-			$session->rows("SELECT wallet_id FROM wallet_balances
+			$session->rows("SELECT FROM $table
 				ORDER BY random() LIMIT $rows FOR $how SKIP LOCKED");
 			sleep(between(0.01, 0.4));
 			$session->execute(choose(50 => 'COMMIT', 50 => 'ROLLBACK'));
@@ -160,13 +167,14 @@ sub set_batch_size
 {
 	my ($self) = @_;
 	my $size = choose(20 => 20, 40 => 200, 40 => 10000);
+	my $projection = ('wallet_balance', declared())[ rand 4 ];
 
 	$self->{session}->attempt(
 		'projection_set',
 		sub {
 			$self->{session}->query(
-				q(SELECT projection_set('wallet_balance', 'batch_size', ?)),
-				$size);
+				q(SELECT projection_set(?, 'batch_size', ?)),
+				$projection, $size);
 		});
 	return;
 }
@@ -189,7 +197,8 @@ sub start_again
 		$self->{started_again} += $session->attempt(
 			'projection_reset',
 			sub {
-				$session->query(q(SELECT projection_reset('wallet_balance')));
+				$session->query(q(SELECT projection_reset(?)), $_)
+				  foreach ('wallet_balance', declared());
 			});
 		return;
 	}

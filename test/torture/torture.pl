@@ -28,6 +28,7 @@ use Time::HiRes qw(sleep time);
 
 use Checker;
 use Consumer;
+use Declared qw(declared);
 use Nuisance;
 use Session;
 use Wallets qw(all_wallets partition_hash DUELS_PER_SECOND);
@@ -59,6 +60,7 @@ my @must_happen = (
 	'transaction prepared (long)', 'prepared (very long)',
 	'COMMIT PREPARED', 'ROLLBACK PREPARED',
 	qw(projection_consume projection_backfill batch),
+	(map { "batch of $_" } declared()),
 	(map { "batch, then $_" } qw(COMMIT ROLLBACK PREPARE)),
 	'append and batch', 'writer as consumer',
 	'refused in an old snapshot',
@@ -127,6 +129,7 @@ sub set_up
 	$session->query(
 		q(SELECT projection_set('wallet_balance', 'batch_size', '200')));
 	$session->query(q(SELECT projection_init('wallet_balance')));
+	Declared::set_up($session);
 	$session->execute('BEGIN');
 	$session->execute('INSERT INTO torture.wallet VALUES (?, ?, ?)',
 		$_, partition_hash($_), /^c/ ? 1 : 0)
@@ -259,7 +262,8 @@ sub settle
 	$session->execute(
 		q(CALL projection_consume('async_projection', finish_when_no_messages => true)));
 	# those whose row was locked when their turn came
-	$session->query(q(SELECT dead_letter_replay_all('wallet_balance')));
+	$session->query(q(SELECT dead_letter_replay_all(?)), $_)
+	  foreach ('wallet_balance', declared());
 	$session->execute(q(CALL projection_consume('async_projection',
 		stop_on_failure => true, finish_when_no_messages => true)));
 	return;
@@ -319,8 +323,7 @@ sub check_the_end
 		 WHERE p.head <> s.last_value OR NOT isempty(p.gaps)));
 	none($session, 'no lag', q(
 		SELECT * FROM projection_status
-		 WHERE projection = 'wallet_balance'
-		   AND (lag_events, gaps, state, parked) IS DISTINCT FROM (0, 0, 'ready', 0)));
+		 WHERE (lag_events, gaps, state, parked) IS DISTINCT FROM (0, 0, 'ready', 0)));
 	none($session, 'versions are 1 to n, in the order of the numbers', q(
 		SELECT * FROM (
 			SELECT no, aggregate_type, aggregate_id, aggregate_version,
@@ -336,6 +339,8 @@ sub check_the_end
 	none($session, 'a call made by many at once was made once', q(
 		SELECT aggregate_id, count(*) FROM wallet_stream
 		 WHERE aggregate_id LIKE 'd-%' GROUP BY 1 HAVING count(*) <> 3));
+	my @checks = Declared::checks();
+	none($session, splice(@checks, 0, 2)) while @checks;
 	return;
 }
 
