@@ -86,6 +86,7 @@ OBJS = \
 	src/handler/fit.o \
 	src/handler/fold.o \
 	src/handler/key.o \
+	src/handler/keyhashing.o \
 	src/handler/merge_check.o \
 	src/handler/merge_fan_out.o \
 	src/handler/merge_items.o \
@@ -135,6 +136,7 @@ OBJS = \
 	src/batch/opened.o \
 	src/batch/replay.o \
 	src/batch/replay_event.o \
+	src/batch/taken.o \
 	src/batch/unhandled_counts.o \
 	src/batch/writekeys.o \
 	src/consumer/assignment.o \

@@ -914,8 +914,9 @@ COMMENT ON VIEW @extschema@.projection_workers IS
  */
 CREATE VIEW wallet_projection.parked_event WITH (security_barrier) AS
 SELECT p.id, p.projection, d.stream, d.aggregate_type, p.partition_key, p.no, p.version, p.event_name,
-       CASE WHEN p.attempts OPERATOR(pg_catalog.=) 0 THEN 'waiting for lock' WHEN p.next_retry_at IS NULL THEN 'dead'
-            ELSE 'retrying' END AS state, p.attempts,
+       CASE WHEN p.attempts OPERATOR(pg_catalog.=) 0
+            THEN CASE WHEN p.sqlstate OPERATOR(pg_catalog.=) '55P03'::text THEN 'waiting for lock' ELSE 'waiting for value' END
+            WHEN p.next_retry_at IS NULL THEN 'dead' ELSE 'retrying' END AS state, p.attempts,
        coalesce(s.max_attempts, 5) AS max_attempts, p.first_failed_at, p.last_failed_at, p.next_retry_at, p.sqlstate, p.message,
        p.detail, p.hint, p.context, p.waiting, p.retry_error
   FROM wallet_projection.parked p

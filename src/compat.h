@@ -131,6 +131,15 @@ typedef bool CompatUpdateIndexes;
 #define compat_role_may_create_in(schema, role) \
 	(pg_namespace_aclcheck(schema, role, ACL_CREATE) == ACLCHECK_OK)
 #endif
+/* May the current role use what is in this schema? */
+#if PG_VERSION_NUM >= 160000
+#define compat_may_use_schema(schema) \
+	(object_aclcheck(NamespaceRelationId, schema, GetUserId(), \
+					 ACL_USAGE) == ACLCHECK_OK)
+#else
+#define compat_may_use_schema(schema) \
+	(pg_namespace_aclcheck(schema, GetUserId(), ACL_USAGE) == ACLCHECK_OK)
+#endif
 #define compat_may_create_in(schema) \
 	compat_role_may_create_in(schema, GetUserId())
 

@@ -17,6 +17,7 @@
 
 #include "batch/batch_state.h"
 #include "batch/onekey.h"
+#include "batch/taken.h"
 #include "errors.h"
 #include "fault.h"
 #include "keyhash.h"
@@ -380,16 +381,46 @@ remember_outcome(Batch *batch, const FoldEntry *entry,
 	failure->waiting = outcome->waiting;
 }
 
-/* A key has failed: apply what can be of it. */
+/* A key has failed, and this is the last word. */
 static void
-isolate_key(Batch *batch, const ApplyScope *scope, const FoldEntry *entry)
+remember_key(Batch *batch, const FoldEntry *entry, const KeyTask *task,
+			 KeyOutcome *outcome)
+{
+	if (outcome->failed)
+		FailureExplain(batch->projection, task->key, &outcome->failure);
+	remember_outcome(batch, entry, outcome);
+}
+
+/*
+ * A key has failed: apply what can be of it.  One that needs a value of
+ * another row is tried again when the others are through.
+ */
+static void
+isolate_key(Batch *batch, const ApplyScope *scope, const FoldEntry *entry,
+			List **taken)
 {
 	KeyTask		task = task_of(batch, entry);
 	KeyOutcome	outcome = KeyApply(scope, &task);
 
-	if (outcome.failed)
-		FailureExplain(batch->projection, task.key, &outcome.failure);
-	remember_outcome(batch, entry, &outcome);
+	if (outcome.failed && outcome.failure.taken)
+		*taken = lappend(*taken, TakenKeyMake(entry, &task, &outcome));
+	else
+		remember_key(batch, entry, &task, &outcome);
+}
+
+/* Those that need a value of another row. */
+static void
+isolate_taken(Batch *batch, const ApplyScope *scope, List *taken)
+{
+	ListCell   *cell;
+
+	TakenTryAgain(scope, taken);
+	foreach(cell, taken)
+	{
+		TakenKey   *key = lfirst(cell);
+
+		remember_key(batch, key->entry, &key->task, &key->outcome);
+	}
 }
 
 /* Keys whose rows somebody else has locked: they wait, all others go on. */
@@ -416,6 +447,7 @@ BatchIsolate(Batch *batch, const ApplyScope *scope, FoldedKey *keys,
 			 int64 count)
 {
 	Isolation	isolation = {.scope = scope};
+	List	   *taken = NIL;
 	ListCell   *cell;
 
 	if (!batch->limits->callers_transaction)
@@ -423,10 +455,11 @@ BatchIsolate(Batch *batch, const ApplyScope *scope, FoldedKey *keys,
 	IsolateKeys(&isolation, keys, count, batch->limits->callers_transaction);
 	foreach(cell, isolation.culprits)
 	{
-		isolate_key(batch, scope, lfirst(cell));
+		isolate_key(batch, scope, lfirst(cell), &taken);
 		if (batch->failing > batch->projection->max_parked)
 			break;
 	}
+	isolate_taken(batch, scope, taken);
 	if (cell == NULL && IsolationGivesUp(&isolation))
 		refuse_many(batch, list_length(isolation.culprits));
 	BatchCheckDefinition(batch, scope, keys, count);

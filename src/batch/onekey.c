@@ -18,6 +18,7 @@
 #include "utils/memutils.h"
 
 #include "batch/keyevents.h"
+#include "batch/taken.h"
 #include "errors.h"
 
 /* Is this event, if it is of the key, among those that the task is about? */
@@ -270,11 +271,14 @@ write_chunk(const ApplyScope *scope, Chunk *chunk, KeyFailure *failure)
 		return false;
 	}
 	memset(failure, 0, sizeof(KeyFailure));
+	failure->taken = TakenIs(scope, result.error);
 	failure->sqlerrcode = result.error->sqlerrcode;
 	failure->message = copy_string(result.error->message ? result.error->message : "",
 								   chunk->memory);
 	failure->detail = copy_string(result.error->detail, chunk->memory);
-	failure->hint = copy_string(result.error->hint, chunk->memory);
+	failure->hint = failure->taken ?
+		"An event of the key that has the value may give it up. This one is tried again soon; then a failure counts as an attempt." :
+		copy_string(result.error->hint, chunk->memory);
 	failure->context = copy_string(result.error->context, chunk->memory);
 	return false;
 }

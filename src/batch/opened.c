@@ -28,28 +28,6 @@
 /* what is being worked on in this process, or NULL */
 static const OpenProjection *running = NULL;
 
-/*
- * Events were applied: has the read model rows now that it never loses again,
- * so that an empty one was emptied by somebody else?  Not where the definition
- * deletes rows, or has not made any: no WHEN may have held.
- */
-bool
-OpenedKeepsRows(const OpenProjection *work)
-{
-	ListCell   *cell;
-
-	if (work->projection->declared == NULL)
-		return true;
-	if (work->sink.merge == NULL)
-		return false;
-	foreach(cell, work->sink.merge->clauses)
-	{
-		if (((const MergeClause *) lfirst(cell))->action == MERGE_DO_DELETE)
-			return false;
-	}
-	return TableHasBlock(work->read_model, 0);
-}
-
 /* Raise an error if nothing can be applied in a transaction like this. */
 void
 OpenedCheckTransaction(const char *command)
@@ -102,12 +80,16 @@ OpenedCheckStream(const Projection *projection, const Stream *stream)
 static void
 open_definition(OpenProjection *work, Known *known)
 {
+	OwnerHint	hint;
+
 	work->settings = PinnedEnter(work->projection->declared->settings);
+	OwnerHintBegin(&hint, work->projection);
 	work->compiled = KnownCompiled(known, work->projection, work->stream,
 								   work->read_model);
 	work->compiled->in_use = true;
 	work->sink = work->compiled->sink;
 	MergeCheckRights(work->sink.merge, GetUserId());
+	OwnerHintEnd(&hint);
 	work->stream->rows = true;
 }
 

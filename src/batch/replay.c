@@ -49,8 +49,8 @@ refuse_locked(const Parked *parked)
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("\"%s\" of projection \"%s\" has not failed",
 					parked->key, parked->projection),
-			 errdetail("Another transaction has locked its row."),
-			 errhint("It is applied by itself once the lock is gone.")));
+			 errdetail("It waits for a lock on its row, or for a value that another row has."),
+			 errhint("It is tried again by itself, within a second.")));
 }
 
 /*

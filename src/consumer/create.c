@@ -282,9 +282,13 @@ compile_as_owner(const Projection *projection, const Stream *stream,
 {
 	OwnerScope	owner = OwnerEnter(projection);
 	int			settings = PinnedEnter(projection->declared->settings);
-	Compiled   *compiled = CompiledMake(projection, stream, read_model);
+	OwnerHint	hint;
+	Compiled   *compiled;
 
+	OwnerHintBegin(&hint, projection);
+	compiled = CompiledMake(projection, stream, read_model);
 	MergeCheckRights(compiled->sink.merge, GetUserId());
+	OwnerHintEnd(&hint);
 	CreateNotices(projection, &compiled->sink, stream, read_model);
 	PinnedLeave(settings);
 	OwnerLeave(&owner);
@@ -353,9 +357,7 @@ create(Projection *projection, const Merge *merge, const char *ordering,
 	Relation	read_model = relation_open(merge->read_model, RowExclusiveLock);
 	Stream	   *stream;
 
-	if (!compat_owns_relation(merge->read_model))
-		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_TABLE,
-					   RelationGetRelationName(read_model));
+	MergeCheckRights(merge, GetUserId());
 	if (!from_now)
 		CreateCheckEmpty(merge, read_model);
 	projection->stream = StreamAttachFor(merge->stream);

@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "catalog/pg_trigger.h"
 #include "commands/trigger.h"
 #include "utils/builtins.h"
 #include "utils/rel.h"
@@ -44,14 +45,36 @@ tell_of_unique(const Merge *merge, Relation read_model)
 	}
 }
 
+/* Triggers that a projection does not fire. */
+static void
+tell_of_statement_triggers(const TriggerDesc *triggers)
+{
+	for (int i = 0; i < triggers->numtriggers; i++)
+	{
+		const Trigger *trigger = &triggers->triggers[i];
+
+		if (TRIGGER_FOR_ROW(trigger->tgtype) ||
+			!(TRIGGER_FOR_UPDATE(trigger->tgtype) ||
+			  TRIGGER_FOR_DELETE(trigger->tgtype)))
+			continue;
+		ereport(NOTICE,
+				(errmsg("trigger \"%s\" does not fire where rows are updated or deleted",
+						trigger->tgname),
+				 errdetail("As with logical replication, statement triggers fire for inserts only."),
+				 errhint("Use a trigger FOR EACH ROW.")));
+	}
+}
+
 /* Triggers that see each change of a row. */
 static void
 tell_of_triggers(Relation read_model)
 {
 	TriggerDesc *triggers = read_model->trigdesc;
 
-	if (triggers == NULL ||
-		!(triggers->trig_insert_before_row || triggers->trig_update_before_row ||
+	if (triggers == NULL)
+		return;
+	tell_of_statement_triggers(triggers);
+	if (!(triggers->trig_insert_before_row || triggers->trig_update_before_row ||
 		  triggers->trig_delete_before_row || triggers->trig_delete_after_row))
 		return;
 	ereport(NOTICE,

@@ -45,7 +45,7 @@ refuse_dropped(const Projection *projection)
 			 errmsg("the read model of projection \"%s\" was dropped",
 					projection->name),
 			 projection->declared != NULL ?
-			 errhint("Run: SELECT projection_drop(%s); and create it again, with a table for it.",
+			 errhint("Make the table again; then: SELECT projection_drop(%s); and create the projection anew.",
 					 quote_literal_cstr(projection->name)) :
 			 errhint("Start afresh, with the same options, by: SELECT projection_init(%s);",
 					 quote_literal_cstr(projection->name))));
@@ -299,4 +299,35 @@ OwnerLeave(const OwnerScope *scope)
 {
 	SafePathLeave(scope->path);
 	SetUserIdAndSecContext(scope->user, scope->security);
+}
+
+/* ErrorContextCallback: who lacks the right */
+static void
+hint_at_owner(void *arg)
+{
+	const OwnerHint *hint = arg;
+
+	if (geterrcode() != ERRCODE_INSUFFICIENT_PRIVILEGE)
+		return;
+	errdetail("Projection \"%s\" works with the rights of its read model's owner, role \"%s\".",
+			  hint->projection->name, hint->role);
+	errhint("Grant that role, or the owner of a view that it reads, what it lacks; the projection then goes on by itself.");
+}
+
+/* Errors until OwnerHintEnd() say whose rights count: the current role's. */
+void
+OwnerHintBegin(OwnerHint *hint, const Projection *projection)
+{
+	hint->projection = projection;
+	hint->role = GetUserNameFromId(GetUserId(), false);
+	hint->callback.callback = hint_at_owner;
+	hint->callback.arg = (void *) hint;
+	hint->callback.previous = error_context_stack;
+	error_context_stack = &hint->callback;
+}
+
+void
+OwnerHintEnd(OwnerHint *hint)
+{
+	error_context_stack = hint->callback.previous;
 }

@@ -53,6 +53,14 @@ typedef struct OwnerScope
 	int			path;
 } OwnerScope;
 
+/* Whose rights count, for errors. */
+typedef struct OwnerHint
+{
+	ErrorContextCallback callback;
+	const Projection *projection;
+	const char *role;
+} OwnerHint;
+
 /* catalog.c */
 extern Projection *ProjectionFind(const char *name);
 extern Projection *ProjectionFetch(const char *name);
@@ -89,5 +97,7 @@ extern List *ProjectionsOwned(const char *channel);
 extern bool ProjectionOwnedByCaller(const Projection *projection);
 extern OwnerScope OwnerEnter(const Projection *projection);
 extern void OwnerLeave(const OwnerScope *scope);
+extern void OwnerHintBegin(OwnerHint *hint, const Projection *projection);
+extern void OwnerHintEnd(OwnerHint *hint);
 
 #endif							/* WALLET_PROJECTION_PROJECTION_H */

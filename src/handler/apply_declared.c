@@ -19,6 +19,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "errors.h"
 #include "handler/apply_state.h"
 
 /* The columns that an UPDATE of the definition may change. */
@@ -128,26 +129,46 @@ writers_slot(Apply *apply, const FoldedKey *folded, const MergeRow *row)
 	return slot;
 }
 
+/* An error if a trigger that ran before the row has given it another key. */
+static void
+check_key(Apply *apply, const FoldedKey *folded, TupleTableSlot *written)
+{
+	if (!apply->item_by_item ||
+		ReadModelHasKey(apply->model, written, folded->entry))
+		return;
+	apply->current = folded->entry;
+	ereport(ERROR,
+			(errcode(ERRCODE_BAD_EVENT),
+			 errmsg("the row's key is not the event's"),
+			 errdetail("A trigger on table \"%s\" has changed a column of the key. The row would not be found again.",
+					   RelationGetRelationName(apply->relation))));
+}
+
 /* Write what has become of the row; the old one is in model->row. */
 static RowUpdate
 write_row(Apply *apply, const FoldedKey *folded, const MergeRow *row)
 {
 	void	   *tag = unconstify(FoldedKey *, folded);
 	TupleTableSlot *slot;
+	RowUpdate	result = ROW_UPDATED;
 
 	if (!row->changed || (!row->existed && !row->exists))
 		return ROW_UPDATED;
 	if (!row->exists)
 		return RowWriterDelete(apply->writer, apply->model->row, apply->policy,
 							   tag);
-	if (row->existed)
-		return RowWriterUpdate(apply->writer, apply->model->row,
-							   writers_slot(apply, folded, row),
-							   apply->policy, tag);
 	slot = writers_slot(apply, folded, row);
-	apply->current = NULL;
-	RowWriterInsert(apply->writer, slot, tag);
-	return ROW_UPDATED;
+	if (row->existed)
+		result = RowWriterUpdate(apply->writer, apply->model->row, slot,
+								 apply->policy, tag);
+	else
+	{
+		apply->current = NULL;
+		RowWriterInsert(apply->writer, slot, tag);
+	}
+	if (result == ROW_UPDATED)
+		check_key(apply, folded, slot);
+	return result;
 }
 
 /*

@@ -5,16 +5,16 @@
  * The partition hash outlives the process and the server: positions are kept
  * per partition.  Texts, integers and uuids are hashed by what they say
  * (keyhash.c); other types by PostgreSQL's own extended hash functions, which
- * hash partitioning relies on as well.  Where equality depends on a
- * collation's provider the hash would change with the provider's version: such
- * a column does not enter the partition hash.
+ * hash partitioning relies on as well.  These take an enum's label for the OID
+ * that it has in this database, which a restore changes: labels are hashed by
+ * their texts.  Where equality depends on a collation's provider the hash
+ * would change with the provider's version, and where a value names an object
+ * by its OID it means nothing elsewhere: such a column does not enter the
+ * partition hash (keyhashing.c).
  */
 #include "postgres.h"
 
 #include "access/htup_details.h"
-#include "catalog/pg_collation.h"
-#include "catalog/pg_type.h"
-#include "compat.h"
 #include "lib/stringinfo.h"
 #include "port/pg_bswap.h"
 #include "utils/builtins.h"
@@ -27,28 +27,6 @@
 
 #include "handler/key.h"
 #include "keyhash.h"
-
-static KeyHashing
-hashing_of(const KeyColumn *column)
-{
-	if (OidIsValid(column->collation) &&
-		!get_collation_isdeterministic(column->collation))
-		return KEY_HASH_NONE;
-	switch (getBaseType(column->type))
-	{
-		case TEXTOID:
-		case VARCHAROID:
-			return KEY_HASH_TEXT;
-		case INT2OID:
-		case INT4OID:
-		case INT8OID:
-			return KEY_HASH_INTEGER;
-		case UUIDOID:
-			return KEY_HASH_UUID;
-		default:
-			return KEY_HASH_FUNCTION;
-	}
-}
 
 static void
 make_column(KeyColumn *column, Oid type, int32 typmod, Oid collation,
@@ -75,7 +53,7 @@ make_column(KeyColumn *column, Oid type, int32 typmod, Oid collation,
 	fmgr_info_cxt(function, &column->input, context);
 	getTypeOutputInfo(type, &function, &is_varlena);
 	fmgr_info_cxt(function, &column->output, context);
-	column->hashing = hashing_of(column);
+	column->hashing = KeyHashingOf(type, collation);
 }
 
 /*
@@ -187,6 +165,17 @@ hash_by_function(KeyColumn *column, Datum value)
 											value, Int64GetDatum(0)));
 }
 
+/* Equal values of these types have the same text, now and after a restore. */
+static uint64
+hash_by_output(KeyColumn *column, Datum value)
+{
+	char	   *string = OutputFunctionCall(&column->output, value);
+	uint64		hash = KeyHash(string, strlen(string));
+
+	pfree(string);
+	return hash;
+}
+
 /* The hash of several columns out of the one so far and another's. */
 static inline uint64
 combine(uint64 hash, uint64 other)
@@ -194,6 +183,21 @@ combine(uint64 hash, uint64 other)
 	hash ^= other + UINT64CONST(0x9E3779B97F4A7C15) + (hash << 12) + (hash >> 4);
 	hash *= UINT64CONST(0xD6E8FEB86659FD93);
 	return hash ^ (hash >> 32);
+}
+
+static uint64
+hash_value(KeyColumn *column, Datum value)
+{
+	switch (column->hashing)
+	{
+		case KEY_HASH_OUTPUT:
+			return hash_by_output(column, value);
+		case KEY_HASH_FUNCTION:
+		case KEY_HASH_NONE:
+			return hash_by_function(column, value);
+		default:
+			return hash_bytes_of_value(column, value);
+	}
 }
 
 /* The hashes of a key. */
@@ -207,10 +211,7 @@ KeyHashesOf(KeyType *type, const Datum *key)
 		KeyColumn  *column = &type->columns[i];
 		uint64		hash;
 
-		if (column->hashing >= KEY_HASH_FUNCTION)
-			hash = hash_by_function(column, key[i]);
-		else
-			hash = hash_bytes_of_value(column, key[i]);
+		hash = hash_value(column, key[i]);
 		hashes.place = i == 0 ? hash : combine(hashes.place, hash);
 		if (column->hashing == KEY_HASH_NONE)
 			continue;

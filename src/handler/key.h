@@ -28,8 +28,9 @@ typedef enum KeyHashing
 	KEY_HASH_INTEGER,			/* as a bigint */
 	KEY_HASH_UUID,				/* by their bytes */
 	KEY_HASH_FUNCTION,			/* by the type's extended hash function */
+	KEY_HASH_OUTPUT,			/* by their texts: labels of enums */
 	KEY_HASH_NONE				/* not at all: equality depends on a
-								 * collation's provider */
+								 * collation's provider, or on OIDs */
 } KeyHashing;
 
 typedef struct KeyColumn
@@ -60,6 +61,7 @@ typedef struct KeyHashes
 	uint64		place;			/* its place in this process's tables */
 } KeyHashes;
 
+extern KeyHashing KeyHashingOf(Oid type, Oid collation);
 extern KeyType *KeyTypeMake(int ncolumns, const Oid *types,
 							const int32 *typmods, const Oid *collations,
 							const Oid *equality);

@@ -244,9 +244,10 @@ ReadModelKey(ReadModel *model, const FoldEntry *entry)
 	return PointerGetDatum(model->key);
 }
 
-/* The same of a declared projection. */
-static bool
-row_has_key(ReadModel *model, const FoldEntry *entry)
+/* Does a row of a declared projection have this key? */
+bool
+ReadModelHasKey(const ReadModel *model, TupleTableSlot *row,
+				const FoldEntry *entry)
 {
 	Datum		key[INDEX_MAX_KEYS];
 	Datum		values[INDEX_MAX_KEYS];
@@ -255,7 +256,7 @@ row_has_key(ReadModel *model, const FoldEntry *entry)
 	KeyImageRead(model->key_type, FoldEntryKey(entry), key);
 	for (int i = 0; i < model->key_type->ncolumns; i++)
 	{
-		values[i] = slot_getattr(model->row, model->columns[i], &isnull);
+		values[i] = slot_getattr(row, model->columns[i], &isnull);
 		if (isnull)
 			return false;
 	}
@@ -271,7 +272,7 @@ ReadModelRowIs(ReadModel *model, const FoldEntry *entry)
 	struct varlena *key;
 
 	if (model->key_type != NULL)
-		return row_has_key(model, entry);
+		return ReadModelHasKey(model, model->row, entry);
 	datum = slot_getattr(model->row, model->columns[0], &isnull);
 	if (isnull)
 		return false;

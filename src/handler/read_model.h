@@ -45,6 +45,8 @@ extern void ReadModelEnd(ReadModel *model);
 extern Datum ReadModelKey(ReadModel *model, const FoldEntry *entry);
 extern void ReadModelArrange(ReadModel *model, FoldedKey *keys, int64 count);
 extern bool ReadModelFind(ReadModel *model, const FoldedKey *key);
+extern bool ReadModelHasKey(const ReadModel *model, TupleTableSlot *row,
+							const FoldEntry *entry);
 extern bool ReadModelRowIs(ReadModel *model, const FoldEntry *entry);
 extern void ReadModelRemember(ReadModel *model, const FoldedKey *key,
 							  ItemPointer place);

@@ -7,7 +7,10 @@
 #include "access/htup_details.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "compat.h"
+#include "miscadmin.h"
 #include "parser/scansup.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/catcache.h"
 #include "utils/lsyscache.h"
@@ -158,6 +161,11 @@ hint_for_missing_table(const Words *words, int at)
 	schema = schema_of_table(name);
 	if (schema == NULL)
 		return NULL;
+	if (!compat_may_use_schema(get_namespace_oid(schema, false)))
+		return psprintf("Role \"%s\" may not use the table's schema: GRANT USAGE ON SCHEMA %s TO %s;",
+						GetUserNameFromId(GetUserId(), false),
+						quote_identifier(schema),
+						quote_identifier(GetUserNameFromId(GetUserId(), false)));
 	return psprintf("The table is in a schema that search_path does not name: write %s.",
 					quote_qualified_identifier(schema, name));
 }

@@ -599,6 +599,16 @@ next_id(Relation catalog)
 }
 
 /*
+ * The attempts at an event that has failed for the first time: a lock, or a
+ * value of another row, may be free the next time.
+ */
+static int
+first_attempts(const KeyFailure *failure)
+{
+	return failure->locked || failure->taken ? 0 : 1;
+}
+
+/*
  * Park a key: this event of it has failed, and so many behind it were passed
  * over.  Returns when it is tried again, 0: not by itself.
  */
@@ -616,7 +626,7 @@ ParkKey(const Projection *projection, const ParkedName *name,
 	parked.hash = name->hash;
 	parked.partition = name->hash % projection->partitions;
 	parked.failure = *failure;
-	parked.attempts = failure->locked ? 0 : 1;
+	parked.attempts = first_attempts(failure);
 	parked.waiting = waiting;
 	parked.applied = *applied;
 	parked.first_failed_at = GetCurrentTimestamp();
@@ -653,7 +663,13 @@ ParkAgain(const Projection *projection, Parked *parked,
 	}
 	if (failure->no == parked->failure.no)
 	{
-		if (parked->attempts++ == 0)
+		bool		waited = parked->attempts == 0;
+
+		/* what has waited for a lock has not met a value that is taken yet */
+		if (!waited || !failure->taken ||
+			parked->failure.sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
+			parked->attempts++;
+		if (waited)
 			parked->first_failed_at = GetCurrentTimestamp();
 	}
 	else
@@ -663,7 +679,7 @@ ParkAgain(const Projection *projection, Parked *parked,
 		/* whoever has looked at the old event must not mean this one */
 		parked->id = next_id(catalog);
 		table_close(catalog, NoLock);
-		parked->attempts = failure->locked ? 0 : 1;
+		parked->attempts = first_attempts(failure);
 		parked->first_failed_at = GetCurrentTimestamp();
 	}
 	parked->failure = *failure;

@@ -24,6 +24,8 @@ typedef struct KeyFailure
 	int64		version;
 	char	   *event_name;
 	bool		locked;			/* no failure: others have locked its row */
+	bool		taken;			/* another row has a value that it needs; may
+								 * be given up by an event of that row's key */
 	int			sqlerrcode;
 	char	   *message;
 	char	   *detail;			/* these may be NULL */
@@ -38,7 +40,8 @@ typedef struct ParkedBrief
 	bool		by_number;		/* an event without a key; that is its number */
 	int64		id;
 	int			partition;
-	bool		locked;			/* has not failed, but waits for a lock */
+	bool		locked;			/* has not failed, but waits for a lock or a
+								 * value */
 	TimestampTz next_retry_at;	/* 0: none, it is a dead letter */
 } ParkedBrief;
 
@@ -62,7 +65,7 @@ typedef struct Parked
 	int			partition;
 	KeyFailure	failure;
 	int			attempts;		/* at that event; 0: it has not failed, but
-								 * waits for a lock */
+								 * waits for a lock or a value */
 	int64		waiting;		/* events behind it that were passed over */
 	TimestampTz first_failed_at;
 	TimestampTz last_failed_at;

@@ -310,8 +310,8 @@ choose_name(Oid relid)
 
 /*
  * The stream that the table is, for a projection; it is attached, if no
- * question has to be asked for that.  The current role must be able to read
- * it.  The stream is not detached until the transaction ends.
+ * question has to be asked for that.  The caller has seen to it that the
+ * current role may read what it wants of it.  The stream is not detached until the transaction ends.
  */
 char *
 StreamAttachFor(Oid relid)
@@ -324,12 +324,6 @@ StreamAttachFor(Oid relid)
 	if (name != NULL)
 		return name;
 	relation = relation_open(relid, AccessShareLock);
-	if (!compat_owns_relation(relid) &&
-		pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) != ACLCHECK_OK &&
-		pg_attribute_aclcheck_all(relid, GetUserId(), ACL_SELECT,
-								  ACLMASK_ANY) != ACLCHECK_OK)
-		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_TABLE,
-					   RelationGetRelationName(relation));
 	name = choose_name(relid);
 	attach(name, relation, NULL, NULL);
 	relation_close(relation, NoLock);

@@ -67,13 +67,18 @@ static Why
 why_locked(const Projection *projection, List *keys)
 {
 	int			more = list_length(keys) - 1;
-	Why			why = {"a key waits for a lock on its row", "See projection_dead_letters."};
+	bool		unique = projection->declared != NULL;
+	Why			why = {unique ? "a key waits for a lock, or for a value of another row" :
+	"a key waits for a lock on its row", "See projection_dead_letters."};
 	const char *first;
 
 	if (!ProjectionOwnedByCaller(projection))
 		return why;
 	first = TextForClient(((ParkedBrief *) linitial(keys))->key);
-	if (more == 0)
+	if (unique)
+		why.reason = psprintf("\"%s\" and %d more wait for locks, or for values of other rows",
+							  first, more);
+	else if (more == 0)
 		why.reason = psprintf("\"%s\" waits for a lock on its row", first);
 	else
 		why.reason = psprintf("\"%s\" and %d more wait for locks on their rows",
