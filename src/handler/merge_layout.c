@@ -13,7 +13,7 @@
  * it.  What is compressed or out of line is not looked into, and all columns
  * are kept.
  *
- * There are few layouts, as there are few types of events.
+ * A statement reads all columns that its items have.  There are few layouts, as there are few types of events.
  */
 #include "postgres.h"
 
@@ -189,8 +189,7 @@ static bool
 find_fitting(MergeRun *run, const MergeItem *item, uint64 *fits)
 {
 	*fits = 0;
-	/* a statement has no clauses, and reads what it likes */
-	if (run->nclauses == 0 || run->nclauses > CLAUSES_MAX)
+	if (run->keeps_whole || run->nclauses > CLAUSES_MAX)
 		return false;
 	for (int i = 0; i < run->nclauses; i++)
 	{

@@ -361,6 +361,7 @@ MergeRunBegin(const Merge *merge, Relation stream, Relation read_model)
 	begin_row(run, merge, read_model);
 	MergeFindSums(run);
 	MergeBeginTested(run, merge);
+	run->keeps_whole = merge->statement != NULL;
 	MergeBeginLayouts(run);
 	MergeCompileItems(run);
 	MergeCompileRow(run);

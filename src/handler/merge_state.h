@@ -156,6 +156,7 @@ struct MergeRun
 	int			nlayouts;
 	RunLayout **layouts;
 	RunLayout  *whole;			/* all columns */
+	bool		keeps_whole;	/* a statement reads the items */
 	const RunLayout *taken;		/* of the item that is being stored */
 	Datum	   *taken_values;
 	bool		taken_null;		/* one of them */

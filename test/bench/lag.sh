@@ -23,14 +23,14 @@ lag_database()
 		CREATE TRIGGER note AFTER UPDATE ON wallet_balances FOR EACH ROW EXECUTE FUNCTION bench_note();" >/dev/null
 }
 
-# lag_round: prints the median and the 99th percentile in ms.
+# lag_round [PROJECTION]: prints the median and the 99th percentile in ms.
 lag_round()
 {
 	sql 'TRUNCATE bench_effect' >/dev/null
 	printf '%s\n' "\\set w random(1, 1000)" "SELECT wallet_credit('w' || :w, 1);" >"$work/script"
 	pgbench -n -M prepared -c 4 -j 1 -R "$lag_rate" -T "$seconds" -f "$work/script" bench >"$work/pgbench.log" 2>&1 ||
 		die "pgbench: $(cat "$work/pgbench.log")"
-	[ "$(sql "SELECT projection_wait('wallet_balance', '60 s')")" = t ] || die 'the workers do not catch up'
+	[ "$(sql "SELECT projection_wait('${1:-wallet_balance}', '60 s')")" = t ] || die 'the workers do not catch up'
 	sql 'ANALYZE bench_effect; ANALYZE wallet_stream; SELECT * FROM bench_lag()' | tr '|' ' '
 }
 
@@ -68,6 +68,33 @@ lag_idle()
 			'BEGIN { print (b - a) / t / s * 100 }')" \
 		"$(sql "SELECT pg_current_wal_insert_lsn() - '$wal'")" "$seconds"
 }
+
+# The same with three declared projections; the lag is that of the first.
+declared_database()
+{
+	local i
+
+	new_database
+	sql "SELECT projection_stop('wallet_balance'), channel_scale('bench', 3)" >/dev/null
+	for i in 1 2; do
+		sql "CREATE TABLE bench_wallets_$i (LIKE bench_wallets INCLUDING ALL);
+			SELECT projection_create('bench_wallets_$i', replace(bench_definition(), 'INTO bench_wallets', 'INTO bench_wallets_$i'), channel => 'bench')" >/dev/null
+	done
+	sql "SELECT projection_start(p) FROM unnest('{bench_wallets,bench_wallets_1,bench_wallets_2}'::text[]) p;
+		SELECT count(wallet_create('w' || i, 1000)) FROM generate_series(1, 1000) i;
+		SELECT projection_wait('bench_wallets');
+		CREATE TRIGGER note AFTER UPDATE ON bench_wallets FOR EACH ROW EXECUTE FUNCTION bench_note();" >/dev/null
+}
+
+results=()
+declared_database
+for ((round = 0; round < rounds; round++)); do
+	read -r lag_median lag_late <<<"$(lag_round bench_wallets)"
+	results[three MERGEs, median]+=" $lag_median"
+	results[three MERGEs, 99%]+=" $lag_late"
+done
+lag_verdict 3 'three MERGEs, median' 5
+lag_verdict 3 'three MERGEs, 99%' 25
 
 for workers in 1 3; do
 	results=()
