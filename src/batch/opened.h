@@ -34,6 +34,7 @@ extern void OpenedCheckStream(const Projection *projection,
 extern void OpenedOpen(OpenProjection *work, const char *name);
 extern void OpenedBegin(OpenProjection *work);
 extern void OpenedEnd(OpenProjection *work);
+extern bool OpenedKeepsRows(const OpenProjection *work);
 extern void OpenedClose(OpenProjection *work);
 
 #endif							/* WALLET_PROJECTION_OPENED_H */

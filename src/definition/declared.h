@@ -8,6 +8,7 @@
 #include "nodes/pg_list.h"
 #include "utils/array.h"
 
+#include "catalog_row.h"
 #include "position.h"
 
 typedef enum DeclaredKind
