@@ -134,6 +134,7 @@ OBJS = \
 	src/batch/keyevents.o \
 	src/batch/onekey.o \
 	src/batch/opened.o \
+	src/batch/reading.o \
 	src/batch/replay.o \
 	src/batch/replay_event.o \
 	src/batch/taken.o \
