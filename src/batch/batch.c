@@ -217,7 +217,7 @@ take_items(Batch *batch, const Event *event)
 /*
  * Of a projection that is ordered by number: is no number between the last one
  * and this one that may still be filled?  Otherwise the read ends here, and
- * nothing becomes a gap.
+ * nothing becomes a gap.  There are gaps where it began while somebody wrote.
  */
 static bool
 is_next(Batch *batch, int64 no)
@@ -225,11 +225,41 @@ is_next(Batch *batch, int64 no)
 	int64		last = Max(Max(batch->report.last, batch->low),
 						   batch->settlement.settled);
 
+	if (no > batch->first_open)
+	{
+		batch->report.last = Max(batch->report.last, batch->first_open - 1);
+		batch->held_up = batch->first_open;
+		return false;
+	}
+	if (no == batch->first_open)
+		batch->first_open = NumberSetNext(&batch->open, no);
 	if (no <= last + 1)
 		return true;
 	batch->report.last = last;
 	batch->held_up = last + 1;
 	return false;
+}
+
+/* The gaps of all claimed sets that are not settled, where that matters. */
+static void
+find_open_gaps(Batch *batch)
+{
+	batch->first_open = PG_INT64_MAX;
+	if (!batch->in_order)
+		return;
+	for (int i = 0; i < batch->claims.sets.count; i++)
+	{
+		PositionSet *set = &batch->claims.sets.sets[i];
+		NumberSet	gaps;
+
+		if (set->old.last > batch->settlement.settled)
+			OldGapsLoad(batch->projection, set);
+		gaps = NumberSetBetween(&set->position.gaps,
+								batch->settlement.settled + 1, PG_INT64_MAX);
+		batch->open = NumberSetUnion(&batch->open, &gaps);
+	}
+	if (batch->open.count > 0)
+		batch->first_open = batch->open.ranges[0].first;
 }
 
 /* EventReceiver: any event of the stream, in order of number */
@@ -326,6 +356,8 @@ begin_read(Batch *batch, FoldGuard guard)
 	batch->parked_asked = 0;
 	batch->past_gaps = false;
 	batch->held_up = 0;
+	if (batch->open.count > 0)
+		batch->first_open = batch->open.ranges[0].first;
 	batch->may_see = batch->limits->sized ?
 		Max(SEEN_PER_EVENT * (int64) batch->projection->batch_size,
 			CHECK_INTERVAL) : 0;
@@ -366,6 +398,7 @@ batch_read(Batch *batch)
 	/* the first range is allocated here, where the batch lives */
 	batch->seen.capacity = 64;
 	batch->seen.ranges = palloc_array(NumberRange, batch->seen.capacity);
+	find_open_gaps(batch);
 	batch->gaps_read = GapsFrom(batch->projection->name, batch->stream,
 								&batch->claims.sets);
 	if (!read_together(batch))

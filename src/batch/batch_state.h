@@ -76,6 +76,10 @@ typedef struct Batch
 	bool		in_order;		/* nothing above an unsettled number is
 								 * applied */
 	int64		held_up;		/* by this number; 0: by none */
+	NumberSet	open;			/* if in_order: gaps that may still be filled;
+								 * the ones below report.last have been seen */
+	int64		first_open;		/* the lowest of them that is not seen yet;
+								 * PG_INT64_MAX: there is none */
 } Batch;
 
 /* claim.c */
