@@ -185,7 +185,7 @@ compute_items(void *arg)
 
 /*
  * Can the event's items be computed?  An event whose key cannot be is refused
- * by itself, in the partition that its number chooses.
+ * by itself (nokey.c).
  */
 static bool
 has_items(Batch *batch, const Event *event)
@@ -196,7 +196,7 @@ has_items(Batch *batch, const Event *event)
 		return true;
 	if (!ErrorIsOfEvent(error->sqlerrcode))
 		ReThrowError(error);
-	if (batch_wants(batch, event->no, (uint64) event->no))
+	if (BatchParksNoKey(batch, event->no))
 		BatchRefuseNoKey(batch, event, error);
 	FreeErrorData(error);
 	return false;

@@ -39,7 +39,8 @@ typedef struct Batch
 	int			far_behind;		/* groups that all workers should share */
 	bool		help_wanted;	/* some of them are other workers' */
 	MemoryContext context;
-	NumberSet	skipped;		/* events that are never to be applied */
+	NumberSet	skipped;		/* events that batches are not to apply */
+	bool		alone;			/* no other batch of the projection runs */
 	bool		may_park;		/* or the first failure ends the batch */
 	List	   *failures;		/* of BatchFailure */
 	int			failing;		/* of these, not counting those that only wait
@@ -100,6 +101,10 @@ extern void BatchIsolate(Batch *batch, const ApplyScope *scope,
 extern void BatchLeaveLocked(Batch *batch, const ApplyScope *scope,
 							 const List *entries);
 extern void BatchPark(Batch *batch);
+
+/* nokey.c */
+extern void BatchReadSkipped(Batch *batch);
+extern bool BatchParksNoKey(Batch *batch, int64 no);
 
 /* definition.c */
 extern void BatchCheckDefinition(const Batch *batch, const ApplyScope *scope,
