@@ -132,6 +132,7 @@ OBJS = \
 	src/batch/failure.o \
 	src/batch/isolate.o \
 	src/batch/keyevents.o \
+	src/batch/nokey.o \
 	src/batch/onekey.o \
 	src/batch/opened.o \
 	src/batch/reading.o \

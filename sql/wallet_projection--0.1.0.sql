@@ -144,6 +144,7 @@ CREATE TABLE wallet_projection.parked (
     PRIMARY KEY (projection, partition_key, by_number)
 );
 CREATE INDEX parked_retry ON wallet_projection.parked (projection, next_retry_at);
+CREATE INDEX parked_by_number ON wallet_projection.parked (projection, by_number, no);
 CREATE INDEX parked_hash ON wallet_projection.parked (projection, hash);
 COMMENT ON TABLE wallet_projection.parked IS
     'keys whose next event (no) has failed; it and those behind it were passed over; no next retry: a dead letter; by_number: a single event whose key cannot be computed, and partition_key is its number; hash: of the key, by which a declared projection finds it, as equal keys may have different texts';
