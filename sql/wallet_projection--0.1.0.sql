@@ -1039,16 +1039,20 @@ COMMENT ON FUNCTION wallet_projection.definition_describe(text) IS
  * it has drawn from sequences are gone. Returns the rows of the table that it
  * has made or changed. With for_each 'batch' it is run event by event, in one
  * batch, and key by key in two orders; 0A000: the rows are not the same.
+ * allow_stable: user-defined functions that are STABLE may be used, as for
+ * projection_create.
  * Errors: that of the first event that fails; its context says which.
  *   22004 an argument is null
  *   22023 events is not an array of objects
  *   42501 the caller may not create this projection
+ *   0A000 what projection_create refuses: now(), random() and the like
  */
 CREATE FUNCTION @extschema@.projection_try(definition text, events jsonb, trace boolean DEFAULT false,
-                               stream text DEFAULT NULL, key text DEFAULT NULL, for_each text DEFAULT 'event'::text)
+                               stream text DEFAULT NULL, key text DEFAULT NULL, for_each text DEFAULT 'event'::text,
+                               allow_stable boolean DEFAULT false)
     RETURNS SETOF jsonb
     LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION @extschema@.projection_try(text, jsonb, boolean, text, text, text) IS
+COMMENT ON FUNCTION @extschema@.projection_try(text, jsonb, boolean, text, text, text, boolean) IS
     'the rows that these events would make, or with trace what each of them would do; nothing is written';
 
 /*
