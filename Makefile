@@ -34,6 +34,7 @@ OBJS = \
 	src/stream/attached_sequence.o \
 	src/stream/attached_table.o \
 	src/stream/event_id.o \
+	src/stream/event_now.o \
 	src/stream/find.o \
 	src/stream/generations.o \
 	src/stream/guard.o \

@@ -778,7 +778,7 @@ CREATE FUNCTION wallet_projection.event_now(stream text, aggregate_type text, ag
     LANGUAGE C STABLE STRICT PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'stream_event_now';
 COMMENT ON FUNCTION wallet_projection.event_now(text, text, text, bigint) IS
-    'the event of an aggregate that has this number; null is what is not there, cannot be read, or may not be';
+    'the event of an aggregate (of no type: of any) that has this number; of an attached stream its row is the payload; null is what is not there, cannot be read, or may not be';
 
 /* Who owns a projection; null where it has no read model. */
 CREATE FUNCTION wallet_projection.owner(projection text) RETURNS oid
@@ -970,7 +970,9 @@ COMMENT ON FUNCTION @extschema@.dead_letter_list(text) IS
     'the parked keys of a projection (null: of all) as in projection_dead_letters';
 
 /*
- * All that is known of one parked key; the event as it is in the stream now.
+ * All that is known of one parked key; the event as it is in the stream now:
+ * of an attached stream, payload is an object of all columns that can be read,
+ * by name: numbers, booleans and JSON as such, all else as PostgreSQL prints it.
  * retry_error: why it could not be tried again, where that is no event's fault
  * (a full disk, a missing table); that was no attempt.
  */
