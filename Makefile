@@ -148,6 +148,7 @@ OBJS = \
 	src/consumer/create_notice.o \
 	src/consumer/dead_letter.o \
 	src/consumer/lifecycle.o \
+	src/consumer/options.o \
 	src/consumer/run.o \
 	src/consumer/time_limit.o \
 	src/wallet/event.o \

@@ -474,7 +474,8 @@ COMMENT ON FUNCTION @extschema@.projection_delete(text) IS
  * projection_reset(name): empties the read model and sets all positions to
  * the beginning of the stream, after running batches have ended.
  * Errors: 0A000 a statement that changes several tables, or rows that it has
- * not inserted.
+ * not inserted; one that begins in the middle of the stream (start_at 'now'),
+ * as long as its read model has rows.
  */
 CREATE FUNCTION @extschema@.projection_reset(name text) RETURNS void
     LANGUAGE C VOLATILE PARALLEL UNSAFE
@@ -561,6 +562,8 @@ COMMENT ON FUNCTION @extschema@.projection_drop(text) IS
  *                       ways: 0 to 1 (default 0.1)
  *     max_parked        keys, 0 to 1000000 (default 100000); one more stops the
  *                       projection.  0: the first event that fails does.
+ *     strict      true or false: an event for which no WHEN of the definition
+ *                 holds is bad; from the next batch on
  * Errors: 22023 no such option or bad value; 55000 partitions after init.
  */
 CREATE FUNCTION @extschema@.projection_set(name text, option text, value text) RETURNS void
