@@ -34,6 +34,7 @@ OBJS = \
 	src/stream/attached_sequence.o \
 	src/stream/attached_table.o \
 	src/stream/event_id.o \
+	src/stream/event_now.o \
 	src/stream/find.o \
 	src/stream/generations.o \
 	src/stream/guard.o \
@@ -148,6 +149,7 @@ OBJS = \
 	src/consumer/create_notice.o \
 	src/consumer/dead_letter.o \
 	src/consumer/lifecycle.o \
+	src/consumer/options.o \
 	src/consumer/run.o \
 	src/consumer/time_limit.o \
 	src/wallet/event.o \

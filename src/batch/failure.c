@@ -244,8 +244,10 @@ BatchRefuseNoKey(Batch *batch, const Event *event, const ErrorData *error)
 	KeyFailure	failure = {.no = event->no,.sqlerrcode = error->sqlerrcode};
 	MemoryContext old = MemoryContextSwitchTo(batch->context);
 	FoldEntry  *entry = FoldAddNoKey(batch->reading.fold, event->no);
+	char	   *type = MergeEventTypeNoItem(batch->work.sink.run,
+											batch->work.sink.merge, event->slot);
 
-	failure.event_name = "";
+	failure.event_name = type != NULL ? type : "";
 	failure.message = pstrdup(error->message);
 	failure.detail = error->detail ? pstrdup(error->detail) : NULL;
 	failure.hint = error->hint ? pstrdup(error->hint) : NULL;
