@@ -38,6 +38,7 @@ OBJS = \
 	src/stream/generations.o \
 	src/stream/guard.o \
 	src/stream/history.o \
+	src/stream/merged.o \
 	src/stream/named.o \
 	src/stream/new_event.o \
 	src/stream/numbers.o \

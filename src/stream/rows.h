@@ -32,5 +32,9 @@ StreamPosition(const Stream *stream, TupleTableSlot *slot)
 
 extern void StreamNumberKey(const StreamParts *parts, ScanKey key,
 							StrategyNumber strategy, int64 number);
+extern void StreamRefuseTwice(const Stream *stream, int64 number);
+
+/* numbers.c */
+extern Oid	StreamNumberIndex(Relation table, AttrNumber column);
 
 #endif							/* WALLET_PROJECTION_ROWS_H */
