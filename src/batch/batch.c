@@ -43,6 +43,7 @@
 #include "notice.h"
 #include "parking/parkedset.h"
 #include "position/gapwatch.h"
+#include "position/members.h"
 #include "position/oldgaps.h"
 #include "position/trouble.h"
 #include "savepoint.h"
@@ -428,6 +429,7 @@ batch_save(Batch *batch)
 	}
 	if (moved)
 	{
+		MembersKeep(batch->projection, batch->stream);
 		after = SetsJoin(before, &after, &batch->report);
 		OldGapsStore(batch->projection, &batch->claims, &after,
 					 batch->settlement.oldest, looked ? &owners : NULL);

@@ -40,6 +40,7 @@
 #include "keyhash.h"
 #include "parking/park.h"
 #include "position/gapwatch.h"
+#include "position/members.h"
 #include "position/oldgaps.h"
 #include "position/trouble.h"
 #include "stream/settle.h"
@@ -194,6 +195,8 @@ set_goal(const char *name)
 	if (!goal->backwards)
 		TroubleRaise(TroubleOfNumbers(stream->name, stream->relation,
 									  &stream->parts));
+	TroubleRaise(TroubleOfMembers(projection, stream->relation,
+								  &stream->parts, &positions));
 	close_stream(stream, &owner);
 	return goal;
 }
