@@ -13,12 +13,15 @@
  * over events, and its rows in its own order.
  *
  * The executor's state is that of a batch.  After an error it is forgotten,
- * as a portal's is; it has no relation open and no snapshot.
+ * as a portal's is; it has no relation open and no snapshot.  But it may have
+ * temporary files, which end with the subtransaction that it was begun in: whoever
+ * computes items in one closes it there.
  */
 #include "postgres.h"
 
 #include "compat.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
@@ -49,6 +52,7 @@ struct FanOut
 
 	/* the batch */
 	MemoryContext batch;		/* NULL: not begun */
+	SubTransactionId began;
 	QueryDesc  *query;
 	Tuplestorestate *store;		/* the event */
 };
@@ -226,6 +230,7 @@ begin_batch(FanOut *fan_out)
 	QueryEnvironment *environment;
 	EphemeralNamedRelation relation;
 
+	fan_out->began = GetCurrentSubTransactionId();
 	fan_out->batch = AllocSetContextCreate(fan_out->context, "items of events",
 										   ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(fan_out->batch);
@@ -250,6 +255,8 @@ begin_batch(FanOut *fan_out)
 void
 FanOutEvent(FanOut *fan_out, TupleTableSlot *event)
 {
+	if (fan_out->batch != NULL && !SubTransactionIsActive(fan_out->began))
+		FanOutForget(fan_out);
 	if (fan_out->batch == NULL)
 		begin_batch(fan_out);
 	slot_getsomeattrs(event, fan_out->last_column);
@@ -290,6 +297,11 @@ FanOutClose(FanOut *fan_out)
 {
 	if (fan_out->batch == NULL)
 		return;
+	if (!SubTransactionIsActive(fan_out->began))
+	{
+		FanOutForget(fan_out);
+		return;
+	}
 	standard_ExecutorFinish(fan_out->query);
 	standard_ExecutorEnd(fan_out->query);
 	FreeQueryDesc(fan_out->query);
