@@ -34,7 +34,7 @@ BatchReadSkipped(Batch *batch)
 	MemoryContext old = MemoryContextSwitchTo(batch->context);
 	const char *name = batch->projection->name;
 
-	batch->skipped = batch->projection->declared != NULL ?
+	batch->reading.skipped = batch->projection->declared != NULL ?
 		SkippedOrParkedAlone(name) : SkippedEvents(name);
 	MemoryContextSwitchTo(old);
 }
@@ -92,11 +92,11 @@ be_alone(Batch *batch, int64 no)
 static bool
 is_new(const Batch *batch, int64 no)
 {
-	if (NumberSetContains(&batch->skipped, no))
+	if (NumberSetContains(&batch->reading.skipped, no))
 		return false;
-	for (int i = 0; i < batch->claims.sets.count; i++)
+	for (int i = 0; i < batch->reach.claims.sets.count; i++)
 	{
-		if (!PositionApplied(&batch->claims.sets.sets[i].position, no))
+		if (!PositionApplied(&batch->reach.claims.sets.sets[i].position, no))
 			return true;
 	}
 	return false;
@@ -114,7 +114,7 @@ BatchParksNoKey(Batch *batch, int64 no)
 
 	if (!is_new(batch, no))
 		return false;
-	if (!batch->may_park)
+	if (!batch->faults.may_park)
 		return true;
 	be_alone(batch, no);
 	if (!is_new(batch, no))
