@@ -84,11 +84,12 @@ CREATE TABLE wallet_projection.projection_state (
     installation text,
     owner        oid,
     owner_name   text,
+    stream_tables oid[],
     CHECK (max_attempts IS NULL AND retry_delay IS NULL AND retry_multiplier IS NULL AND retry_max_delay IS NULL AND retry_jitter IS NULL AND max_parked IS NULL
         OR max_attempts IS NOT NULL AND retry_delay IS NOT NULL AND retry_multiplier IS NOT NULL AND retry_max_delay IS NOT NULL AND retry_jitter IS NOT NULL AND max_parked IS NOT NULL)
 );
 COMMENT ON TABLE wallet_projection.projection_state IS
-    'options set since (null: as declared; delays in milliseconds); the read model and the stream''s table, once initialized, by their OIDs, which are true in this installation, and the read model''s name: the first one, and that of now, if it was renamed; whose the projection is; the last error of a whole batch';
+    'options set since (null: as declared; delays in milliseconds); the read model and the stream''s table, once initialized, by their OIDs, which are true in this installation, and the read model''s name: the first one, and that of now, if it was renamed; whose the projection is; the partitions or children of the stream''s table when positions were last saved, by their OIDs; the last error of a whole batch';
 
 CREATE TABLE wallet_projection.position (
     projection text COLLATE "C" NOT NULL,
@@ -144,6 +145,7 @@ CREATE TABLE wallet_projection.parked (
     PRIMARY KEY (projection, partition_key, by_number)
 );
 CREATE INDEX parked_retry ON wallet_projection.parked (projection, next_retry_at);
+CREATE INDEX parked_by_number ON wallet_projection.parked (projection, by_number, no);
 CREATE INDEX parked_hash ON wallet_projection.parked (projection, hash);
 COMMENT ON TABLE wallet_projection.parked IS
     'keys whose next event (no) has failed; it and those behind it were passed over; no next retry: a dead letter; by_number: a single event whose key cannot be computed, and partition_key is its number; hash: of the key, by which a declared projection finds it, as equal keys may have different texts';
@@ -264,9 +266,11 @@ COMMENT ON FUNCTION @extschema@.stream_append(text, text, text, jsonb, bigint) I
 /*
  * stream_notify(stream, "on"): has writers that insert into the stream's table
  * by themselves wake the background workers when they commit, by a statement
- * trigger; off drops it again.  Appends through the extension need none, and
+ * trigger on the table and on each of its partitions and children; off drops
+ * them again.  To be called again for one that is attached later, if anybody
+ * inserts straight into it.  Appends through the extension need none, and
  * workers find such events without it too, after
- * wallet_projection.poll_interval at the latest.  Locks the table against
+ * wallet_projection.poll_interval at the latest.  Locks the tables against
  * writers for a moment.
  * Errors: 42704 no such stream; 42501 not the owner; 22004, 22023 bad
  * argument.

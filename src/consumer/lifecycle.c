@@ -31,6 +31,7 @@
 #include "parking/parkedset.h"
 #include "parking/skip.h"
 #include "position/gapwatch.h"
+#include "position/members.h"
 #include "position/oldgaps.h"
 #include "position/trouble.h"
 #include "settings.h"
@@ -145,10 +146,11 @@ ProjectionBegin(Projection *projection)
 	owner = OwnerEnter(projection);
 	stream = StreamOpen(projection->stream, AccessShareLock, false);
 	SkipCheck(stream, projection->name);
-	StreamRelease(stream);
 	OwnerLeave(&owner);
 	projection->last_error = NULL;
 	ProjectionSaveState(projection, false);
+	MembersAccept(projection, stream->relation);
+	StreamRelease(stream);
 }
 
 /* Forget everything that the projection has got by running. */
@@ -161,6 +163,24 @@ ProjectionEnd(const Projection *projection)
 	SkipDrop(projection->name);
 	UnhandledDrop(projection->name);
 	ProjectionDropState(projection->name);
+}
+
+/*
+ * The stream's partitions are the right ones, whatever was found of them:
+ * whoever initializes a projection that is initialized says so.
+ */
+static void
+accept_members(Projection *projection)
+{
+	OwnerScope	owner = OwnerEnter(projection);
+	Stream	   *stream = StreamOpen(projection->stream, AccessShareLock, true);
+
+	OwnerLeave(&owner);
+	if (stream == NULL)
+		return;
+	if (RelationGetRelid(stream->relation) == projection->relation)
+		MembersAccept(projection, stream->relation);
+	StreamRelease(stream);
 }
 
 /* An initialized projection has nothing to be done, if all of it is there. */
@@ -183,6 +203,7 @@ check_complete(Projection *projection)
 	if (adopted)
 		ProjectionSaveState(projection, false);
 	ProjectionRenewReference(projection);
+	accept_members(projection);
 }
 
 /* A declared projection's read model is the user's own table. */

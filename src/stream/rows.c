@@ -2,9 +2,10 @@
  * rows.c
  *		Rows of a stream's table, by a plan of the server's.
  *
- * What is not one ordinary table with an index on the numbers is read this
- * way: partitioned tables, tables with children, other access methods; and the
- * events of one key, for which the planner chooses an index.
+ * What can be read neither by one index on the numbers (reader.c) nor by one
+ * per table (merged.c) is read this way: partitions without such an index,
+ * columns that are not stored; and the events of one key, for which the planner
+ * chooses an index.
  *
  * The query is put together from text and from expressions, and has a column
  * for each of the table, also for those that were dropped, so that its rows
@@ -57,25 +58,9 @@ StreamNumberKey(const StreamParts *parts, ScanKey key,
 						   functions[strategy][size], Int64GetDatum(number));
 }
 
-/* Where the plan's rows go. */
-typedef struct RowDestination
-{
-	DestReceiver pub;
-	const Stream *stream;
-	TupleTableSlot *slot;		/* of the table's row type, where the plan's
-								 * rows are not; or NULL */
-	MemoryContext context;		/* the caller's, in which receive() runs */
-	EventReceiver receive;
-	void	   *state;
-	uint64		rows;			/* of this chunk */
-	int64		last;			/* number, of any chunk; 0: none yet */
-	bool		again;			/* a chunk begins, with the last one's last */
-	bool		more;
-} RowDestination;
-
 /* Two events of one number: nothing says which of them is right. */
-static void
-refuse_twice(const Stream *stream, int64 number)
+void
+StreamRefuseTwice(const Stream *stream, int64 number)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -91,6 +76,22 @@ refuse_twice(const Stream *stream, int64 number)
 												  stream->parts.position, false)),
 					 (long long) number)));
 }
+
+/* Where the plan's rows go. */
+typedef struct RowDestination
+{
+	DestReceiver pub;
+	const Stream *stream;
+	TupleTableSlot *slot;		/* of the table's row type, where the plan's
+								 * rows are not; or NULL */
+	MemoryContext context;		/* the caller's, in which receive() runs */
+	EventReceiver receive;
+	void	   *state;
+	uint64		rows;			/* of this chunk */
+	int64		last;			/* number, of any chunk; 0: none yet */
+	bool		again;			/* a chunk begins, with the last one's last */
+	bool		more;
+} RowDestination;
 
 /* A row of the plan as one of the table's, where columns were dropped. */
 static TupleTableSlot *
@@ -124,7 +125,7 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 	{
 		/* of a created stream, an event that was copied is one event */
 		if (!again && !stream->parts.created)
-			refuse_twice(stream, event.no);
+			StreamRefuseTwice(stream, event.no);
 		return true;
 	}
 	destination->last = event.no;

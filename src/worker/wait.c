@@ -39,6 +39,7 @@
 #include "keyhash.h"
 #include "parking/park.h"
 #include "position/gapwatch.h"
+#include "position/members.h"
 #include "position/oldgaps.h"
 #include "position/trouble.h"
 #include "stream/reader.h"
@@ -184,6 +185,8 @@ set_goal(const char *name)
 	if (!goal->backwards)
 		TroubleRaise(TroubleOfNumbers(stream->name, stream->relation,
 									  &stream->parts));
+	TroubleRaise(TroubleOfMembers(projection, stream->relation,
+								  &stream->parts, &positions));
 	close_stream(stream, &owner);
 	return goal;
 }
