@@ -24,6 +24,7 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
+#include "executor/instrument.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "optimizer/planner.h"
@@ -55,6 +56,7 @@ struct FanOut
 	SubTransactionId began;
 	QueryDesc  *query;
 	Tuplestorestate *store;		/* the event */
+	int64		spilt;			/* blocks of temporary files before it */
 };
 
 typedef struct ParamsToVars
@@ -259,6 +261,7 @@ FanOutEvent(FanOut *fan_out, TupleTableSlot *event)
 		FanOutForget(fan_out);
 	if (fan_out->batch == NULL)
 		begin_batch(fan_out);
+	fan_out->spilt = pgBufferUsage.temp_blks_written;
 	slot_getsomeattrs(event, fan_out->last_column);
 	for (int i = 0; i < fan_out->ncolumns; i++)
 	{
@@ -273,7 +276,11 @@ FanOutEvent(FanOut *fan_out, TupleTableSlot *event)
 	ExecReScan(fan_out->query->planstate);
 }
 
-/* The next item, good until the next call, or NULL. */
+/*
+ * The next item, good until the next call, or NULL.  Files belong to the
+ * subtransaction that made them, which may end with the event; so an
+ * execution that has made some does too.
+ */
 TupleTableSlot *
 FanOutNext(FanOut *fan_out)
 {
@@ -288,6 +295,8 @@ FanOutNext(FanOut *fan_out)
 	else if (estate->es_junkFilter != NULL)
 		slot = ExecFilterJunk(estate->es_junkFilter, slot);
 	MemoryContextSwitchTo(old);
+	if (slot == NULL && fan_out->spilt != pgBufferUsage.temp_blks_written)
+		FanOutClose(fan_out);
 	return slot;
 }
 
