@@ -406,6 +406,22 @@ set_retry_option(Projection *projection, const char *option,
 	return true;
 }
 
+/* An error: projection_set cannot set this. */
+static void
+refuse_option(const char *option)
+{
+	if (strcmp(option, "ordering") == 0 || strcmp(option, "strict") == 0 ||
+		strcmp(option, "allow_stable") == 0 || strcmp(option, "start_at") == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("projection option \"%s\" cannot be changed", option),
+				 errhint("It is an argument of projection_create: drop the projection, empty its read model, and create it again.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("projection option \"%s\" does not exist", option),
+			 errhint("The options are channel, partitions, batch_size, max_attempts, retry_delay, retry_multiplier, retry_max_delay, retry_jitter and max_parked.")));
+}
+
 /* projection_set(name, option, value) */
 Datum
 projection_set(PG_FUNCTION_ARGS)
@@ -422,10 +438,7 @@ projection_set(PG_FUNCTION_ARGS)
 		projection->batch_size = integer_option(option, value, 1,
 												BATCH_SIZE_MAX);
 	else if (!set_retry_option(projection, option, value))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("projection option \"%s\" does not exist", option),
-				 errhint("The options are channel, partitions, batch_size, max_attempts, retry_delay, retry_multiplier, retry_max_delay, retry_jitter and max_parked.")));
+		refuse_option(option);
 	ProjectionSaveState(projection, true);
 	if (DesiredStarted(projection->name))
 		DesiredPublish();
