@@ -67,7 +67,7 @@ look_at_stream(const Projection *projection, const Positions *positions,
 	if (!StreamNumbering(projection->stream, relation, &parts))
 		return "the stream is not numbered by a sequence of its own";
 	if (PositionsHighest(positions) > SequenceLastNumber(parts.sequence))
-		return psprintf("the numbers of the stream went backwards HINT: Set the sequence forward if it is behind the last event. Then run: SELECT projection_reset(%s); Events that were appended meanwhile are below the positions.",
+		return psprintf("the numbers of the stream went backwards HINT: Set the sequence forward if it is behind the last event. Then run: SELECT projection_reset(%s); Events that were appended meanwhile are below the positions. A projection that began with start_at => 'now' is dropped and created again instead.",
 						quote_literal_cstr(projection->name));
 	return text_or_null(TroubleOfNumbers(projection->stream, relation,
 										 &parts));
