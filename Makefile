@@ -34,12 +34,15 @@ OBJS = \
 	src/stream/attached_sequence.o \
 	src/stream/attached_table.o \
 	src/stream/event_id.o \
+	src/stream/event_now.o \
 	src/stream/find.o \
 	src/stream/generations.o \
 	src/stream/guard.o \
 	src/stream/history.o \
+	src/stream/merged.o \
 	src/stream/named.o \
 	src/stream/new_event.o \
+	src/stream/notify.o \
 	src/stream/numbers.o \
 	src/stream/partitions.o \
 	src/stream/read.o \
@@ -115,10 +118,12 @@ OBJS = \
 	src/definition/ordering.o \
 	src/definition/owner.o \
 	src/definition/projection.o \
+	src/definition/stream_tables.o \
 	src/position/choice.o \
 	src/position/claims.o \
 	src/position/gapwatch.o \
 	src/position/lanes.o \
+	src/position/members.o \
 	src/position/oldgaps.o \
 	src/position/sets.o \
 	src/position/trouble.o \
@@ -132,6 +137,7 @@ OBJS = \
 	src/batch/failure.o \
 	src/batch/isolate.o \
 	src/batch/keyevents.o \
+	src/batch/nokey.o \
 	src/batch/onekey.o \
 	src/batch/opened.o \
 	src/batch/reading.o \
@@ -147,6 +153,7 @@ OBJS = \
 	src/consumer/create_notice.o \
 	src/consumer/dead_letter.o \
 	src/consumer/lifecycle.o \
+	src/consumer/options.o \
 	src/consumer/run.o \
 	src/consumer/time_limit.o \
 	src/wallet/event.o \

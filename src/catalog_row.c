@@ -22,14 +22,14 @@
 
 typedef enum ColumnKind
 {
-	BOOLEAN, INTEGER, BIGINT, DOUBLE, OIDS, TIME, UUID, GAPS, XIDS, TEXT, TEXTS,
+	BOOLEAN, INTEGER, BIGINT, DOUBLE, OIDS, TIME, UUID, GAPS, XIDS, OIDARRAY, TEXT, TEXTS,
 	NAME						/* a text that fits into NAMEDATALEN */
 } ColumnKind;
 
 static const Oid types[] = {
 	[BOOLEAN] = BOOLOID,[INTEGER] = INT4OID,[BIGINT] = INT8OID,
 	[DOUBLE] = FLOAT8OID,[OIDS] = OIDOID,[TIME] = TIMESTAMPTZOID,
-	[UUID] = UUIDOID,[GAPS] = INT8MULTIRANGEOID,[XIDS] = XID8ARRAYOID,[TEXT] = TEXTOID,
+	[UUID] = UUIDOID,[GAPS] = INT8MULTIRANGEOID,[XIDS] = XID8ARRAYOID,[OIDARRAY] = OIDARRAYOID,[TEXT] = TEXTOID,
 	[TEXTS] = TEXTARRAYOID,[NAME] = TEXTOID
 };
 
@@ -90,7 +90,8 @@ static const Column state_columns[] = {
 	MAY_LIE("retry_max_delay", BIGINT, 0, DELAY_MAX),
 	MAY_LIE("retry_jitter", DOUBLE, 0, 1),
 	MAY_LIE("max_parked", INTEGER, 0, 1000000), TABLE_REF,
-	MAY("owner", OIDS), MAY("owner_name", NAME)
+	MAY("owner", OIDS), MAY("owner_name", NAME),
+	MAY("stream_tables", OIDARRAY)
 };
 
 static const Column position_columns[] = {

@@ -42,6 +42,7 @@
 #include "notice.h"
 #include "parking/parkedset.h"
 #include "position/gapwatch.h"
+#include "position/members.h"
 #include "position/oldgaps.h"
 
 /* how long a batch waits for a lock that is not the tables', in milliseconds */
@@ -111,6 +112,7 @@ batch_save(Batch *batch)
 	}
 	if (moved)
 	{
+		MembersKeep(batch->projection, batch->stream);
 		after = SetsJoin(before, &after, &batch->reading.report);
 		OldGapsStore(batch->projection, &batch->reach.claims, &after,
 					 batch->reading.settlement.oldest, looked ? &owners : NULL);

@@ -63,6 +63,10 @@ typedef struct Reading
 	bool		in_order;		/* nothing above an unsettled number is
 								 * applied */
 	int64		held_up;		/* by this number; 0: by none */
+	NumberSet	open;			/* if in_order: gaps that may still be filled;
+								 * the ones below report.last have been seen */
+	int64		first_open;		/* the lowest of them that is not seen yet;
+								 * PG_INT64_MAX: there is none */
 } Reading;
 
 /* Keys whose event has failed; failure.c writes it. */
@@ -91,6 +95,7 @@ typedef struct Batch
 	int			groups;			/* of the projection */
 	const BatchLimits *limits;
 	MemoryContext context;
+	bool		alone;			/* no other batch of the projection runs */
 	Reach		reach;
 	Reading		reading;
 	Faults		faults;
@@ -120,6 +125,10 @@ extern void BatchIsolate(Batch *batch, const ApplyScope *scope,
 extern void BatchLeaveLocked(Batch *batch, const ApplyScope *scope,
 							 const List *entries);
 extern void BatchPark(Batch *batch);
+
+/* nokey.c */
+extern void BatchReadSkipped(Batch *batch);
+extern bool BatchParksNoKey(Batch *batch, int64 no);
 
 /* blame.c */
 extern void BatchCheckDefinition(const Batch *batch, const ApplyScope *scope,

@@ -12,6 +12,7 @@
 #include "batch/batch_state.h"
 #include "keylock.h"
 #include "position/gapwatch.h"
+#include "position/members.h"
 #include "position/trouble.h"
 
 /* how often another group of partitions is tried where one is taken */
@@ -75,6 +76,8 @@ BatchLook(Batch *batch)
 	BatchCheckForwards(batch, &positions, batch->reach.last_number);
 	TroubleRaise(TroubleOfNumbers(batch->stream->name, batch->stream->relation,
 								  &batch->stream->parts));
+	TroubleRaise(TroubleOfMembers(batch->projection, batch->stream->relation,
+								  &batch->stream->parts, &positions));
 	/* what others cannot apply, we cannot either */
 	if (batch->limits->choice.help && batch->projection->last_error != NULL)
 		return false;
@@ -88,7 +91,11 @@ BatchLook(Batch *batch)
 	batch->reach.candidates = GroupsFilter(rule, batch->reach.last_number, &positions.sets);
 	batch->reach.gaps_from = GapsFrom(batch->projection->name, batch->stream,
 									  &batch->reach.candidates);
-	return batch_choose(batch).count > 0;
+	if (batch_choose(batch).count > 0)
+		return true;
+	/* no position is saved that would say which partitions it is of */
+	MembersKeep(batch->projection, batch->stream);
+	return false;
 }
 
 /* How many groups to claim. */

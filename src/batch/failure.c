@@ -244,8 +244,10 @@ BatchRefuseNoKey(Batch *batch, const Event *event, const ErrorData *error)
 	KeyFailure	failure = {.no = event->no,.sqlerrcode = error->sqlerrcode};
 	MemoryContext old = MemoryContextSwitchTo(batch->context);
 	FoldEntry  *entry = FoldAddNoKey(batch->reading.fold, event->no);
+	char	   *type = MergeEventTypeNoItem(batch->work.sink.run,
+											batch->work.sink.merge, event->slot);
 
-	failure.event_name = "";
+	failure.event_name = type != NULL ? type : "";
 	failure.message = pstrdup(error->message);
 	failure.detail = error->detail ? pstrdup(error->detail) : NULL;
 	failure.hint = error->hint ? pstrdup(error->hint) : NULL;
@@ -482,20 +484,27 @@ BatchIsolate(Batch *batch, const ApplyScope *scope, FoldedKey *keys,
 static NumberSet
 applied_behind(const Batch *batch, const BatchFailure *failure)
 {
-	const Position *before = position_of(batch, failure->entry);
+	const Position *before;
 	ApplyScope	scope = {.projection = batch->projection,
 		.sink = &batch->work.sink,
 	.stream = batch->stream,.snapshot = batch->reading.snapshot};
-	KeyTask		task = {.key = key_of(batch, failure->entry),.passed = true,
-		.from_no = failure->failure.no + 1,.last_no = before->head,
-	.position = before};
+	KeyTask		task = {.passed = true,.from_no = failure->failure.no + 1,
+	.skipped = &batch->reading.skipped};
 	NumberSet	numbers = {0};
 
-	if (failure->entry->banned == FOLD_NO_KEY || task.from_no > task.last_no ||
+	/* which need not be of a partition of ours */
+	if (failure->entry->banned == FOLD_NO_KEY)
+		return numbers;
+	before = position_of(batch, failure->entry);
+	task.key = key_of(batch, failure->entry);
+	task.last_no = before->head;
+	task.position = before;
+	if (task.from_no > task.last_no ||
 		KeyEventsCount(&scope, &task, task.from_no).count == 0)
 		return numbers;
 	NumberSetAppend(&numbers, task.from_no, task.last_no);
-	return NumberSetMinus(&numbers, &before->gaps);
+	numbers = NumberSetMinus(&numbers, &before->gaps);
+	return NumberSetMinus(&numbers, &batch->reading.skipped);
 }
 
 /* A key is tried again then; 0: not by itself. */

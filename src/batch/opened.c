@@ -22,6 +22,7 @@
 #include "keylock.h"
 #include "merge/merge.h"
 #include "merge/pinned.h"
+#include "position/members.h"
 #include "position/trouble.h"
 #include "tablesize.h"
 
@@ -137,6 +138,8 @@ OpenedOpen(OpenProjection *work, const char *name)
 	if (KnownIsTrue(known))
 		return;
 	OpenedCheckStream(projection, work->stream);
+	TroubleRaise(TroubleOfMemberKinds(work->stream->name,
+									  work->stream->relation));
 	is_written = ProjectionRenewReference(projection);
 	if (StreamRenewReference(work->stream) && is_written)
 		KnownKeep(known);

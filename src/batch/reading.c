@@ -7,8 +7,7 @@
  * is folded, or kept with its key.
  *
  * A declared projection's items are computed while the stream is read.  An
- * event for which that fails is refused by itself, in the partition that its
- * number chooses: nobody knows its key.
+ * event for which that fails is refused by itself (nokey.c).
  *
  * A projection that is ordered by number stops before the first number that may
  * still be filled.  So it never has gaps, but those with which it has begun.
@@ -172,7 +171,7 @@ compute_items(void *arg)
 
 /*
  * Can the event's items be computed?  An event whose key cannot be is refused
- * by itself, in the partition that its number chooses.
+ * by itself (nokey.c).
  */
 static bool
 has_items(Batch *batch, const Event *event)
@@ -183,7 +182,7 @@ has_items(Batch *batch, const Event *event)
 		return true;
 	if (!ErrorIsOfEvent(error->sqlerrcode))
 		ReThrowError(error);
-	if (batch_wants(batch, event->no, (uint64) event->no))
+	if (BatchParksNoKey(batch, event->no))
 		BatchRefuseNoKey(batch, event, error);
 	FreeErrorData(error);
 	return false;
@@ -204,19 +203,53 @@ take_items(Batch *batch, const Event *event)
 /*
  * Of a projection that is ordered by number: is no number between the last one
  * and this one that may still be filled?  Otherwise the read ends here, and
- * nothing becomes a gap.
+ * nothing becomes a gap.  There are gaps where it began while somebody wrote.
  */
 static bool
 is_next(Batch *batch, int64 no)
 {
-	int64		last = Max(Max(batch->reading.report.last, batch->reach.low),
-						   batch->reading.settlement.settled);
+	Reading    *reading = &batch->reading;
+	int64		last = Max(Max(reading->report.last, batch->reach.low),
+						   reading->settlement.settled);
 
+	if (no > reading->first_open)
+	{
+		reading->report.last = Max(reading->report.last,
+								   reading->first_open - 1);
+		reading->held_up = reading->first_open;
+		return false;
+	}
+	if (no == reading->first_open)
+		reading->first_open = NumberSetNext(&reading->open, no);
 	if (no <= last + 1)
 		return true;
-	batch->reading.report.last = last;
-	batch->reading.held_up = last + 1;
+	reading->report.last = last;
+	reading->held_up = last + 1;
 	return false;
+}
+
+/* The gaps of all claimed sets that are not settled, where that matters. */
+static void
+find_open_gaps(Batch *batch)
+{
+	Reading    *reading = &batch->reading;
+	int64		settled = reading->settlement.settled;
+
+	reading->first_open = PG_INT64_MAX;
+	if (!reading->in_order)
+		return;
+	for (int i = 0; i < batch->reach.claims.sets.count; i++)
+	{
+		PositionSet *set = &batch->reach.claims.sets.sets[i];
+		NumberSet	gaps;
+
+		if (set->old.last > settled)
+			OldGapsLoad(batch->projection, set);
+		gaps = NumberSetBetween(&set->position.gaps, settled + 1, PG_INT64_MAX);
+		reading->open = NumberSetUnion(&reading->open, &gaps);
+	}
+	if (reading->open.count > 0)
+		reading->first_open = reading->open.ranges[0].first;
 }
 
 /* EventReceiver: any event of the stream, in order of number */
@@ -270,32 +303,6 @@ check_numbered(Batch *batch)
 									 batch->reading.report.last));
 }
 
-/*
- * The lowest gap of the claimed sets that may still be filled, and was not
- * seen; 0: there is none.
- */
-static int64
-first_open_gap(const Batch *batch)
-{
-	int64		settled = batch->reading.settlement.settled;
-	int64		lowest = 0;
-
-	for (int i = 0; i < batch->reach.claims.sets.count; i++)
-	{
-		PositionSet *set = &batch->reach.claims.sets.sets[i];
-		NumberSet	open;
-
-		if (set->old.last > settled)
-			OldGapsLoad(batch->projection, set);
-		open = NumberSetBetween(&set->position.gaps, settled + 1,
-								set->position.head);
-		open = NumberSetMinus(&open, &batch->reading.seen);
-		if (open.count > 0 && (lowest == 0 || open.ranges[0].first < lowest))
-			lowest = open.ranges[0].first;
-	}
-	return lowest;
-}
-
 /* SavepointStep: the gaps, then all above the lowest head, from the beginning */
 static void
 read_all(void *arg)
@@ -306,12 +313,10 @@ read_all(void *arg)
 	if (batch->reading.gaps_read != GAPS_NONE)
 		more = read_gaps(batch, batch->reading.gaps_read);
 	batch->reading.past_gaps = true;
-	if (more && batch->reading.in_order)
-		batch->reading.held_up = first_open_gap(batch);
-	if (more && batch->reading.held_up == 0)
+	if (more)
 		more = ReadEvents(batch->stream, batch->reading.snapshot, batch->reach.low + 1,
 						  PG_INT64_MAX, batch_receive, batch);
-	batch->reading.report.whole = more && batch->reading.held_up == 0;
+	batch->reading.report.whole = more;
 	FoldFlush(batch->reading.fold);
 }
 
@@ -330,7 +335,7 @@ begin_read(Batch *batch, FoldGuard guard)
 	batch->reading.fold = FoldBegin(&batch->work.sink, BatchRefuse, batch);
 	MemoryContextSwitchTo(old);
 	FoldGuardWith(batch->reading.fold, guard);
-	batch->reading.skipped = SkippedEvents(batch->projection->name);
+	BatchReadSkipped(batch);
 	BatchPassOverParked(batch);
 	if (batch->projection->declared)
 		batch->reading.unhandled = UnhandledBegin();
@@ -342,6 +347,8 @@ begin_read(Batch *batch, FoldGuard guard)
 	batch->faults.parked_asked = 0;
 	batch->reading.past_gaps = false;
 	batch->reading.held_up = 0;
+	if (batch->reading.open.count > 0)
+		batch->reading.first_open = batch->reading.open.ranges[0].first;
 	batch->reading.may_see = batch->limits->sized ?
 		Max(SEEN_PER_EVENT * (int64) batch->projection->batch_size,
 			CHECK_INTERVAL) : 0;
@@ -382,6 +389,7 @@ BatchRead(Batch *batch)
 	/* the first range is allocated here, where the batch lives */
 	batch->reading.seen.capacity = 64;
 	batch->reading.seen.ranges = palloc_array(NumberRange, batch->reading.seen.capacity);
+	find_open_gaps(batch);
 	batch->reading.gaps_read = GapsFrom(batch->projection->name, batch->stream,
 										&batch->reach.claims.sets);
 	if (!read_together(batch))

@@ -17,12 +17,12 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "utils/timestamp.h"
 
 #include "argument.h"
 #include "batch/unhandled_counts.h"
 #include "catalog.h"
 #include "consumer/begin.h"
+#include "consumer/create_check.h"
 #include "definition/desired.h"
 #include "definition/projection.h"
 #include "keylock.h"
@@ -31,19 +31,14 @@
 #include "parking/parkedset.h"
 #include "parking/skip.h"
 #include "position/gapwatch.h"
+#include "position/members.h"
 #include "position/oldgaps.h"
 #include "position/trouble.h"
 #include "settings.h"
 
-#define BATCH_SIZE_MAX 10000000
-#define ATTEMPTS_MAX 1000
-#define PARKED_MAX 1000000
-#define DELAY_MAX (366.0 * SECS_PER_DAY)
-
 SQL_FUNCTION(projection_init);
 SQL_FUNCTION(projection_delete);
 SQL_FUNCTION(projection_reset);
-SQL_FUNCTION(projection_set);
 
 /*
  * Lock the projection, against batches if the mode is exclusive, and look it
@@ -151,10 +146,11 @@ ProjectionBegin(Projection *projection)
 	owner = OwnerEnter(projection);
 	stream = StreamOpen(projection->stream, AccessShareLock, false);
 	SkipCheck(stream, projection->name);
-	StreamRelease(stream);
 	OwnerLeave(&owner);
 	projection->last_error = NULL;
 	ProjectionSaveState(projection, false);
+	MembersAccept(projection, stream->relation);
+	StreamRelease(stream);
 }
 
 /* Forget everything that the projection has got by running. */
@@ -167,6 +163,24 @@ ProjectionEnd(const Projection *projection)
 	SkipDrop(projection->name);
 	UnhandledDrop(projection->name);
 	ProjectionDropState(projection->name);
+}
+
+/*
+ * The stream's partitions are the right ones, whatever was found of them:
+ * whoever initializes a projection that is initialized says so.
+ */
+static void
+accept_members(Projection *projection)
+{
+	OwnerScope	owner = OwnerEnter(projection);
+	Stream	   *stream = StreamOpen(projection->stream, AccessShareLock, true);
+
+	OwnerLeave(&owner);
+	if (stream == NULL)
+		return;
+	if (RelationGetRelid(stream->relation) == projection->relation)
+		MembersAccept(projection, stream->relation);
+	StreamRelease(stream);
 }
 
 /* An initialized projection has nothing to be done, if all of it is there. */
@@ -189,6 +203,7 @@ check_complete(Projection *projection)
 	if (adopted)
 		ProjectionSaveState(projection, false);
 	ProjectionRenewReference(projection);
+	accept_members(projection);
 }
 
 /* A declared projection's read model is the user's own table. */
@@ -282,6 +297,31 @@ check_reset(const Projection *projection)
 					 quote_literal_cstr(projection->name))));
 }
 
+/*
+ * The rows of a projection that has begun in the middle of the stream hold what
+ * came before: no event makes them again.
+ */
+static void
+check_reset_from_now(const Projection *projection)
+{
+	Relation	read_model;
+
+	if (projection->declared == NULL || projection->declared->start.head == 0)
+		return;
+	read_model = ProjectionOpenReadModel(projection, NoLock);
+	if (!TableIsEmpty(read_model))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("projection \"%s\" cannot be reset with its rows",
+						projection->name),
+				 errdetail("It begins after event " INT64_FORMAT ", and what its read model holds of earlier events would be lost.",
+						   projection->declared->start.head),
+				 errhint("To begin there again with an empty table: BEGIN; TRUNCATE %s; SELECT projection_reset(%s); COMMIT;",
+						 ProjectionReadModelName(projection),
+						 quote_literal_cstr(projection->name))));
+	relation_close(read_model, NoLock);
+}
+
 /* projection_reset(name) */
 Datum
 projection_reset(PG_FUNCTION_ARGS)
@@ -292,6 +332,7 @@ projection_reset(PG_FUNCTION_ARGS)
 	ProjectionCheckInitialized(projection);
 	check_reset(projection);
 	lock_read_model(projection);
+	check_reset_from_now(projection);
 	owner = OwnerEnter(projection);
 	RunUtility(psprintf("TRUNCATE TABLE ONLY %s",
 						ProjectionReadModelName(projection)));
@@ -300,147 +341,5 @@ projection_reset(PG_FUNCTION_ARGS)
 		declared_stream(projection) : stream_table(projection);
 	ProjectionSetReadModel(projection, projection->read_model);
 	ProjectionBegin(projection);
-	PG_RETURN_VOID();
-}
-
-/* An option's value as an integer within bounds. */
-static int
-integer_option(const char *option, const char *value, int min, int max)
-{
-	char	   *end;
-	long		number;
-
-	errno = 0;
-	number = strtol(value, &end, 10);
-	if (end == value || *end != '\0' || errno != 0 ||
-		number < min || number > max)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid value for option \"%s\": \"%s\"",
-						option, value),
-				 errdetail("It must be a number from %d to %d.", min, max)));
-	return (int) number;
-}
-
-static void
-set_partitions(Projection *projection, const char *value)
-{
-	int			partitions = integer_option("partitions", value, 1,
-											PARTITIONS_MAX);
-
-	if (ProjectionHasReadModel(projection) &&
-		partitions != projection->partitions)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the partitions of projection \"%s\" cannot be changed now",
-						projection->name),
-				 errdetail("Its positions belong to %d partitions.",
-						   projection->partitions),
-				 projection->declared != NULL ?
-				 errhint("They are an argument of projection_create: drop the projection, empty its read model, and create it again.") :
-				 errhint("Set them after projection_delete and before projection_init.")));
-	projection->partitions = partitions;
-}
-
-/* An option's value as a number within bounds. */
-static double
-number_option(const char *option, const char *value, double min, double max)
-{
-	char	   *end;
-	double		number;
-
-	errno = 0;
-	number = strtod(value, &end);
-	if (end == value || *end != '\0' || errno != 0 ||
-		!(number >= min && number <= max))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid value for option \"%s\": \"%s\"",
-						option, value),
-				 errdetail("It must be a number from %g to %g.", min, max)));
-	return number;
-}
-
-/* An option's value as an interval, in milliseconds. */
-static int64
-interval_option(const char *option, const char *value)
-{
-	Interval   *interval;
-	double		seconds;
-
-	interval = DatumGetIntervalP(DirectFunctionCall3(interval_in,
-													 CStringGetDatum(value),
-													 ObjectIdGetDatum(InvalidOid),
-													 Int32GetDatum(-1)));
-	seconds = interval->time / (double) USECS_PER_SEC +
-		((double) interval->month * DAYS_PER_MONTH + interval->day) * SECS_PER_DAY;
-	if (seconds < 0 || seconds > DELAY_MAX)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid value for option \"%s\": \"%s\"",
-						option, value),
-				 errdetail("It must be an interval from 0 to 366 days.")));
-	return (int64) (seconds * 1000);
-}
-
-static bool
-set_retry_option(Projection *projection, const char *option,
-				 const char *value)
-{
-	RetryPolicy *retry = &projection->retry;
-
-	if (strcmp(option, "max_attempts") == 0)
-		retry->max_attempts = integer_option(option, value, 1, ATTEMPTS_MAX);
-	else if (strcmp(option, "retry_delay") == 0)
-		retry->delay = interval_option(option, value);
-	else if (strcmp(option, "retry_multiplier") == 0)
-		retry->multiplier = number_option(option, value, 1, 1000);
-	else if (strcmp(option, "retry_max_delay") == 0)
-		retry->max_delay = interval_option(option, value);
-	else if (strcmp(option, "retry_jitter") == 0)
-		retry->jitter = number_option(option, value, 0, 1);
-	else if (strcmp(option, "max_parked") == 0)
-		projection->max_parked = integer_option(option, value, 0, PARKED_MAX);
-	else
-		return false;
-	return true;
-}
-
-/* An error: projection_set cannot set this. */
-static void
-refuse_option(const char *option)
-{
-	if (strcmp(option, "ordering") == 0 || strcmp(option, "strict") == 0 ||
-		strcmp(option, "allow_stable") == 0 || strcmp(option, "start_at") == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("projection option \"%s\" cannot be changed", option),
-				 errhint("It is an argument of projection_create: drop the projection, empty its read model, and create it again.")));
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("projection option \"%s\" does not exist", option),
-			 errhint("The options are channel, partitions, batch_size, max_attempts, retry_delay, retry_multiplier, retry_max_delay, retry_jitter and max_parked.")));
-}
-
-/* projection_set(name, option, value) */
-Datum
-projection_set(PG_FUNCTION_ARGS)
-{
-	Projection *projection = lock_projection(fcinfo, "projection_set()");
-	char	   *option = ArgumentText(fcinfo, 1, "option", NAMEDATALEN);
-	char	   *value = ArgumentText(fcinfo, 2, "value", PG_INT32_MAX);
-
-	if (strcmp(option, "channel") == 0)
-		projection->channel = ArgumentName(fcinfo, 2, "value");
-	else if (strcmp(option, "partitions") == 0)
-		set_partitions(projection, value);
-	else if (strcmp(option, "batch_size") == 0)
-		projection->batch_size = integer_option(option, value, 1,
-												BATCH_SIZE_MAX);
-	else if (!set_retry_option(projection, option, value))
-		refuse_option(option);
-	ProjectionSaveState(projection, true);
-	if (DesiredStarted(projection->name))
-		DesiredPublish();
 	PG_RETURN_VOID();
 }

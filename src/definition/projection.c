@@ -138,6 +138,9 @@ read_tables(Projection *projection, Relation catalog, const Datum *values,
 	if (!nulls[STATE_CATALOG_OWNER - 1])
 		projection->owner = DatumGetObjectId(values[STATE_CATALOG_OWNER - 1]);
 	projection->owner_name = CatalogGetText(values, nulls, STATE_CATALOG_OWNER_NAME);
+	/* OIDs mean tables where they were written down */
+	if (projection->ref.here)
+		StreamTablesRead(projection, values, nulls);
 	/* the table was dropped, and another one has got its OID */
 	if (projection->ref.here &&
 		TableRefIsStale(&projection->ref, projection->read_model) &&
@@ -389,6 +392,9 @@ ProjectionRenewReference(Projection *projection)
 		TableRef	ref = projection->ref;
 
 		CatalogDeform(catalog, old, values, nulls);
+		/* those of another installation mean nothing from now on */
+		if (!ref.here)
+			nulls[STATE_CATALOG_STREAM_TABLES - 1] = true;
 		TableRefRenew(&ref, catalog, projection->read_model);
 		ProjectionSetOwner(projection);
 		write_tables(projection, &ref, values, nulls);

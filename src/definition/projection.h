@@ -6,6 +6,7 @@
 #define WALLET_PROJECTION_PROJECTION_H
 
 #include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
 #include "storage/lockdefs.h"
 
 #include "catalog_row.h"
@@ -40,6 +41,11 @@ typedef struct Projection
 	TimestampTz next_try;		/* whose batch it was will try again then */
 	Oid			owner;			/* whose it is: who has initialized it */
 	char	   *owner_name;		/* the same, for a restored one; or NULL */
+	bool		tables_known;	/* the next is, which it is not at first after
+								 * a restore */
+	List	   *stream_tables;	/* OIDs of the partitions or children that the
+								 * stream's table had when positions were
+								 * saved */
 } Projection;
 
 /* events per transaction of a consumer, unless it is set otherwise */
@@ -75,6 +81,12 @@ extern void ProjectionDeclare(const Projection *projection);
 extern void ProjectionForget(const char *name);
 extern void ProjectionSetReadModel(Projection *projection, Oid relid);
 extern bool ProjectionRenewReference(Projection *projection);
+
+/* stream_tables.c */
+extern void StreamTablesRead(Projection *projection, const Datum *values,
+							 const bool *nulls);
+extern void StreamTablesFetch(Projection *projection);
+extern void StreamTablesSave(const char *name, const List *relids);
 
 /* lifecycle.c */
 extern Projection *ProjectionLock(const char *name, LOCKMODE mode,

@@ -63,7 +63,7 @@ refusal_of(Relation relation)
 	if (form->relpersistence == RELPERSISTENCE_UNLOGGED)
 		return refusal_for("It is an unlogged table, which a crash empties.",
 						   psprintf("Run: ALTER TABLE %s SET LOGGED;",
-										QualifiedName(relation)));
+									QualifiedName(relation)));
 	if (IsCatalogRelation(relation) ||
 		RelationGetRelid(relation) < FirstNormalObjectId)
 		return refusal_for("It is a system catalog.",

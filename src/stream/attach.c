@@ -38,6 +38,7 @@
 #include "keylock.h"
 #include "stream/attach.h"
 #include "stream/attached.h"
+#include "stream/notify.h"
 #include "stream/reader.h"
 
 SQL_FUNCTION(stream_attach);
@@ -202,6 +203,8 @@ attach(const char *name, Relation relation, const char *position,
 	Refusal    *refusal = AttachedExamine(relation, position, guard, &parts);
 
 	if (refusal == NULL)
+		refusal = AttachedShared(relation, parts.position, parts.sequence);
+	if (refusal == NULL)
 		refusal = examine_numbers(relation, &parts);
 	if (refusal != NULL)
 		AttachedRefuse(name, relation, refusal);
@@ -223,6 +226,8 @@ make_identity(const char *name, Oid relid, const char *position)
 										  &parts);
 	bool		is_identity;
 
+	if (refusal == NULL)
+		refusal = AttachedShared(relation, parts.position, parts.sequence);
 	if (refusal == NULL)
 		refusal = AttachedTriggers(relation, parts.position);
 	if (refusal != NULL)
@@ -379,8 +384,11 @@ stream_detach(PG_FUNCTION_ARGS)
 	KeyLock(KEYLOCK_STREAM, name, ExclusiveLock);
 	if (!StreamIsAttached(name))
 		refuse_detach(name);
-	check_detach(name, StreamRelation(name));
+	relid = StreamRelation(name);
+	check_detach(name, relid);
 	StreamUnregister(name);
+	if (OidIsValid(relid) && get_rel_name(relid) != NULL)
+		NotifyDrop(relid);
 	PG_RETURN_VOID();
 }
 

@@ -33,6 +33,7 @@ extern bool IsIdentityAlways(Relation relation, AttrNumber column);
 
 /* attached_table.c: what kind of table it is */
 extern Refusal *AttachedTable(Relation relation);
+extern Oid	TopmostParent(Oid relid);
 extern Refusal *AttachedTriggers(Relation relation, AttrNumber position);
 
 /* attached_sequence.c: where its numbers come from */
@@ -40,6 +41,8 @@ extern Oid	DefaultSequence(Relation relation, AttrNumber column);
 extern bool SequenceIsOf(Oid sequence, Oid relid, AttrNumber column);
 extern Refusal *AttachedSequence(Relation relation, AttrNumber position,
 								 Oid sequence);
+extern Refusal *AttachedShared(Relation relation, AttrNumber position,
+							   Oid sequence);
 
 extern Refusal *MakeRefusal(int sqlerrcode, const char *detail,
 							const char *hint);

@@ -167,7 +167,6 @@ AttachedSequence(Relation relation, AttrNumber position, Oid sequence)
 {
 	Oid			relid = RelationGetRelid(relation);
 	const char *column = get_attname(relid, position, false);
-	const char *user;
 
 	if (!SequenceIsOf(sequence, relid, position))
 		return MakeRefusal(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -176,11 +175,23 @@ AttachedSequence(Relation relation, AttrNumber position, Oid sequence)
 						   psprintf("If nobody else draws numbers from it: ALTER SEQUENCE %s OWNED BY %s.%s;",
 									TableNameOf(sequence), QualifiedName(relation),
 									quote_identifier(column)));
-	user = other_user(relation, position, sequence);
-	if (user != NULL)
-		return MakeRefusal(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-						   psprintf("Sequence \"%s\" is shared with %s.",
-									TableNameOf(sequence), user),
-						   "Give each of them a sequence of its own.");
 	return refuse_options(sequence);
+}
+
+/*
+ * Does another table draw from the sequence?  Numbers that never come here are
+ * dead, which does no harm; but who attaches a table is told, as such
+ * numbers might be meant to come here.  Asked only then: a partition that is
+ * detached later keeps its default.
+ */
+Refusal *
+AttachedShared(Relation relation, AttrNumber position, Oid sequence)
+{
+	const char *user = other_user(relation, position, sequence);
+
+	return user == NULL ? NULL :
+		MakeRefusal(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+					psprintf("Sequence \"%s\" is shared with %s.",
+							 TableNameOf(sequence), user),
+					"Give each of them a sequence of its own; or drop the default of the other column, if it is that of a partition which was detached.");
 }

@@ -119,11 +119,11 @@ parent_of(Oid relid)
 	return parent;
 }
 
-/* The topmost one. */
-static Oid
-root_of(Relation relation)
+/* The topmost one; InvalidOid if there is none. */
+Oid
+TopmostParent(Oid relid)
 {
-	Oid			root = parent_of(RelationGetRelid(relation));
+	Oid			root = parent_of(relid);
 	Oid			parent = root;
 
 	while (OidIsValid(parent))
@@ -150,7 +150,7 @@ refuse_member(Relation relation)
 						   psprintf("It belongs to extension \"%s\".",
 									get_extension_name(extension)),
 						   "Attach a table of your own.");
-	parent = root_of(relation);
+	parent = TopmostParent(relid);
 	if (!OidIsValid(parent))
 		return NULL;
 	return MakeRefusal(ERRCODE_WRONG_OBJECT_TYPE,

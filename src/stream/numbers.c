@@ -18,6 +18,7 @@
 #include "access/tableam.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_inherits.h"
+#include "catalog/pg_opfamily.h"
 #include "catalog/pg_type.h"
 #include "compat.h"
 #include "utils/builtins.h"
@@ -101,8 +102,8 @@ look_into_table(NumberLook *look, Relation table, AttrNumber column)
 }
 
 /* An index that finds rows by this column; InvalidOid if there is none. */
-static Oid
-index_on(Relation table, AttrNumber column)
+Oid
+StreamNumberIndex(Relation table, AttrNumber column)
 {
 	List	   *indexes = RelationGetIndexList(table);
 	Oid			found = InvalidOid;
@@ -116,6 +117,7 @@ index_on(Relation table, AttrNumber column)
 			index->rd_index->indisvalid &&
 			index->rd_index->indkey.values[0] == column &&
 			index->rd_indoption[0] == 0 &&
+			index->rd_opfamily[0] == INTEGER_BTREE_FAM_OID &&
 			heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL))
 			found = RelationGetRelid(index);
 		index_close(index, AccessShareLock);
@@ -138,7 +140,7 @@ look_into(NumberLook *look, Relation table)
 	if (column == InvalidAttrNumber || !RELKIND_HAS_TABLE_AM(table->rd_rel->relkind) ||
 		get_atttype(RelationGetRelid(table), column) != look->parts->position_type)
 		return;
-	index = index_on(table, column);
+	index = StreamNumberIndex(table, column);
 	if (OidIsValid(index))
 		look_into_index(look, table, index, column);
 	else

@@ -8,8 +8,9 @@
  * an event are taken straight out of the tuple: the stream's shape has been
  * checked.
  *
- * A table with children, or of another access method, is read through a plan
- * in chunks (rows.c, if rows are asked for).
+ * A table with children is read by a merge of their indexes (merged.c), if rows
+ * are asked for; what cannot be read so, or is of another access method,
+ * through a plan in chunks (rows.c, if rows are asked for).
  */
 #include "postgres.h"
 
@@ -34,6 +35,7 @@
 
 #include "catalog.h"
 #include "remember.h"
+#include "stream/merged.h"
 #include "stream/reader.h"
 #include "stream/rows.h"
 
@@ -476,11 +478,16 @@ ReadEvents(const Stream *stream, Snapshot snapshot, int64 first, int64 last,
 		   EventReceiver receive, void *state)
 {
 	Form_pg_class form = stream->relation->rd_rel;
+	Merged	   *merged = NULL;
 
 	if (form->relkind == RELKIND_RELATION &&
 		form->relam == HEAP_TABLE_AM_OID && !form->relhassubclass &&
 		!(stream->rows && compat_has_virtual_columns(stream->relation)))
 		return read_heap(stream, snapshot, first, last, receive, state);
+	if (stream->rows && form->relhassubclass)
+		merged = MergedOpen(stream, snapshot);
+	if (merged != NULL)
+		return MergedRead(merged, snapshot, first, last, receive, state);
 	if (stream->rows)
 		return ReadRowsWhere(stream, snapshot, NIL, first, last, receive,
 							 state);

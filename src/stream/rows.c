@@ -2,9 +2,10 @@
  * rows.c
  *		Rows of a stream's table, by a plan of the server's.
  *
- * What is not one ordinary table with an index on the numbers is read this
- * way: partitioned tables, tables with children, other access methods; and the
- * events of one key, for which the planner chooses an index.
+ * What can be read neither by one index on the numbers (reader.c) nor by one
+ * per table (merged.c) is read this way: partitions without such an index,
+ * columns that are not stored; and the events of one key, for which the planner
+ * chooses an index.
  *
  * The query is put together from text and from expressions, and has a column
  * for each of the table, also for those that were dropped, so that its rows
@@ -57,25 +58,9 @@ StreamNumberKey(const StreamParts *parts, ScanKey key,
 						   functions[strategy][size], Int64GetDatum(number));
 }
 
-/* Where the plan's rows go. */
-typedef struct RowDestination
-{
-	DestReceiver pub;
-	const Stream *stream;
-	TupleTableSlot *slot;		/* of the table's row type, where the plan's
-								 * rows are not; or NULL */
-	MemoryContext context;		/* the caller's, in which receive() runs */
-	EventReceiver receive;
-	void	   *state;
-	uint64		rows;			/* of this chunk */
-	int64		last;			/* number, of any chunk; 0: none yet */
-	bool		again;			/* a chunk begins, with the last one's last */
-	bool		more;
-} RowDestination;
-
 /* Two events of one number: nothing says which of them is right. */
-static void
-refuse_twice(const Stream *stream, int64 number)
+void
+StreamRefuseTwice(const Stream *stream, int64 number)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -91,6 +76,22 @@ refuse_twice(const Stream *stream, int64 number)
 												  stream->parts.position, false)),
 					 (long long) number)));
 }
+
+/* Where the plan's rows go. */
+typedef struct RowDestination
+{
+	DestReceiver pub;
+	const Stream *stream;
+	TupleTableSlot *slot;		/* of the table's row type, where the plan's
+								 * rows are not; or NULL */
+	MemoryContext context;		/* the caller's, in which receive() runs */
+	EventReceiver receive;
+	void	   *state;
+	uint64		rows;			/* of this chunk */
+	int64		last;			/* number, of any chunk; 0: none yet */
+	bool		again;			/* a chunk begins, with the last one's last */
+	bool		more;
+} RowDestination;
 
 /* A row of the plan as one of the table's, where columns were dropped. */
 static TupleTableSlot *
@@ -124,7 +125,7 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 	{
 		/* of a created stream, an event that was copied is one event */
 		if (!again && !stream->parts.created)
-			refuse_twice(stream, event.no);
+			StreamRefuseTwice(stream, event.no);
 		return true;
 	}
 	destination->last = event.no;
@@ -221,6 +222,21 @@ plan_rows(const Stream *stream, const char *statement, List *quals)
 	return pg_plan_query(query, statement, 0, NULL);
 }
 
+static void
+run_plan(PlannedStmt *plan, const char *statement, Snapshot snapshot,
+		 DestReceiver *destination)
+{
+	QueryDesc  *query = CreateQueryDesc(plan, statement, snapshot,
+										InvalidSnapshot, destination, NULL,
+										NULL, 0);
+
+	ExecutorStart(query, 0);
+	compat_ExecutorRun(query);
+	ExecutorFinish(query);
+	ExecutorEnd(query);
+	FreeQueryDesc(query);
+}
+
 /* Plan and run the query once; what that needs of memory is given back. */
 static void
 run_rows(const Stream *stream, Snapshot snapshot, List *quals, int64 first,
@@ -232,17 +248,9 @@ run_rows(const Stream *stream, Snapshot snapshot, List *quals, int64 first,
 	MemoryContext old = MemoryContextSwitchTo(context);
 	char	   *statement = rows_statement(stream, first, last, chunk);
 	PlannedStmt *plan = plan_rows(stream, statement, quals);
-	QueryDesc  *query = CreateQueryDesc(plan, statement, snapshot,
-										InvalidSnapshot,
-										(DestReceiver *) destination, NULL,
-										NULL, 0);
 
 	destination->rows = 0;
-	ExecutorStart(query, 0);
-	compat_ExecutorRun(query);
-	ExecutorFinish(query);
-	ExecutorEnd(query);
-	FreeQueryDesc(query);
+	run_plan(plan, statement, snapshot, (DestReceiver *) destination);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 }
@@ -281,4 +289,50 @@ ReadRowsWhere(const Stream *stream, Snapshot snapshot, List *quals,
 	if (destination.slot != NULL)
 		ExecDropSingleTupleTableSlot(destination.slot);
 	return destination.more;
+}
+
+/* Takes the number out of a plan's only row. */
+typedef struct NumberDestination
+{
+	DestReceiver pub;
+	const StreamParts *parts;
+	int64		number;
+} NumberDestination;
+
+static bool
+receive_number(TupleTableSlot *slot, DestReceiver *self)
+{
+	NumberDestination *destination = (NumberDestination *) self;
+	bool		isnull;
+	Datum		value = slot_getattr(slot, 1, &isnull);
+
+	if (!isnull)
+		destination->number = StreamNumberOf(destination->parts, value);
+	return true;
+}
+
+/*
+ * The highest number that the snapshot sees; 0: none.  Nobody's rights are asked:
+ * it tells no more than the sequence.
+ */
+int64
+StreamHighestNumber(const Stream *stream, Snapshot snapshot)
+{
+	NumberDestination destination = {.pub = {receive_number, startup, ignore, ignore, DestNone},
+	.parts = &stream->parts};
+	const char *column =
+		quote_identifier(get_attname(RelationGetRelid(stream->relation),
+									 stream->parts.position, false));
+	char	   *statement = psprintf("SELECT t.%s FROM %s AS t ORDER BY t.%s DESC LIMIT 1",
+									 column, QualifiedName(stream->relation), column);
+	List	   *raw = raw_parser(statement, RAW_PARSE_DEFAULT);
+	Query	   *query = parse_analyze_fixedparams(linitial_node(RawStmt, raw),
+												  statement, NULL, 0, NULL);
+
+	compat_clear_permissions(query);
+	PushActiveSnapshot(snapshot);
+	run_plan(pg_plan_query(query, statement, 0, NULL), statement, snapshot,
+			 &destination.pub);
+	PopActiveSnapshot();
+	return destination.number;
 }

@@ -30,7 +30,12 @@ StreamPosition(const Stream *stream, TupleTableSlot *slot)
 						  slot_getattr(slot, stream->parts.position, &isnull));
 }
 
+extern int64 StreamHighestNumber(const Stream *stream, Snapshot snapshot);
 extern void StreamNumberKey(const StreamParts *parts, ScanKey key,
 							StrategyNumber strategy, int64 number);
+extern void StreamRefuseTwice(const Stream *stream, int64 number);
+
+/* numbers.c */
+extern Oid	StreamNumberIndex(Relation table, AttrNumber column);
 
 #endif							/* WALLET_PROJECTION_ROWS_H */

@@ -3,7 +3,7 @@
  *		Which table a stream is.
  *
  * Look-ups are remembered in this process.  A relation's invalidation message
- * forgets its stream; changes of the catalog send one for the catalog's table
+ * forgets its stream, also that of a partition or child; changes of the catalog send one for the catalog's table
  * and so forget all.
  */
 #include "postgres.h"
@@ -31,8 +31,10 @@
 #include "argument.h"
 #include "catalog.h"
 #include "catalog_row.h"
+#include "facts.h"
 #include "keylock.h"
 #include "stream/attached.h"
+#include "stream/partitions.h"
 #include "stream/stream.h"
 #include "tablelook.h"
 
@@ -42,6 +44,8 @@ typedef struct StreamEntry
 	char		name[NAMEDATALEN];	/* hash key */
 	Oid			relid;
 	StreamParts parts;
+	List	   *partitions;		/* and children, whose changes count, too; in
+								 * CacheMemoryContext */
 } StreamEntry;
 
 static HTAB *known_streams = NULL;
@@ -49,6 +53,13 @@ static Oid	catalog_relid = InvalidOid;
 
 SQL_FUNCTION(stream_create);
 SQL_FUNCTION(stream_last_position);
+
+static void
+forget_entry(StreamEntry *entry)
+{
+	list_free(entry->partitions);
+	(void) hash_search(known_streams, entry->name, HASH_REMOVE, NULL);
+}
 
 /* Relation cache callback: forget the streams that use this relation. */
 static void
@@ -61,8 +72,8 @@ forget_stream(Datum arg, Oid relid)
 	while ((entry = hash_seq_search(&status)) != NULL)
 	{
 		if (relid == InvalidOid || relid == catalog_relid ||
-			relid == entry->relid)
-			(void) hash_search(known_streams, entry->name, HASH_REMOVE, NULL);
+			relid == entry->relid || list_member_oid(entry->partitions, relid))
+			forget_entry(entry);
 	}
 }
 
@@ -285,6 +296,33 @@ examine(const char *name, Relation relation)
 }
 
 /*
+ * Look whether the table is a stream still, and remember what was found.  An
+ * invalidation that comes meanwhile finds the entry, whose partitions were
+ * noted first, and removes it: then it is looked up again.
+ */
+static bool
+make_entry(const char *name, Relation relation, StreamEntry *found)
+{
+	StreamEntry *entry;
+	List	   *partitions = StreamPartitions(relation);
+	uint64		facts = FactsNow();
+	MemoryContext old;
+
+	memset(found, 0, sizeof(*found));
+	strlcpy(found->name, name, NAMEDATALEN);
+	found->relid = RelationGetRelid(relation);
+	found->parts = examine(name, relation);
+	if (facts != FactsNow())
+		return false;
+	entry = hash_search(known_streams, name, HASH_ENTER, NULL);
+	*entry = *found;
+	old = MemoryContextSwitchTo(CacheMemoryContext);
+	entry->partitions = list_copy(partitions);
+	MemoryContextSwitchTo(old);
+	return true;
+}
+
+/*
  * Look up a stream and lock its table.  The entry is good as long as the lock
  * is held: the lock has taken in all invalidations.
  */
@@ -304,18 +342,9 @@ open_registered(const char *name, LOCKMODE mode, StreamEntry *found)
 		relation = try_table_open(relid, mode);
 		if (relation == NULL && entry == NULL)
 			return NULL;		/* its table was dropped */
-		if (relation != NULL && entry == NULL)
-		{
-			StreamEntry fresh;
-
-			memset(&fresh, 0, sizeof(fresh));
-			strlcpy(fresh.name, name, NAMEDATALEN);
-			fresh.relid = relid;
-			fresh.parts = examine(name, relation);
-			entry = hash_search(known_streams, name, HASH_ENTER, NULL);
-			*entry = *found = fresh;
+		if (relation != NULL && entry == NULL &&
+			make_entry(name, relation, found))
 			return relation;
-		}
 		/* the lock may have brought the news that the entry is stale */
 		entry = hash_search(known_streams, name, HASH_FIND, NULL);
 		if (relation != NULL && entry != NULL && entry->relid == relid)

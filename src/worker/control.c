@@ -7,7 +7,6 @@
  */
 #include "postgres.h"
 
-#include "commands/trigger.h"
 #include "compat.h"
 #include "miscadmin.h"
 #include "pgstat.h"
@@ -34,13 +33,9 @@
 #define CANCEL_WAIT		10000
 #define CANCEL_NAP		10
 
-#define NOTIFY_TRIGGER "wallet_projection_notify"
-
 SQL_FUNCTION(projection_start);
 SQL_FUNCTION(projection_stop);
 SQL_FUNCTION(channel_scale);
-SQL_FUNCTION(stream_notify);
-SQL_FUNCTION(stream_wake);
 
 /* projection_start(name) */
 Datum
@@ -152,58 +147,4 @@ channel_scale(PG_FUNCTION_ARGS)
 	(void) ProjectionsOwned(channel);
 	DesiredScale(channel, workers);
 	PG_RETURN_VOID();
-}
-
-/* Have writers that know nothing of us wake the workers. */
-static void
-create_trigger(const char *table)
-{
-	RunUtility(psprintf("CREATE OR REPLACE TRIGGER " NOTIFY_TRIGGER
-						" AFTER INSERT ON %s FOR EACH STATEMENT"
-						" EXECUTE FUNCTION " CATALOG_SCHEMA ".stream_wake()",
-						table));
-	/* so that it does not stand in the way of DROP EXTENSION */
-	RunUtility(psprintf("ALTER TRIGGER " NOTIFY_TRIGGER
-						" ON %s DEPENDS ON EXTENSION wallet_projection",
-						table));
-}
-
-/* stream_notify(stream, on) */
-Datum
-stream_notify(PG_FUNCTION_ARGS)
-{
-	char	   *name = ArgumentName(fcinfo, 0, "stream");
-	Stream	   *stream;
-	char	   *table;
-
-	ArgumentNotNull(fcinfo, 1, "on");
-	PreventCommandIfReadOnly("stream_notify()");
-	stream = StreamOpen(name, AccessShareLock, false);
-	if (!compat_owns_relation(RelationGetRelid(stream->relation)))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("must be owner of stream \"%s\"", name)));
-	table = QualifiedName(stream->relation);
-	StreamRelease(stream);
-	if (PG_GETARG_BOOL(1))
-		create_trigger(table);
-	else
-		RunUtility(psprintf("DROP TRIGGER IF EXISTS " NOTIFY_TRIGGER " ON %s",
-							table));
-	PG_RETURN_VOID();
-}
-
-/* wallet_projection.stream_wake(), the trigger's function */
-Datum
-stream_wake(PG_FUNCTION_ARGS)
-{
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
-
-	if (!CALLED_AS_TRIGGER(fcinfo))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("stream_wake() is to be called as a trigger"),
-				 errhint("Use stream_notify.")));
-	NoticeAppendAny(RelationGetRelid(trigger->tg_relation));
-	PG_RETURN_POINTER(NULL);
 }

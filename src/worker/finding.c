@@ -19,6 +19,7 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
+#include "position/members.h"
 #include "position/oldgaps.h"
 #include "position/trouble.h"
 #include "savepoint.h"
@@ -60,6 +61,7 @@ look_at_stream(const Projection *projection, const Positions *positions,
 			   Relation relation)
 {
 	StreamParts parts;
+	Trouble    *trouble;
 
 	if (relation->rd_rel->relpersistence == RELPERSISTENCE_UNLOGGED)
 		return psprintf("the stream is unlogged DETAIL: A crash of the server would empty it. HINT: Run: ALTER TABLE %s SET LOGGED;",
@@ -69,8 +71,12 @@ look_at_stream(const Projection *projection, const Positions *positions,
 	if (PositionsHighest(positions) > SequenceLastNumber(parts.sequence))
 		return psprintf("the numbers of the stream went backwards HINT: Set the sequence forward if it is behind the last event. Then run: SELECT projection_reset(%s); Events that were appended meanwhile are below the positions. A projection that began with start_at => 'now' is dropped and created again instead.",
 						quote_literal_cstr(projection->name));
-	return text_or_null(TroubleOfNumbers(projection->stream, relation,
-										 &parts));
+	trouble = TroubleOfNumbers(projection->stream, relation, &parts);
+	if (trouble == NULL)
+		trouble = TroubleOfMemberKinds(projection->stream, relation);
+	if (trouble == NULL)
+		trouble = TroubleOfMembers(projection, relation, &parts, positions);
+	return text_or_null(trouble);
 }
 
 /* What is wrong with the rows that say what the projection is; or NULL. */
