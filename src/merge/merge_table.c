@@ -62,7 +62,8 @@ refusal_of(Relation relation)
 						   "Create it without TEMPORARY.");
 	if (form->relpersistence == RELPERSISTENCE_UNLOGGED)
 		return refusal_for("It is an unlogged table, which a crash empties.",
-						   "Use ALTER TABLE ... SET LOGGED first.");
+						   psprintf("Run: ALTER TABLE %s SET LOGGED;",
+									QualifiedName(relation)));
 	if (IsCatalogRelation(relation) ||
 		RelationGetRelid(relation) < FirstNormalObjectId)
 		return refusal_for("It is a system catalog.",

@@ -108,6 +108,9 @@ extern Stream *StreamFind(const char *name, LOCKMODE mode);
 extern Stream *StreamEnsure(const char *name, LOCKMODE mode);
 extern void StreamCheckRights(Stream *stream, Oid role, uint32 rights);
 
+/* named.c */
+extern void StreamRefuseUnknown(const char *name) pg_attribute_noreturn();
+
 /* history.c */
 extern void StreamKeepHistory(const char *table);
 
