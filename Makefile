@@ -34,6 +34,7 @@ OBJS = \
 	src/stream/attached_sequence.o \
 	src/stream/attached_table.o \
 	src/stream/event_id.o \
+	src/stream/event_now.o \
 	src/stream/find.o \
 	src/stream/generations.o \
 	src/stream/guard.o \
@@ -136,8 +137,10 @@ OBJS = \
 	src/batch/failure.o \
 	src/batch/isolate.o \
 	src/batch/keyevents.o \
+	src/batch/nokey.o \
 	src/batch/onekey.o \
 	src/batch/opened.o \
+	src/batch/reading.o \
 	src/batch/replay.o \
 	src/batch/replay_event.o \
 	src/batch/taken.o \
@@ -150,6 +153,7 @@ OBJS = \
 	src/consumer/create_notice.o \
 	src/consumer/dead_letter.o \
 	src/consumer/lifecycle.o \
+	src/consumer/options.o \
 	src/consumer/run.o \
 	src/consumer/time_limit.o \
 	src/wallet/event.o \

@@ -145,6 +145,7 @@ CREATE TABLE wallet_projection.parked (
     PRIMARY KEY (projection, partition_key, by_number)
 );
 CREATE INDEX parked_retry ON wallet_projection.parked (projection, next_retry_at);
+CREATE INDEX parked_by_number ON wallet_projection.parked (projection, by_number, no);
 CREATE INDEX parked_hash ON wallet_projection.parked (projection, hash);
 COMMENT ON TABLE wallet_projection.parked IS
     'keys whose next event (no) has failed; it and those behind it were passed over; no next retry: a dead letter; by_number: a single event whose key cannot be computed, and partition_key is its number; hash: of the key, by which a declared projection finds it, as equal keys may have different texts';
@@ -477,7 +478,8 @@ COMMENT ON FUNCTION @extschema@.projection_delete(text) IS
  * projection_reset(name): empties the read model and sets all positions to
  * the beginning of the stream, after running batches have ended.
  * Errors: 0A000 a statement that changes several tables, or rows that it has
- * not inserted.
+ * not inserted; one that begins in the middle of the stream (start_at 'now'),
+ * as long as its read model has rows.
  */
 CREATE FUNCTION @extschema@.projection_reset(name text) RETURNS void
     LANGUAGE C VOLATILE PARALLEL UNSAFE
@@ -564,6 +566,8 @@ COMMENT ON FUNCTION @extschema@.projection_drop(text) IS
  *                       ways: 0 to 1 (default 0.1)
  *     max_parked        keys, 0 to 1000000 (default 100000); one more stops the
  *                       projection.  0: the first event that fails does.
+ *     strict      true or false: an event for which no WHEN of the definition
+ *                 holds is bad; from the next batch on
  * Errors: 22023 no such option or bad value; 55000 partitions after init.
  */
 CREATE FUNCTION @extschema@.projection_set(name text, option text, value text) RETURNS void
@@ -781,7 +785,7 @@ CREATE FUNCTION wallet_projection.event_now(stream text, aggregate_type text, ag
     LANGUAGE C STABLE STRICT PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'stream_event_now';
 COMMENT ON FUNCTION wallet_projection.event_now(text, text, text, bigint) IS
-    'the event of an aggregate that has this number; null is what is not there, cannot be read, or may not be';
+    'the event of an aggregate (of no type: of any) that has this number; of an attached stream its row is the payload; null is what is not there, cannot be read, or may not be';
 
 /* Who owns a projection; null where it has no read model. */
 CREATE FUNCTION wallet_projection.owner(projection text) RETURNS oid
@@ -973,7 +977,9 @@ COMMENT ON FUNCTION @extschema@.dead_letter_list(text) IS
     'the parked keys of a projection (null: of all) as in projection_dead_letters';
 
 /*
- * All that is known of one parked key; the event as it is in the stream now.
+ * All that is known of one parked key; the event as it is in the stream now:
+ * of an attached stream, payload is an object of all columns that can be read,
+ * by name: numbers, booleans and JSON as such, all else as PostgreSQL prints it.
  * retry_error: why it could not be tried again, where that is no event's fault
  * (a full disk, a missing table); that was no attempt.
  */
@@ -1042,16 +1048,20 @@ COMMENT ON FUNCTION wallet_projection.definition_describe(text) IS
  * it has drawn from sequences are gone. Returns the rows of the table that it
  * has made or changed. With for_each 'batch' it is run event by event, in one
  * batch, and key by key in two orders; 0A000: the rows are not the same.
+ * allow_stable: user-defined functions that are STABLE may be used, as for
+ * projection_create.
  * Errors: that of the first event that fails; its context says which.
  *   22004 an argument is null
  *   22023 events is not an array of objects
  *   42501 the caller may not create this projection
+ *   0A000 what projection_create refuses: now(), random() and the like
  */
 CREATE FUNCTION @extschema@.projection_try(definition text, events jsonb, trace boolean DEFAULT false,
-                               stream text DEFAULT NULL, key text DEFAULT NULL, for_each text DEFAULT 'event'::text)
+                               stream text DEFAULT NULL, key text DEFAULT NULL, for_each text DEFAULT 'event'::text,
+                               allow_stable boolean DEFAULT false)
     RETURNS SETOF jsonb
     LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
-COMMENT ON FUNCTION @extschema@.projection_try(text, jsonb, boolean, text, text, text) IS
+COMMENT ON FUNCTION @extschema@.projection_try(text, jsonb, boolean, text, text, text, boolean) IS
     'the rows that these events would make, or with trace what each of them would do; nothing is written';
 
 /*

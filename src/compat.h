@@ -75,8 +75,8 @@
 
 /* Read a relation of the query that may be read. */
 #if PG_VERSION_NUM >= 160000
-#define compat_clear_permissions(query) ((query)->rteperminfos = NIL, \
-	rt_fetch(1, (query)->rtable)->perminfoindex = 0)
+#define compat_clear_permissions(query) \
+	(linitial_node(RTEPermissionInfo, (query)->rteperminfos)->requiredPerms = 0)
 #else
 #define compat_clear_permissions(query) \
 	(rt_fetch(1, (query)->rtable)->requiredPerms = 0)

@@ -1,7 +1,6 @@
 /*
  * batch_state.h
- *		What the parts of a batch share: batch.c, claim.c,
- *		failure.c and definition.c.
+ *		What the parts of a batch share: each has a part of it that it writes.
  */
 #ifndef WALLET_PROJECTION_BATCH_STATE_H
 #define WALLET_PROJECTION_BATCH_STATE_H
@@ -24,12 +23,9 @@ typedef struct BatchFailure
 	int64		waiting;
 } BatchFailure;
 
-typedef struct Batch
+/* Which partitions a batch works on; claim.c writes it. */
+typedef struct Reach
 {
-	OpenProjection work;
-	Projection *projection;		/* the work's */
-	Stream	   *stream;
-	const BatchLimits *limits;
 	ChoiceRule	rule;			/* which partitions to claim */
 	int64		last_number;	/* before the claim */
 	int64		gaps_from;		/* gaps from there on have to be looked at
@@ -38,26 +34,17 @@ typedef struct Batch
 	bool		nothing_left;	/* in any; looked for if it has failed */
 	int			far_behind;		/* groups that all workers should share */
 	bool		help_wanted;	/* some of them are other workers' */
-	MemoryContext context;
-	NumberSet	skipped;		/* events that are never to be applied */
-	bool		may_park;		/* or the first failure ends the batch */
-	List	   *failures;		/* of BatchFailure */
-	int			failing;		/* of these, not counting those that only wait
-								 * for a lock */
-	int			parked_before;	/* keys of all partitions, counted likewise
-								 * when it is needed; -1: not yet */
-	int			parked_asked;	/* keys of the batch that were looked up in
-								 * vain */
-	bool		parked_known;	/* parkedset.c knows the parked keys */
-	int			parking;		/* keys that would be parked with these */
-	int64		events;			/* applied */
-	TimestampTz next_retry;		/* of the keys that were parked; 0: none */
 	Claims		claims;
-	int			groups;			/* of the projection */
 	const Position *position_of[GROUPS_MAX];	/* by group; NULL: not ours */
+	int64		low;			/* the lowest head */
+} Reach;
+
+/* What a batch reads, and has read; reading.c writes it. */
+typedef struct Reading
+{
 	Settlement	settlement;
 	Snapshot	snapshot;
-	int64		low;			/* the lowest head */
+	NumberSet	skipped;		/* events that are never to be applied */
 	ReadReport	report;
 	NumberSet	seen;			/* numbers seen above settled */
 	Fold	   *fold;
@@ -76,6 +63,43 @@ typedef struct Batch
 	bool		in_order;		/* nothing above an unsettled number is
 								 * applied */
 	int64		held_up;		/* by this number; 0: by none */
+	NumberSet	open;			/* if in_order: gaps that may still be filled;
+								 * the ones below report.last have been seen */
+	int64		first_open;		/* the lowest of them that is not seen yet;
+								 * PG_INT64_MAX: there is none */
+} Reading;
+
+/* Keys whose event has failed; failure.c writes it. */
+typedef struct Faults
+{
+	bool		may_park;		/* or the first failure ends the batch */
+	List	   *failures;		/* of BatchFailure */
+	int			failing;		/* of these, not counting those that only wait
+								 * for a lock */
+	int			parked_before;	/* keys of all partitions, counted likewise
+								 * when it is needed; -1: not yet */
+	int			parked_asked;	/* keys of the batch that were looked up in
+								 * vain */
+	bool		parked_known;	/* parkedset.c knows the parked keys */
+	int			parking;		/* keys that would be parked with these */
+	int64		applied;		/* events more than were folded, of keys that
+								 * were applied by themselves */
+	TimestampTz next_retry;		/* of the keys that were parked; 0: none */
+} Faults;
+
+typedef struct Batch
+{
+	OpenProjection work;
+	Projection *projection;		/* the work's */
+	Stream	   *stream;
+	int			groups;			/* of the projection */
+	const BatchLimits *limits;
+	MemoryContext context;
+	bool		alone;			/* no other batch of the projection runs */
+	Reach		reach;
+	Reading		reading;
+	Faults		faults;
+	int64		events;			/* applied */
 } Batch;
 
 /* claim.c */
@@ -85,7 +109,12 @@ extern const Position *BatchPositionOf(const Batch *batch, uint64 hash);
 extern bool BatchLook(Batch *batch);
 extern bool BatchClaim(Batch *batch);
 
+/* reading.c */
+extern void BatchBeginReading(Batch *batch);
+extern void BatchRead(Batch *batch);
+
 /* failure.c */
+extern void BatchBeginFaults(Batch *batch);
 extern void BatchRefuse(void *arg, FoldEntry *entry, const Event *event,
 						const FoldFault *fault);
 extern void BatchRefuseNoKey(Batch *batch, const Event *event,
@@ -97,7 +126,11 @@ extern void BatchLeaveLocked(Batch *batch, const ApplyScope *scope,
 							 const List *entries);
 extern void BatchPark(Batch *batch);
 
-/* definition.c */
+/* nokey.c */
+extern void BatchReadSkipped(Batch *batch);
+extern bool BatchParksNoKey(Batch *batch, int64 no);
+
+/* blame.c */
 extern void BatchCheckDefinition(const Batch *batch, const ApplyScope *scope,
 								 const FoldedKey *keys, int64 count);
 

@@ -39,11 +39,11 @@ typedef enum TableAnswer
 static Datum
 failed_keys(const Batch *batch)
 {
-	Datum	   *keys = palloc_array(Datum, list_length(batch->failures));
+	Datum	   *keys = palloc_array(Datum, list_length(batch->faults.failures));
 	int			count = 0;
 	ListCell   *cell;
 
-	foreach(cell, batch->failures)
+	foreach(cell, batch->faults.failures)
 	{
 		const FoldEntry *entry = ((BatchFailure *) lfirst(cell))->entry;
 
@@ -191,7 +191,7 @@ all_failed(const Batch *batch, const FoldedKey *keys, int64 count,
 	ListCell   *cell;
 
 	*failed = 0;
-	foreach(cell, batch->failures)
+	foreach(cell, batch->faults.failures)
 	{
 		const BatchFailure *each = lfirst(cell);
 
@@ -210,7 +210,7 @@ all_failed(const Batch *batch, const FoldedKey *keys, int64 count,
 		(*failed)++;
 	}
 	if (*failed + locked < count_keys(keys, count, creates) &&
-		(creates || batch->failing <= batch->projection->max_parked))
+		(creates || batch->faults.failing <= batch->projection->max_parked))
 		return NULL;
 	return first;
 }

@@ -45,8 +45,8 @@ BatchCheckForwards(const Batch *batch, const Positions *positions,
 static PositionSets
 batch_choose(const Batch *batch)
 {
-	return GroupsChoose(&batch->rule, batch->last_number, batch->gaps_from,
-						&batch->candidates);
+	return GroupsChoose(&batch->reach.rule, batch->reach.last_number, batch->reach.gaps_from,
+						&batch->reach.candidates);
 }
 
 /* Is nothing left to do in any partition? */
@@ -56,7 +56,7 @@ is_nothing_left(const Batch *batch, const PositionSets *sets)
 	int64		gaps_from = GapsFrom(batch->projection->name, batch->stream,
 									 sets);
 
-	return GroupsChoose(&no_rule, batch->last_number, gaps_from,
+	return GroupsChoose(&no_rule, batch->reach.last_number, gaps_from,
 						sets).count == 0;
 }
 
@@ -68,12 +68,12 @@ bool
 BatchLook(Batch *batch)
 {
 	Positions	positions = PositionsRead(batch->projection);
-	ChoiceRule *rule = &batch->rule;
+	ChoiceRule *rule = &batch->reach.rule;
 
-	batch->last_number = StreamLastNumber(batch->stream->parts.sequence);
+	batch->reach.last_number = StreamLastNumber(batch->stream->parts.sequence);
 	TroubleRaise(TroubleOfPositions(batch->projection, &positions,
 									batch->work.read_model));
-	BatchCheckForwards(batch, &positions, batch->last_number);
+	BatchCheckForwards(batch, &positions, batch->reach.last_number);
 	TroubleRaise(TroubleOfNumbers(batch->stream->name, batch->stream->relation,
 								  &batch->stream->parts));
 	TroubleRaise(TroubleOfMembers(batch->projection, batch->stream->relation,
@@ -82,15 +82,15 @@ BatchLook(Batch *batch)
 	if (batch->limits->choice.help && batch->projection->last_error != NULL)
 		return false;
 	if (batch->projection->last_error != NULL)
-		batch->nothing_left = is_nothing_left(batch, &positions.sets);
+		batch->reach.nothing_left = is_nothing_left(batch, &positions.sets);
 	*rule = batch->limits->choice;
 	if (rule->window == CHOICE_WINDOW)
 		rule->window = batch->projection->batch_size;
-	batch->far_behind = GroupsFarBehind(rule, batch->last_number,
-										&positions.sets, &batch->help_wanted);
-	batch->candidates = GroupsFilter(rule, batch->last_number, &positions.sets);
-	batch->gaps_from = GapsFrom(batch->projection->name, batch->stream,
-								&batch->candidates);
+	batch->reach.far_behind = GroupsFarBehind(rule, batch->reach.last_number,
+											  &positions.sets, &batch->reach.help_wanted);
+	batch->reach.candidates = GroupsFilter(rule, batch->reach.last_number, &positions.sets);
+	batch->reach.gaps_from = GapsFrom(batch->projection->name, batch->stream,
+									  &batch->reach.candidates);
 	if (batch_choose(batch).count > 0)
 		return true;
 	/* no position is saved that would say which partitions it is of */
@@ -104,17 +104,17 @@ batch_share(Batch *batch, const PositionSets *chosen)
 {
 	const char *name = batch->projection->name;
 	int			groups = GroupsOf(batch->projection->partitions);
-	int			workers = batch->rule.of;
-	int64		behind = batch->last_number - chosen->sets[0].position.head;
+	int			workers = batch->reach.rule.of;
+	int64		behind = batch->reach.last_number - chosen->sets[0].position.head;
 	int			consumers;
 
 	if (batch->limits->partitions > 0)
 		return GroupsAtMost(batch->projection->partitions,
 							batch->limits->partitions);
-	if (workers > 0 && behind <= batch->rule.window)
+	if (workers > 0 && behind <= batch->reach.rule.window)
 		return groups;
 	if (workers > 0)
-		return (Max(batch->far_behind, 1) + workers - 1) / workers;
+		return (Max(batch->reach.far_behind, 1) + workers - 1) / workers;
 	consumers = KeyLockOthers(KEYLOCK_PRESENCE, name) + 1;
 	return (groups + consumers - 1) / consumers;
 }
@@ -131,28 +131,37 @@ BatchClaim(Batch *batch)
 	{
 		PositionSets chosen = batch_choose(batch);
 
-		batch->claims = GroupsClaim(batch->projection, &chosen,
-									batch_share(batch, &chosen));
-		if (batch->claims.groups != 0 ||
-			chosen.count == batch->candidates.count)
+		batch->reach.claims = GroupsClaim(batch->projection, &chosen,
+										  batch_share(batch, &chosen));
+		if (batch->reach.claims.groups != 0 ||
+			chosen.count == batch->reach.candidates.count)
 			break;
-		ClaimsRelease(&batch->claims);
-		batch->rule.turn++;
+		ClaimsRelease(&batch->reach.claims);
+		batch->reach.rule.turn++;
 	}
-	if (batch->claims.groups == 0)
+	if (batch->reach.claims.groups == 0)
 		return false;
-	TroubleRaise(TroubleOfPositions(batch->projection, &batch->claims.all,
+	TroubleRaise(TroubleOfPositions(batch->projection, &batch->reach.claims.all,
 									batch->work.read_model));
-	for (int i = 0; i < batch->claims.sets.count; i++)
+	for (int i = 0; i < batch->reach.claims.sets.count; i++)
 	{
-		const PositionSet *set = &batch->claims.sets.sets[i];
+		const PositionSet *set = &batch->reach.claims.sets.sets[i];
 
 		for (int group = 0; group < GROUPS_MAX; group++)
 		{
 			if ((set->groups & GroupBit(group)) != 0)
-				batch->position_of[group] = &set->position;
+				batch->reach.position_of[group] = &set->position;
 		}
 	}
-	batch->low = batch->claims.sets.sets[0].position.head;
+	batch->reach.low = batch->reach.claims.sets.sets[0].position.head;
 	return true;
+}
+
+/* The position of the keys of this hash before the batch; NULL: not ours. */
+const Position *
+BatchPositionOf(const Batch *batch, uint64 hash)
+{
+	int			partition = hash % batch->projection->partitions;
+
+	return batch->reach.position_of[GroupOf(partition, batch->groups)];
 }

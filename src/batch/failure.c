@@ -84,23 +84,23 @@ raise_failure(const Batch *batch, const FoldEntry *entry,
 	int			limit = batch->projection->max_parked;
 	const char *detail = failure->detail;
 
-	if (batch->may_park)
+	if (batch->faults.may_park)
 		detail = psprintf("%d keys are parked already or would be now; the option \"max_parked\" is %d.",
-						  batch->parking, limit);
+						  batch->faults.parking, limit);
 	else if (detail == NULL)
 		detail = "Nothing of its batch was applied.";
 	ereport(ERROR,
-			(errcode(batch->may_park ? ERRCODE_TOO_MANY_PARKED :
+			(errcode(batch->faults.may_park ? ERRCODE_TOO_MANY_PARKED :
 					 failure->sqlerrcode),
 			 errmsg("projection \"%s\" cannot apply event %lld of stream \"%s\" to %s: %s",
 					batch->projection->name, (long long) failure->no,
 					batch->stream->name, target_of(batch, entry),
 					failure->message),
 			 errdetail_internal("%s", detail),
-			 batch->may_park && batch->limits->callers_transaction ?
+			 batch->faults.may_park && batch->limits->callers_transaction ?
 			 errhint("Nothing of this call is applied; projection_consume and background workers apply what comes before this event. Or raise the limit: SELECT projection_set(%s, 'max_parked', ...);",
 					 quote_literal_cstr(batch->projection->name)) :
-			 batch->may_park ?
+			 batch->faults.may_park ?
 			 errhint("What comes before this event is applied. See projection_dead_letters for the cause; correct it and call dead_letter_replay_all(%s), or raise the limit by projection_set(%s, 'max_parked', ...).",
 					 quote_literal_cstr(batch->projection->name),
 					 quote_literal_cstr(batch->projection->name)) :
@@ -143,6 +143,14 @@ BatchMayIsolate(const ErrorData *error)
 		(error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE && WriteInterrupted());
 }
 
+/* May keys be parked? */
+void
+BatchBeginFaults(Batch *batch)
+{
+	batch->faults.may_park = batch->projection->max_parked > 0 &&
+		!batch->limits->stop_on_failure;
+}
+
 /* Remember that a key is to be parked. */
 static BatchFailure *
 add_failure(Batch *batch, const FoldEntry *entry, const KeyFailure *cause)
@@ -152,7 +160,7 @@ add_failure(Batch *batch, const FoldEntry *entry, const KeyFailure *cause)
 	ListCell   *cell;
 
 	/* the fold may have refused a later event of it */
-	foreach(cell, entry->banned ? batch->failures : NIL)
+	foreach(cell, entry->banned ? batch->faults.failures : NIL)
 	{
 		BatchFailure *earlier = lfirst(cell);
 
@@ -163,12 +171,12 @@ add_failure(Batch *batch, const FoldEntry *entry, const KeyFailure *cause)
 	{
 		failure = palloc0(sizeof(BatchFailure));
 		failure->entry = entry;
-		batch->failures = lappend(batch->failures, failure);
+		batch->faults.failures = lappend(batch->faults.failures, failure);
 	}
 	else if (!failure->failure.locked)
-		batch->failing--;
+		batch->faults.failing--;
 	if (!cause->locked)
-		batch->failing++;
+		batch->faults.failing++;
 	failure->failure = *cause;
 	MemoryContextSwitchTo(old);
 	return failure;
@@ -185,14 +193,14 @@ check_limit(Batch *batch)
 	const BatchFailure *last = NULL;
 	ListCell   *cell;
 
-	if (batch->failing == 0)
+	if (batch->faults.failing == 0)
 		return;
-	if (batch->parked_before < 0)
-		batch->parked_before = ParkedCount(batch->projection->name);
-	batch->parking = batch->parked_before + batch->failing;
-	if (batch->parking <= batch->projection->max_parked)
+	if (batch->faults.parked_before < 0)
+		batch->faults.parked_before = ParkedCount(batch->projection->name);
+	batch->faults.parking = batch->faults.parked_before + batch->faults.failing;
+	if (batch->faults.parking <= batch->projection->max_parked)
 		return;
-	foreach(cell, batch->failures)
+	foreach(cell, batch->faults.failures)
 	{
 		const BatchFailure *failure = lfirst(cell);
 
@@ -218,10 +226,10 @@ BatchRefuse(void *arg, FoldEntry *entry, const Event *event,
 	failure.message = pstrdup(fault->reason);
 	failure.detail = fault->detail ? pstrdup(fault->detail) : NULL;
 	failure.hint = fault->hint ? pstrdup(fault->hint) : NULL;
-	if (batch->may_park)
+	if (batch->faults.may_park)
 		FailureExplain(batch->projection, key_of(batch, entry), &failure);
 	MemoryContextSwitchTo(old);
-	if (!batch->may_park)
+	if (!batch->faults.may_park)
 		raise_failure(batch, entry, &failure);
 	(void) add_failure(batch, entry, &failure);
 	check_limit(batch);
@@ -235,15 +243,17 @@ BatchRefuseNoKey(Batch *batch, const Event *event, const ErrorData *error)
 {
 	KeyFailure	failure = {.no = event->no,.sqlerrcode = error->sqlerrcode};
 	MemoryContext old = MemoryContextSwitchTo(batch->context);
-	FoldEntry  *entry = FoldAddNoKey(batch->fold, event->no);
+	FoldEntry  *entry = FoldAddNoKey(batch->reading.fold, event->no);
+	char	   *type = MergeEventTypeNoItem(batch->work.sink.run,
+											batch->work.sink.merge, event->slot);
 
-	failure.event_name = "";
+	failure.event_name = type != NULL ? type : "";
 	failure.message = pstrdup(error->message);
 	failure.detail = error->detail ? pstrdup(error->detail) : NULL;
 	failure.hint = error->hint ? pstrdup(error->hint) : NULL;
 	failure.context = error->context ? pstrdup(error->context) : NULL;
 	MemoryContextSwitchTo(old);
-	if (!batch->may_park)
+	if (!batch->faults.may_park)
 		raise_failure(batch, entry, &failure);
 	(void) add_failure(batch, entry, &failure);
 	check_limit(batch);
@@ -289,7 +299,7 @@ ban_few(Batch *batch)
 			continue;
 		image = image_of(batch, parked->key, &length, &hashes);
 		if (BatchPositionOf(batch, hashes.partition) != NULL)
-			FoldBan(batch->fold, image, length, hashes.place);
+			FoldBan(batch->reading.fold, image, length, hashes.place);
 	}
 	return true;
 }
@@ -298,12 +308,12 @@ ban_few(Batch *batch)
 static void
 ask_differently(Batch *batch)
 {
-	if (batch->parked_asked == ASK_FIRST && ban_few(batch))
-		FoldBanThose(batch->fold, NULL);
-	else if (batch->parked_asked == ASK_AT_MOST && !batch->parked_known)
+	if (batch->faults.parked_asked == ASK_FIRST && ban_few(batch))
+		FoldBanThose(batch->reading.fold, NULL);
+	else if (batch->faults.parked_asked == ASK_AT_MOST && !batch->faults.parked_known)
 	{
 		ParkedSetRead(batch->projection->name);
-		batch->parked_known = true;
+		batch->faults.parked_known = true;
 	}
 }
 
@@ -315,13 +325,13 @@ is_parked(void *arg, const char *key, int length)
 	const char *name = batch->projection->name;
 	KeyType    *type = batch->work.sink.key;
 
-	if (batch->parked_known &&
+	if (batch->faults.parked_known &&
 		!ParkedSetMayHave(name, KeyPartitionHash(type, key, length)))
 		return false;
 	if (type == NULL ? ParkedIsThere(name, key, length) :
 		ParkedEqual(name, type, key, length) != NULL)
 		return true;
-	batch->parked_asked++;
+	batch->faults.parked_asked++;
 	ask_differently(batch);
 	return false;
 }
@@ -333,11 +343,11 @@ is_parked(void *arg, const char *key, int length)
 void
 BatchPassOverParked(Batch *batch)
 {
-	batch->parked_before = -1;
-	batch->skipped = SkippedEvents(batch->projection->name);
-	batch->parked_known = ParkedSetKnows(batch->projection->name,
-										 &batch->claims.sets);
-	FoldBanThose(batch->fold, is_parked);
+	batch->faults.parked_before = -1;
+	batch->faults.parked_asked = 0;
+	batch->faults.parked_known = ParkedSetKnows(batch->projection->name,
+												&batch->reach.claims.sets);
+	FoldBanThose(batch->reading.fold, is_parked);
 }
 
 /* The position of a key's partition before this batch. */
@@ -356,9 +366,9 @@ task_of(const Batch *batch, const FoldEntry *entry)
 
 	task.from_no = position->gaps.count > 0 ? position->gaps.ranges[0].first :
 		position->head + 1;
-	task.last_no = batch->report.last;
+	task.last_no = batch->reading.report.last;
 	task.position = position;
-	task.skipped = &batch->skipped;
+	task.skipped = &batch->reading.skipped;
 	task.guarded = batch->limits->isolate;
 	return task;
 }
@@ -370,10 +380,10 @@ remember_outcome(Batch *batch, const FoldEntry *entry,
 {
 	BatchFailure *failure;
 
-	batch->events += outcome->applied - outcome->folded;
+	batch->faults.applied += outcome->applied - outcome->folded;
 	if (!outcome->failed)
 		return;
-	if (!batch->may_park && !outcome->failure.locked)
+	if (!batch->faults.may_park && !outcome->failure.locked)
 		raise_failure(batch, entry, &outcome->failure);
 	failure = add_failure(batch, entry, &outcome->failure);
 	failure->counted = true;
@@ -456,7 +466,7 @@ BatchIsolate(Batch *batch, const ApplyScope *scope, FoldedKey *keys,
 	foreach(cell, isolation.culprits)
 	{
 		isolate_key(batch, scope, lfirst(cell), &taken);
-		if (batch->failing > batch->projection->max_parked)
+		if (batch->faults.failing > batch->projection->max_parked)
 			break;
 	}
 	isolate_taken(batch, scope, taken);
@@ -474,28 +484,35 @@ BatchIsolate(Batch *batch, const ApplyScope *scope, FoldedKey *keys,
 static NumberSet
 applied_behind(const Batch *batch, const BatchFailure *failure)
 {
-	const Position *before = position_of(batch, failure->entry);
+	const Position *before;
 	ApplyScope	scope = {.projection = batch->projection,
 		.sink = &batch->work.sink,
-	.stream = batch->stream,.snapshot = batch->snapshot};
-	KeyTask		task = {.key = key_of(batch, failure->entry),.passed = true,
-		.from_no = failure->failure.no + 1,.last_no = before->head,
-	.position = before};
+	.stream = batch->stream,.snapshot = batch->reading.snapshot};
+	KeyTask		task = {.passed = true,.from_no = failure->failure.no + 1,
+	.skipped = &batch->reading.skipped};
 	NumberSet	numbers = {0};
 
-	if (failure->entry->banned == FOLD_NO_KEY || task.from_no > task.last_no ||
+	/* which need not be of a partition of ours */
+	if (failure->entry->banned == FOLD_NO_KEY)
+		return numbers;
+	before = position_of(batch, failure->entry);
+	task.key = key_of(batch, failure->entry);
+	task.last_no = before->head;
+	task.position = before;
+	if (task.from_no > task.last_no ||
 		KeyEventsCount(&scope, &task, task.from_no).count == 0)
 		return numbers;
 	NumberSetAppend(&numbers, task.from_no, task.last_no);
-	return NumberSetMinus(&numbers, &before->gaps);
+	numbers = NumberSetMinus(&numbers, &before->gaps);
+	return NumberSetMinus(&numbers, &batch->reading.skipped);
 }
 
 /* A key is tried again then; 0: not by itself. */
 static void
 note_retry(Batch *batch, TimestampTz next)
 {
-	if (next != 0 && (batch->next_retry == 0 || next < batch->next_retry))
-		batch->next_retry = next;
+	if (next != 0 && (batch->faults.next_retry == 0 || next < batch->faults.next_retry))
+		batch->faults.next_retry = next;
 }
 
 /* Park the keys that have failed. */
@@ -505,9 +522,9 @@ park_failures(Batch *batch)
 	ListCell   *cell;
 
 	/* others may have parked keys while we worked */
-	batch->parked_before = -1;
+	batch->faults.parked_before = -1;
 	check_limit(batch);
-	foreach(cell, batch->failures)
+	foreach(cell, batch->faults.failures)
 	{
 		const BatchFailure *failure = lfirst(cell);
 		NumberSet	applied = applied_behind(batch, failure);
@@ -543,13 +560,13 @@ count_passed_over(Batch *batch)
 {
 	ListCell   *cell;
 
-	foreach(cell, FoldBannedKeys(batch->fold))
+	foreach(cell, FoldBannedKeys(batch->reading.fold))
 	{
 		const FoldEntry *entry = lfirst(cell);
 
 		if (entry->banned == FOLD_PARKED && entry->left_out > 0)
 			note_retry(batch,
-					   ParkPassOver(batch->stream, batch->snapshot,
+					   ParkPassOver(batch->stream, batch->reading.snapshot,
 									batch->projection->name,
 									parked_text(batch, entry),
 									entry->left_out, entry->second_creation,

@@ -164,6 +164,7 @@ replay(OpenProjection *work, const Claims *claims, Parked *parked, ReplaySkip sk
 		.unhandled = work->sink.run ? UnhandledBegin() : NULL,
 	.skip_locked = own};
 	NumberSet	skipped;
+	NumberSet	elsewhere;
 	KeyTask		task;
 	ReplayResult result;
 
@@ -191,6 +192,8 @@ replay(OpenProjection *work, const Claims *claims, Parked *parked, ReplaySkip sk
 		SkipEvent(work->stream, scope.snapshot, parked);
 	skipped = SkippedOfKey(work->projection->name, parked->key);
 	skipped = NumberSetUnion(&skipped, &parked->applied);
+	elsewhere = SkippedOrParkedAlone(work->projection->name);
+	skipped = NumberSetUnion(&skipped, &elsewhere);
 	task = task_of(parked, &claims->sets.sets[0].position, &skipped);
 	result = skip == REPLAY_SKIPS_ALL ? skip_all(&scope, &task, parked) :
 		apply_waiting(work, &scope, &task, parked);
@@ -287,9 +290,28 @@ replay_due(OpenProjection *work, const ParkedBrief *found, bool own)
 	return result;
 }
 
+/* The event without a key that comes next behind this number. */
+static const ParkedBrief *
+next_by_number(List *keys, int64 no)
+{
+	const ParkedBrief *next = NULL;
+	ListCell   *cell;
+
+	foreach(cell, keys)
+	{
+		const ParkedBrief *parked = lfirst(cell);
+
+		if (parked->by_number && parked->no > no &&
+			(next == NULL || parked->no < next->no))
+			next = parked;
+	}
+	return next;
+}
+
 /*
  * A key that is due and whose partition is free: any of the first, so that one
- * that always raises an error does not keep the others waiting.
+ * that always raises an error does not keep the others waiting.  Events without
+ * a key are tried in order, as they may be of one key.
  */
 static ReplayResult
 replay_any_due(OpenProjection *work, bool own)
@@ -298,9 +320,20 @@ replay_any_due(OpenProjection *work, bool own)
 	List	   *keys = ParkedDue(work->projection, !own, DUE_AT_ONCE);
 	int			count = list_length(keys);
 	int			first = pg_prng_uint64(&pg_global_prng_state) % Max(count, 1);
+	int64		no = 0;			/* of the last such event */
 
 	for (int i = 0; i < count && result.outcome == REPLAY_NOTHING; i++)
-		result = replay_due(work, list_nth(keys, (first + i) % count), own);
+	{
+		const ParkedBrief *parked = list_nth(keys, (first + i) % count);
+
+		if (parked->by_number)
+			parked = next_by_number(keys, no);
+		if (parked == NULL)
+			continue;
+		if (parked->by_number)
+			no = parked->no;
+		result = replay_due(work, parked, own);
+	}
 	return result;
 }
 

@@ -152,7 +152,9 @@ look_at_key(OpenProjection *work, EventKey *key, int64 no)
 static bool
 is_too_late(const ApplyScope *scope, const EventKey *key, int64 no)
 {
-	NumberSet	skipped = SkippedOfKey(scope->projection->name, key->text);
+	NumberSet	of_key = SkippedOfKey(scope->projection->name, key->text);
+	NumberSet	alone = SkippedOrParkedAlone(scope->projection->name);
+	NumberSet	skipped = NumberSetUnion(&of_key, &alone);
 	KeyTask		task = {.key = key->text,.from_no = no + 1,.passed = true,
 		.last_no = key->position->head,.position = key->position,
 	.skipped = &skipped};

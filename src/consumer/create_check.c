@@ -59,8 +59,8 @@ check_no_read_model(Oid stream)
 }
 
 /* Does the table have no row that is committed, or ours? */
-static bool
-is_empty(Relation relation)
+bool
+TableIsEmpty(Relation relation)
 {
 	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	TableScanDesc scan = table_beginscan(relation, snapshot, 0, NULL);
@@ -77,7 +77,7 @@ is_empty(Relation relation)
 static void
 check_empty(Relation table)
 {
-	if (is_empty(table))
+	if (TableIsEmpty(table))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

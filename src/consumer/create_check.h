@@ -10,6 +10,7 @@
 #include "merge/merge.h"
 
 extern void CreateCheckTables(const Merge *merge);
+extern bool TableIsEmpty(Relation table);
 extern void CreateCheckEmpty(const Merge *merge, Relation read_model);
 
 #endif							/* WALLET_PROJECTION_CREATE_CHECK_H */

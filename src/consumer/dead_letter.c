@@ -98,13 +98,20 @@ dead_letter_delete(PG_FUNCTION_ARGS)
 						  REPLAY_SKIPS_EVENT, "dead_letter_delete()"));
 }
 
-/* In order of partitions: two at once wait for each other, not crosswise. */
+/*
+ * Keys in order of partitions: two at once wait for each other, not crosswise.
+ * Before them events without a key, in order, as they may be of one key.
+ */
 static int
-compare_partitions(const ListCell *a, const ListCell *b)
+compare_parked(const ListCell *a, const ListCell *b)
 {
 	const ParkedBrief *x = lfirst(a);
 	const ParkedBrief *y = lfirst(b);
 
+	if (x->by_number != y->by_number)
+		return x->by_number ? -1 : 1;
+	if (x->by_number)
+		return x->no < y->no ? -1 : x->no > y->no;
 	return x->partition - y->partition;
 }
 
@@ -119,7 +126,7 @@ dead_letter_replay_all(PG_FUNCTION_ARGS)
 
 	ProjectionCheckOwner(ProjectionFetch(name));
 	keys = ParkedKeys(name);
-	list_sort(keys, compare_partitions);
+	list_sort(keys, compare_parked);
 	foreach(cell, keys)
 	{
 		const ParkedBrief *parked = lfirst(cell);

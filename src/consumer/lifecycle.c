@@ -17,12 +17,12 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
-#include "utils/timestamp.h"
 
 #include "argument.h"
 #include "batch/unhandled_counts.h"
 #include "catalog.h"
 #include "consumer/begin.h"
+#include "consumer/create_check.h"
 #include "definition/desired.h"
 #include "definition/projection.h"
 #include "keylock.h"
@@ -36,15 +36,9 @@
 #include "position/trouble.h"
 #include "settings.h"
 
-#define BATCH_SIZE_MAX 10000000
-#define ATTEMPTS_MAX 1000
-#define PARKED_MAX 1000000
-#define DELAY_MAX (366.0 * SECS_PER_DAY)
-
 SQL_FUNCTION(projection_init);
 SQL_FUNCTION(projection_delete);
 SQL_FUNCTION(projection_reset);
-SQL_FUNCTION(projection_set);
 
 /*
  * Lock the projection, against batches if the mode is exclusive, and look it
@@ -303,6 +297,31 @@ check_reset(const Projection *projection)
 					 quote_literal_cstr(projection->name))));
 }
 
+/*
+ * The rows of a projection that has begun in the middle of the stream hold what
+ * came before: no event makes them again.
+ */
+static void
+check_reset_from_now(const Projection *projection)
+{
+	Relation	read_model;
+
+	if (projection->declared == NULL || projection->declared->start.head == 0)
+		return;
+	read_model = ProjectionOpenReadModel(projection, NoLock);
+	if (!TableIsEmpty(read_model))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("projection \"%s\" cannot be reset with its rows",
+						projection->name),
+				 errdetail("It begins after event " INT64_FORMAT ", and what its read model holds of earlier events would be lost.",
+						   projection->declared->start.head),
+				 errhint("To begin there again with an empty table: BEGIN; TRUNCATE %s; SELECT projection_reset(%s); COMMIT;",
+						 ProjectionReadModelName(projection),
+						 quote_literal_cstr(projection->name))));
+	relation_close(read_model, NoLock);
+}
+
 /* projection_reset(name) */
 Datum
 projection_reset(PG_FUNCTION_ARGS)
@@ -313,6 +332,7 @@ projection_reset(PG_FUNCTION_ARGS)
 	ProjectionCheckInitialized(projection);
 	check_reset(projection);
 	lock_read_model(projection);
+	check_reset_from_now(projection);
 	owner = OwnerEnter(projection);
 	RunUtility(psprintf("TRUNCATE TABLE ONLY %s",
 						ProjectionReadModelName(projection)));
@@ -321,134 +341,5 @@ projection_reset(PG_FUNCTION_ARGS)
 		declared_stream(projection) : stream_table(projection);
 	ProjectionSetReadModel(projection, projection->read_model);
 	ProjectionBegin(projection);
-	PG_RETURN_VOID();
-}
-
-/* An option's value as an integer within bounds. */
-static int
-integer_option(const char *option, const char *value, int min, int max)
-{
-	char	   *end;
-	long		number;
-
-	errno = 0;
-	number = strtol(value, &end, 10);
-	if (end == value || *end != '\0' || errno != 0 ||
-		number < min || number > max)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid value for option \"%s\": \"%s\"",
-						option, value),
-				 errdetail("It must be a number from %d to %d.", min, max)));
-	return (int) number;
-}
-
-static void
-set_partitions(Projection *projection, const char *value)
-{
-	int			partitions = integer_option("partitions", value, 1,
-											PARTITIONS_MAX);
-
-	if (ProjectionHasReadModel(projection) &&
-		partitions != projection->partitions)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("the partitions of projection \"%s\" cannot be changed now",
-						projection->name),
-				 errdetail("Its positions belong to %d partitions.",
-						   projection->partitions),
-				 projection->declared != NULL ?
-				 errhint("They are an argument of projection_create: drop the projection, empty its read model, and create it again.") :
-				 errhint("Set them after projection_delete and before projection_init.")));
-	projection->partitions = partitions;
-}
-
-/* An option's value as a number within bounds. */
-static double
-number_option(const char *option, const char *value, double min, double max)
-{
-	char	   *end;
-	double		number;
-
-	errno = 0;
-	number = strtod(value, &end);
-	if (end == value || *end != '\0' || errno != 0 ||
-		!(number >= min && number <= max))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid value for option \"%s\": \"%s\"",
-						option, value),
-				 errdetail("It must be a number from %g to %g.", min, max)));
-	return number;
-}
-
-/* An option's value as an interval, in milliseconds. */
-static int64
-interval_option(const char *option, const char *value)
-{
-	Interval   *interval;
-	double		seconds;
-
-	interval = DatumGetIntervalP(DirectFunctionCall3(interval_in,
-													 CStringGetDatum(value),
-													 ObjectIdGetDatum(InvalidOid),
-													 Int32GetDatum(-1)));
-	seconds = interval->time / (double) USECS_PER_SEC +
-		((double) interval->month * DAYS_PER_MONTH + interval->day) * SECS_PER_DAY;
-	if (seconds < 0 || seconds > DELAY_MAX)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid value for option \"%s\": \"%s\"",
-						option, value),
-				 errdetail("It must be an interval from 0 to 366 days.")));
-	return (int64) (seconds * 1000);
-}
-
-static bool
-set_retry_option(Projection *projection, const char *option,
-				 const char *value)
-{
-	RetryPolicy *retry = &projection->retry;
-
-	if (strcmp(option, "max_attempts") == 0)
-		retry->max_attempts = integer_option(option, value, 1, ATTEMPTS_MAX);
-	else if (strcmp(option, "retry_delay") == 0)
-		retry->delay = interval_option(option, value);
-	else if (strcmp(option, "retry_multiplier") == 0)
-		retry->multiplier = number_option(option, value, 1, 1000);
-	else if (strcmp(option, "retry_max_delay") == 0)
-		retry->max_delay = interval_option(option, value);
-	else if (strcmp(option, "retry_jitter") == 0)
-		retry->jitter = number_option(option, value, 0, 1);
-	else if (strcmp(option, "max_parked") == 0)
-		projection->max_parked = integer_option(option, value, 0, PARKED_MAX);
-	else
-		return false;
-	return true;
-}
-
-/* projection_set(name, option, value) */
-Datum
-projection_set(PG_FUNCTION_ARGS)
-{
-	Projection *projection = lock_projection(fcinfo, "projection_set()");
-	char	   *option = ArgumentText(fcinfo, 1, "option", NAMEDATALEN);
-	char	   *value = ArgumentText(fcinfo, 2, "value", PG_INT32_MAX);
-
-	if (strcmp(option, "channel") == 0)
-		projection->channel = ArgumentName(fcinfo, 2, "value");
-	else if (strcmp(option, "partitions") == 0)
-		set_partitions(projection, value);
-	else if (strcmp(option, "batch_size") == 0)
-		projection->batch_size = integer_option(option, value, 1,
-												BATCH_SIZE_MAX);
-	else if (!set_retry_option(projection, option, value))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("projection option \"%s\" does not exist", option),
-				 errhint("The options are channel, partitions, batch_size, max_attempts, retry_delay, retry_multiplier, retry_max_delay, retry_jitter and max_parked.")));
-	ProjectionSaveState(projection, true);
-	if (DesiredStarted(projection->name))
-		DesiredPublish();
 	PG_RETURN_VOID();
 }

@@ -75,6 +75,8 @@ extern char *MergeItemTypeNow(MergeRun *run, const MergeItem *item);
 extern bool MergeMayApply(MergeRun *run, const Merge *merge,
 						  const MergeItem *item);
 extern char *MergeEventType(MergeRun *run, TupleTableSlot *event);
+extern char *MergeEventTypeNoItem(MergeRun *run, const Merge *merge,
+								  TupleTableSlot *event);
 
 extern MergeRow *MergeRowBegin(MergeRun *run, TupleTableSlot *row);
 extern void MergeRowKeepSums(MergeRun *run);

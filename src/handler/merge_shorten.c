@@ -201,6 +201,10 @@ is_conditional(Node *node)
 		case T_BoolExpr:
 		case T_ScalarArrayOpExpr:
 		case T_ArrayCoerceExpr:
+			/* columns behind the first that differs */
+		case T_RowCompareExpr:
+			/* subscripts of a null array */
+		case T_SubscriptingRef:
 			return true;
 		default:
 			return false;

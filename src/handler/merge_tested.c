@@ -171,3 +171,29 @@ MergeEventType(MergeRun *run, TupleTableSlot *event)
 		MergeRunItems(run, event, take_type, arg);
 	return type;
 }
+
+/*
+ * The same of an event whose items cannot be computed: only where a column of
+ * the stream is tested.  An error must not come from here; so what has to be
+ * fetched or unpacked is not read.
+ */
+char *
+MergeEventTypeNoItem(MergeRun *run, const Merge *merge, TupleTableSlot *event)
+{
+	Node	   *tested = (Node *) merge->tested;
+	AttrNumber	column;
+	Datum		value;
+	bool		isnull;
+
+	while (tested != NULL && IsA(tested, RelabelType))
+		tested = (Node *) ((RelabelType *) tested)->arg;
+	if (tested == NULL || !IsA(tested, Var) || merge->fan_out != NULL)
+		return NULL;
+	column = merge->item_columns[((Var *) tested)->varattno - 1];
+	value = slot_getattr(event, column, &isnull);
+	if (isnull ||
+		(TupleDescAttr(event->tts_tupleDescriptor, column - 1)->attlen == -1 &&
+		 (VARATT_IS_EXTERNAL(value) || VARATT_IS_COMPRESSED(value))))
+		return NULL;
+	return OutputFunctionCall(&run->tested_output, value);
+}

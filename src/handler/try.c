@@ -21,6 +21,7 @@
 
 #include "compat.h"
 #include "handler/try.h"
+#include "merge/merge_check.h"
 
 SQL_FUNCTION(projection_try);
 
@@ -260,12 +261,13 @@ return_rows(Try *try)
 }
 
 static void
-begin_try(Try *try, text *definition)
+begin_try(Try *try, text *definition, bool allow_stable)
 {
 	ParamListInfo params;
 
 	try->merge = MergeParse(text_to_cstring(definition));
 	MergeCheckRights(try->merge, GetUserId());
+	MergeCheckExpressions(try->merge, allow_stable);
 	params = TrySequences(try->merge);
 	try->stream = relation_open(try->merge->stream, AccessShareLock);
 	try->read_model = relation_open(try->merge->read_model, AccessShareLock);
@@ -285,9 +287,9 @@ begin_try(Try *try, text *definition)
 
 /* Try a MERGE. */
 static void
-try_merge(Try *try, text *definition, Jsonb *events)
+try_merge(Try *try, text *definition, Jsonb *events, bool allow_stable)
 {
-	begin_try(try, definition);
+	begin_try(try, definition, allow_stable);
 	TryApplyEvents(try, events);
 	if (!try->trace)
 		return_rows(try);
@@ -318,7 +320,7 @@ check_arguments(FunctionCallInfo fcinfo)
 
 /*
  * projection_try(definition text, events jsonb, trace boolean, stream text,
- * key text, for_each text) returns setof jsonb
+ * key text, for_each text, allow_stable boolean) returns setof jsonb
  */
 Datum
 projection_try(PG_FUNCTION_ARGS)
@@ -331,7 +333,8 @@ projection_try(PG_FUNCTION_ARGS)
 	try.trace = PG_GETARG_BOOL(TRY_TRACE);
 	if (PG_ARGISNULL(TRY_STREAM))
 		try_merge(&try, PG_GETARG_TEXT_PP(TRY_DEFINITION),
-				  PG_GETARG_JSONB_P(TRY_EVENTS));
+				  PG_GETARG_JSONB_P(TRY_EVENTS),
+				  PG_GETARG_BOOL(TRY_ALLOW_STABLE));
 	else
 		TryStatement(&try, fcinfo);
 	return (Datum) 0;

@@ -263,7 +263,7 @@ TryStatement(Try *try, FunctionCallInfo fcinfo)
 						   PG_ARGISNULL(TRY_KEY) ? NULL :
 						   text_to_cstring(PG_GETARG_TEXT_PP(TRY_KEY)));
 	MergeCheckRights(merge, GetUserId());
-	MergeCheckExpressions(merge, true);
+	MergeCheckExpressions(merge, PG_GETARG_BOOL(TRY_ALLOW_STABLE));
 	trial.try.merge = merge;
 	run_as_owner(&trial, PG_GETARG_JSONB_P(TRY_EVENTS),
 				 for_each_argument(fcinfo));

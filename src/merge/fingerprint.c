@@ -188,6 +188,18 @@ show_joins(Query *query)
 	query->jointree->fromlist = from;
 }
 
+/* A column by the item of FROM that has it, whatever the text has named. */
+static Node *
+show_column(Node *node)
+{
+	Var		   *var = (Var *) copyObject(node);
+
+	/* the text may have named a join, by its own names of the columns */
+	var->varnosyn = var->varno;
+	var->varattnosyn = var->varattno;
+	return (Node *) var;
+}
+
 /* A fan-out's parameters get numbers without gaps. */
 static Node *
 number_columns(Node *node, void *context)
@@ -205,6 +217,8 @@ number_columns(Node *node, void *context)
 		show_event(query);
 		return (Node *) query;
 	}
+	if (IsA(node, Var))
+		return show_column(node);
 	if (IsA(node, Param) && ((Param *) node)->paramkind == PARAM_EXTERN)
 	{
 		Param	   *param = (Param *) copyObject(node);

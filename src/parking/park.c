@@ -131,6 +131,7 @@ make_brief(const Datum *values, const bool *nulls)
 	brief->key = TextDatumGetCString(values[PARKED_CATALOG_KEY - 1]);
 	brief->by_number = DatumGetBool(values[PARKED_CATALOG_BY_NUMBER - 1]);
 	brief->id = DatumGetInt64(values[PARKED_CATALOG_ID - 1]);
+	brief->no = DatumGetInt64(values[PARKED_CATALOG_NO - 1]);
 	brief->partition = DatumGetInt32(values[PARKED_CATALOG_PARTITION - 1]);
 	brief->locked = DatumGetInt32(values[PARKED_CATALOG_ATTEMPTS - 1]) == 0;
 	if (!nulls[PARKED_CATALOG_NEXT_RETRY_AT - 1])
@@ -220,6 +221,43 @@ ParkedHashes(const char *projection,
 	}
 	systable_endscan(scan);
 	table_close(catalog, AccessShareLock);
+}
+
+/* The numbers of the events that are parked by themselves. */
+NumberSet
+ParkedNumbers(const char *projection)
+{
+	Relation	catalog = CatalogOpen(PARKED_CATALOG, AccessShareLock);
+	NumberSet	numbers = {0};
+	int64		last = 0;
+	ScanKeyData keys[2];
+	Relation	index;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&keys[0], PARKED_CATALOG_PROJECTION, BTEqualStrategyNumber,
+				F_TEXTEQ, CStringGetTextDatum(projection));
+	ScanKeyInit(&keys[1], PARKED_CATALOG_BY_NUMBER, BTEqualStrategyNumber,
+				F_BOOLEQ, BoolGetDatum(true));
+	index = index_open(get_relname_relid("parked_by_number",
+										 RelationGetNamespace(catalog)),
+					   AccessShareLock);
+	scan = systable_beginscan_ordered(catalog, index, NULL, 2, keys);
+	while (HeapTupleIsValid(tuple = systable_getnext_ordered(scan, ForwardScanDirection)))
+	{
+		bool		isnull;
+		int64		no = DatumGetInt64(heap_getattr(tuple, PARKED_CATALOG_NO,
+													RelationGetDescr(catalog), &isnull));
+
+		/* as nobody but a superuser can have written */
+		if (!isnull && no > last)
+			NumberSetAppend(&numbers, no, no);
+		last = Max(last, no);
+	}
+	systable_endscan_ordered(scan);
+	index_close(index, AccessShareLock);
+	table_close(catalog, AccessShareLock);
+	return numbers;
 }
 
 /* All parked keys of a projection, as ParkedFew() lists them. */

@@ -39,6 +39,7 @@ typedef struct ParkedBrief
 	char	   *key;
 	bool		by_number;		/* an event without a key; that is its number */
 	int64		id;
+	int64		no;				/* of the event that has failed */
 	int			partition;
 	bool		locked;			/* has not failed, but waits for a lock or a
 								 * value */
@@ -81,6 +82,7 @@ extern char *ParkedEqual(const char *projection, KeyType *type,
 						 const char *image, int length);
 extern void ParkedHashes(const char *projection,
 						 void (*receive) (const char *projection, uint64 hash));
+extern NumberSet ParkedNumbers(const char *projection);
 extern bool ParkedIsThere(const char *projection, const char *key,
 						  int length);
 extern bool ParkedFew(const char *projection, int few, List **keys);

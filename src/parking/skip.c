@@ -180,6 +180,16 @@ SkippedEvents(const char *projection)
 	return collect(projection, NULL);
 }
 
+/* The same, and those that are parked by themselves, under their numbers. */
+NumberSet
+SkippedOrParkedAlone(const char *projection)
+{
+	NumberSet	skipped = SkippedEvents(projection);
+	NumberSet	parked = ParkedNumbers(projection);
+
+	return parked.count == 0 ? skipped : NumberSetUnion(&skipped, &parked);
+}
+
 /* The numbers up to which, and at which, a key's events are to be skipped. */
 NumberSet
 SkippedOfKey(const char *projection, const char *key)

@@ -19,6 +19,7 @@ extern void SkipAll(const Stream *stream, Snapshot snapshot,
 extern void SkipCheck(const Stream *stream, const char *projection);
 extern void SkipForgetAll(const char *projection);
 extern NumberSet SkippedEvents(const char *projection);
+extern NumberSet SkippedOrParkedAlone(const char *projection);
 extern NumberSet SkippedOfKey(const char *projection, const char *key);
 extern void FailureExplain(const Projection *projection, const char *key,
 						   KeyFailure *failure);

@@ -38,6 +38,7 @@ FindEvent(const Stream *stream, Snapshot snapshot, int64 no,
 	if (!stream->parts.created)
 	{
 		memset(event, 0, sizeof(*event));
+		event->name = pstrdup("");
 		(void) ReadEvents(stream, snapshot, no, no, take_any, &found);
 		return found;
 	}

@@ -223,6 +223,21 @@ plan_rows(const Stream *stream, const char *statement, List *quals)
 	return pg_plan_query(query, statement, 0, NULL);
 }
 
+static void
+run_plan(PlannedStmt *plan, const char *statement, Snapshot snapshot,
+		 DestReceiver *destination)
+{
+	QueryDesc  *query = CreateQueryDesc(plan, statement, snapshot,
+										InvalidSnapshot, destination, NULL,
+										NULL, 0);
+
+	ExecutorStart(query, 0);
+	compat_ExecutorRun(query);
+	ExecutorFinish(query);
+	ExecutorEnd(query);
+	FreeQueryDesc(query);
+}
+
 /* Plan and run the query once; what that needs of memory is given back. */
 static void
 run_rows(const Stream *stream, Snapshot snapshot, List *quals, int64 first,
@@ -234,17 +249,9 @@ run_rows(const Stream *stream, Snapshot snapshot, List *quals, int64 first,
 	MemoryContext old = MemoryContextSwitchTo(context);
 	char	   *statement = rows_statement(stream, first, last, chunk);
 	PlannedStmt *plan = plan_rows(stream, statement, quals);
-	QueryDesc  *query = CreateQueryDesc(plan, statement, snapshot,
-										InvalidSnapshot,
-										(DestReceiver *) destination, NULL,
-										NULL, 0);
 
 	destination->rows = 0;
-	ExecutorStart(query, 0);
-	compat_ExecutorRun(query);
-	ExecutorFinish(query);
-	ExecutorEnd(query);
-	FreeQueryDesc(query);
+	run_plan(plan, statement, snapshot, (DestReceiver *) destination);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 }
@@ -283,4 +290,50 @@ ReadRowsWhere(const Stream *stream, Snapshot snapshot, List *quals,
 	if (destination.slot != NULL)
 		ExecDropSingleTupleTableSlot(destination.slot);
 	return destination.more;
+}
+
+/* Takes the number out of a plan's only row. */
+typedef struct NumberDestination
+{
+	DestReceiver pub;
+	const StreamParts *parts;
+	int64		number;
+} NumberDestination;
+
+static bool
+receive_number(TupleTableSlot *slot, DestReceiver *self)
+{
+	NumberDestination *destination = (NumberDestination *) self;
+	bool		isnull;
+	Datum		value = slot_getattr(slot, 1, &isnull);
+
+	if (!isnull)
+		destination->number = StreamNumberOf(destination->parts, value);
+	return true;
+}
+
+/*
+ * The highest number that the snapshot sees; 0: none.  Nobody's rights are asked:
+ * it tells no more than the sequence.
+ */
+int64
+StreamHighestNumber(const Stream *stream, Snapshot snapshot)
+{
+	NumberDestination destination = {.pub = {receive_number, startup, ignore, ignore, DestNone},
+	.parts = &stream->parts};
+	const char *column =
+		quote_identifier(get_attname(RelationGetRelid(stream->relation),
+									 stream->parts.position, false));
+	char	   *statement = psprintf("SELECT t.%s FROM %s AS t ORDER BY t.%s DESC LIMIT 1",
+									 column, QualifiedName(stream->relation), column);
+	List	   *raw = raw_parser(statement, RAW_PARSE_DEFAULT);
+	Query	   *query = parse_analyze_fixedparams(linitial_node(RawStmt, raw),
+												  statement, NULL, 0, NULL);
+
+	compat_clear_permissions(query);
+	PushActiveSnapshot(snapshot);
+	run_plan(pg_plan_query(query, statement, 0, NULL), statement, snapshot,
+			 &destination.pub);
+	PopActiveSnapshot();
+	return destination.number;
 }

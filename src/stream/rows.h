@@ -30,6 +30,7 @@ StreamPosition(const Stream *stream, TupleTableSlot *slot)
 						  slot_getattr(slot, stream->parts.position, &isnull));
 }
 
+extern int64 StreamHighestNumber(const Stream *stream, Snapshot snapshot);
 extern void StreamNumberKey(const StreamParts *parts, ScanKey key,
 							StrategyNumber strategy, int64 number);
 extern void StreamRefuseTwice(const Stream *stream, int64 number);

@@ -75,6 +75,18 @@ describe_writers(Relation relation)
 	return writers.count == 0 ? NULL : names.data;
 }
 
+/* Gaps that are left from the beginning, when somebody wrote. */
+static bool
+has_gaps(const PositionSets *sets)
+{
+	for (int i = 0; i < sets->count; i++)
+	{
+		if (sets->sets[i].position.gaps.count > 0 || sets->sets[i].old.size > 0)
+			return true;
+	}
+	return false;
+}
+
 static void
 look_for_writers(Held *held, Relation relation, int64 last_number)
 {
@@ -83,7 +95,8 @@ look_for_writers(Held *held, Relation relation, int64 last_number)
 		positions.sets.sets[0].position.head : last_number;
 
 	if (head < last_number &&
-		!is_visible(held->projection->stream, head + 1, held))
+		(has_gaps(&positions.sets) ||
+		 !is_visible(held->projection->stream, head + 1, held)))
 		held->writers = describe_writers(relation);
 }
 

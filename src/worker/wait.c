@@ -22,7 +22,6 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "compat.h"
-#include "executor/spi.h"
 #include "miscadmin.h"
 #include "storage/latch.h"
 #include "utils/acl.h"
@@ -43,6 +42,8 @@
 #include "position/members.h"
 #include "position/oldgaps.h"
 #include "position/trouble.h"
+#include "stream/reader.h"
+#include "stream/rows.h"
 #include "stream/settle.h"
 #include "tablelook.h"
 #include "worker/slots.h"
@@ -72,36 +73,15 @@ typedef struct Look
 	bool		lacks;
 } Look;
 
-/* The highest number that this snapshot sees. */
-static int64
-highest_number(const Stream *stream, Snapshot snapshot)
+static bool
+is_gap_of_any(const Positions *positions, int64 no)
 {
-	Oid			relid = RelationGetRelid(stream->relation);
-	const char *column = quote_identifier(get_attname(relid,
-													  stream->parts.position,
-													  false));
-	char	   *query;
-	SPIPlanPtr	plan;
-	int64		highest = 0;
-
-	query = psprintf("SELECT %s FROM %s ORDER BY 1 DESC LIMIT 1", column,
-					 QualifiedName(stream->relation));
-	SPI_connect();
-	plan = SPI_prepare(query, 0, NULL);
-	if (plan == NULL ||
-		SPI_execute_snapshot(plan, NULL, NULL, snapshot, InvalidSnapshot,
-							 true, false, 1) != SPI_OK_SELECT)
-		elog(ERROR, "unexpected result of: %s", query);
-	if (SPI_processed > 0)
+	for (int i = 0; i < positions->sets.count; i++)
 	{
-		bool		isnull;
-
-		highest = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0],
-											  SPI_tuptable->tupdesc, 1,
-											  &isnull));
+		if (!PositionApplied(&positions->sets.sets[i].position, no))
+			return true;
 	}
-	SPI_finish();
-	return highest;
+	return false;
 }
 
 /* EventReceiver: an event whose number is a gap of some partition */
@@ -112,6 +92,12 @@ receive_pending(void *state, const Event *event)
 	const char *type = look->projection->aggregate_type;
 	const PositionSet *set;
 
+	/* only its definition knows the partitions of an event's items */
+	if (look->projection->declared != NULL)
+	{
+		look->lacks = is_gap_of_any(&look->positions, event->no);
+		return !look->lacks;
+	}
 	if (!EventIsOfType(event, type, strlen(type)))
 		return true;
 	set = PositionOfPartition(&look->positions,
@@ -122,7 +108,10 @@ receive_pending(void *state, const Event *event)
 	return !look->lacks;
 }
 
-/* The stream, as the projection's owner, who may read it. */
+/*
+ * The stream, as the projection's owner.  What that role must be allowed to read
+ * of it for a declared projection, batches ask: some columns, or only a view.
+ */
 static Stream *
 open_stream(const Projection *projection, OwnerScope *owner)
 {
@@ -130,7 +119,8 @@ open_stream(const Projection *projection, OwnerScope *owner)
 
 	*owner = OwnerEnter(projection);
 	stream = StreamOpen(projection->stream, AccessShareLock, false);
-	StreamCheckRights(stream, GetUserId(), ACL_SELECT);
+	if (projection->declared == NULL)
+		StreamCheckRights(stream, GetUserId(), ACL_SELECT);
 	return stream;
 }
 
@@ -186,7 +176,7 @@ set_goal(const char *name)
 	goal->snapshot = RegisterSnapshot(GetLatestSnapshot());
 	/* this copy of it sees nothing of our own transaction */
 	goal->snapshot->curcid = FirstCommandId;
-	goal->highest = highest_number(stream, goal->snapshot);
+	goal->highest = StreamHighestNumber(stream, goal->snapshot);
 	OpenedCheckStream(projection, stream);
 	positions = PositionsRead(projection);
 	goal->backwards = PositionsHighest(&positions) >

@@ -252,6 +252,17 @@ SELECT fingerprint(:'definition') = :before;
 CREATE OR REPLACE FUNCTION day_of(jsonb) RETURNS date IMMUTABLE LANGUAGE sql AS $$ SELECT to_date($1->>'day', 'YYYY-MM-DD') $$;
 SELECT fingerprint(:'definition') = :before;
 SELECT fingerprint(replace(:'definition', 'upper', 'lower')) = :before;
+-- joins, which have names for the columns of their own
+SELECT partitioning('MERGE INTO days d USING (order_events e JOIN LATERAL jsonb_array_elements_text(e.payload->''days'') AS l(x) ON l.x <> e.event_type) AS j ON d.day = day_of(j.payload) WHEN NOT MATCHED THEN INSERT (day) VALUES (day_of(j.payload))');
+CREATE TABLE named_days (day text PRIMARY KEY);
+SELECT count(partitioning(format('MERGE INTO named_days d USING (SELECT %s) i ON d.day = i.day WHEN NOT MATCHED THEN INSERT (day) VALUES (i.day)', source)))
+  FROM unnest(ARRAY['j.day FROM (order_events e JOIN LATERAL jsonb_array_elements_text(e.payload->''days'') AS l(x) ON true) AS j(a, b, c, d, e, f, g, h, day)',
+                    'jj.day FROM ((order_events e JOIN LATERAL jsonb_array_elements(e.payload) AS l(kk) ON true) AS j JOIN LATERAL jsonb_array_elements_text(j.kk) AS m(day) ON true) AS jj',
+                    'l.day FROM (order_events e JOIN LATERAL jsonb_to_recordset(e.payload) AS l(day text, amount numeric) USING (amount) AS u) WHERE u.amount > 0',
+                    'day FROM order_events e LEFT JOIN LATERAL jsonb_to_recordset(e.payload) AS l(day text, amount numeric) USING (amount)',
+                    '(j).x AS day FROM (order_events e JOIN LATERAL jsonb_array_elements_text(e.payload) AS l(x) ON true) AS j WHERE j IS NOT NULL',
+                    '(SELECT max(x) FROM jsonb_array_elements_text(j.payload) x WHERE x <> j.day) AS day FROM (order_events e JOIN LATERAL jsonb_array_elements_text(e.payload) AS l(day) ON true) AS j',
+                    'x.day FROM order_events e, LATERAL (SELECT j.day FROM (jsonb_array_elements(e.payload) AS a(p) JOIN LATERAL jsonb_array_elements_text(a.p) AS l (day) ON true) AS j) x']) AS source;
 -- settings: the path as it is, without schemas that are not there
 SET search_path = "$user", regress_wp, nowhere, pg_temp, public;
 SELECT settings[1] FROM wallet_projection.definition_meaning(:'fan_out');

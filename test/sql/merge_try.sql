@@ -84,7 +84,14 @@ CREATE FUNCTION total_of(orders) RETURNS numeric LANGUAGE sql IMMUTABLE AS $$ SE
 CREATE FUNCTION kind_of(order_events) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RETURN $1.kind || $1.cents; END $$;
 CREATE FUNCTION looped(text) RETURNS text LANGUAGE sql STABLE AS $$ SELECT string_agg(x, '-' ORDER BY x) FROM regexp_split_to_table($1, '') x $$;
 SELECT * FROM projection_try('MERGE INTO orders o USING order_events e ON o.order_id = e.order_id WHEN NOT MATCHED THEN INSERT (order_id, total, note) VALUES (e.order_id, e.amount, label(e.kind, e.amount)) WHEN MATCHED AND kind_of(e) LIKE ''z%'' THEN UPDATE SET note = looped(e.kind), total = total_of(o) * 2 WHEN MATCHED THEN UPDATE SET status = to_jsonb(o)->>''total'', note = CASE WHEN e.amount > 1 THEN kind_of(e) ELSE looped(e.kind) END',
- '[{"order_id": "a", "kind": "kk", "amount": 3}, {"order_id": "a", "kind": "z", "amount": 2}, {"order_id": "a", "kind": "zyx", "amount": 1}, {"order_id": "a", "kind": "cba"}, {"order_id": "a", "kind": "cba", "amount": 1}, {"order_id": "a", "kind": "cba", "amount": 7}]', true);
+ '[{"order_id": "a", "kind": "kk", "amount": 3}, {"order_id": "a", "kind": "z", "amount": 2}, {"order_id": "a", "kind": "zyx", "amount": 1}, {"order_id": "a", "kind": "cba"}, {"order_id": "a", "kind": "cba", "amount": 1}, {"order_id": "a", "kind": "cba", "amount": 7}]', true, allow_stable => true);
+
+-- What projection_create refuses is refused here as well
+SELECT * FROM projection_try('MERGE INTO orders o USING order_events e ON o.order_id = e.order_id WHEN NOT MATCHED THEN INSERT (order_id, paid_at) VALUES (e.order_id, now())', '[{"order_id": "a"}]', allow_stable => true);
+SELECT * FROM projection_try('MERGE INTO orders o USING order_events e ON o.order_id = e.order_id WHEN NOT MATCHED THEN INSERT (order_id, note) VALUES (e.order_id, looped(e.kind))', '[{"order_id": "a"}]');
+SELECT * FROM projection_try('INSERT INTO orders (order_id, note) SELECT order_id, looped(kind) FROM events', '[{"order_id": "a"}]', stream => 'order_events');
+SELECT * FROM projection_try('INSERT INTO orders (order_id, note) SELECT order_id, looped(kind) FROM events', '[{"order_id": "a", "kind": "xy"}]', stream => 'order_events', allow_stable => true);
+SELECT * FROM projection_try('INSERT INTO orders (order_id, note) SELECT order_id, looped(kind) FROM events', '[]', stream => 'order_events', allow_stable => NULL);
 
 -- Keys: of another scale, of two columns, of no bytes in common
 CREATE TABLE priced (price numeric(10,2) PRIMARY KEY, n int NOT NULL);
