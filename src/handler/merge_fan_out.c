@@ -13,12 +13,15 @@
  * over events, and its rows in its own order.
  *
  * The executor's state is that of a batch.  After an error it is forgotten,
- * as a portal's is; it has no relation open and no snapshot.
+ * as a portal's is; it has no relation open and no snapshot.  But it may have
+ * temporary files, which end with the subtransaction that it was begun in: whoever
+ * computes items in one closes it there.
  */
 #include "postgres.h"
 
 #include "compat.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "executor/instrument.h"
@@ -50,6 +53,7 @@ struct FanOut
 
 	/* the batch */
 	MemoryContext batch;		/* NULL: not begun */
+	SubTransactionId began;
 	QueryDesc  *query;
 	Tuplestorestate *store;		/* the event */
 	int64		spilt;			/* blocks of temporary files before it */
@@ -228,6 +232,7 @@ begin_batch(FanOut *fan_out)
 	QueryEnvironment *environment;
 	EphemeralNamedRelation relation;
 
+	fan_out->began = GetCurrentSubTransactionId();
 	fan_out->batch = AllocSetContextCreate(fan_out->context, "items of events",
 										   ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(fan_out->batch);
@@ -252,6 +257,8 @@ begin_batch(FanOut *fan_out)
 void
 FanOutEvent(FanOut *fan_out, TupleTableSlot *event)
 {
+	if (fan_out->batch != NULL && !SubTransactionIsActive(fan_out->began))
+		FanOutForget(fan_out);
 	if (fan_out->batch == NULL)
 		begin_batch(fan_out);
 	fan_out->spilt = pgBufferUsage.temp_blks_written;
@@ -299,6 +306,11 @@ FanOutClose(FanOut *fan_out)
 {
 	if (fan_out->batch == NULL)
 		return;
+	if (!SubTransactionIsActive(fan_out->began))
+	{
+		FanOutForget(fan_out);
+		return;
+	}
 	standard_ExecutorFinish(fan_out->query);
 	standard_ExecutorEnd(fan_out->query);
 	FreeQueryDesc(fan_out->query);
