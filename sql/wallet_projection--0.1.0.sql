@@ -142,13 +142,14 @@ CREATE TABLE wallet_projection.parked (
     applied         int8multirange NOT NULL DEFAULT '{}',
     by_number       boolean NOT NULL DEFAULT false,
     hash            bigint,
+    whole_key       text,
     PRIMARY KEY (projection, partition_key, by_number)
 );
 CREATE INDEX parked_retry ON wallet_projection.parked (projection, next_retry_at);
 CREATE INDEX parked_by_number ON wallet_projection.parked (projection, by_number, no);
 CREATE INDEX parked_hash ON wallet_projection.parked (projection, hash);
 COMMENT ON TABLE wallet_projection.parked IS
-    'keys whose next event (no) has failed; it and those behind it were passed over; no next retry: a dead letter; by_number: a single event whose key cannot be computed, and partition_key is its number; hash: of the key, by which a declared projection finds it, as equal keys may have different texts';
+    'keys whose next event (no) has failed; it and those behind it were passed over; no next retry: a dead letter; by_number: a single event whose key cannot be computed, and partition_key is its number; hash: of the key, by which a declared projection finds it, as equal keys may have different texts; whole_key: one that is too long for the index, of which partition_key is the beginning and a digest';
 
 CREATE TABLE wallet_projection.skipped (
     projection    text COLLATE "C" NOT NULL,
@@ -351,6 +352,8 @@ CREATE TYPE wallet_projection.event AS (
     metadata          jsonb,
     created_at        timestamptz
 );
+COMMENT ON TYPE wallet_projection.event IS
+    'a row of stream_read: an event';
 GRANT USAGE ON SCHEMA wallet_projection TO PUBLIC;
 
 CREATE FUNCTION @extschema@.stream_read(stream text, aggregate_type text, aggregate_id text,
@@ -498,7 +501,7 @@ COMMENT ON FUNCTION @extschema@.projection_reset(text) IS
  * stream, a table with a number for each event (see stream_attach), or a view
  * or sub-select over it; ON names the key, and covers a unique index of the
  * read model.  INSERT ... SELECT ... ON CONFLICT is read in the same way.
- *     channel       the consumers that serve it
+ *     channel       the workers and consumers that apply it
  *     partitions    1 to 1024: as many consumers can work at once
  *     start_at      'beginning': all events; 'now': those that this call does
  *                   not see, those of open transactions among them
@@ -552,7 +555,7 @@ COMMENT ON FUNCTION @extschema@.projection_drop(text) IS
 
 /*
  * projection_set(name, option, value): sets an option.
- *     channel     the consumers that serve it (default async_projection)
+ *     channel     the workers and consumers that apply it (default async_projection)
  *     partitions  1 to 1024 (default 16); only before projection_init
  *     batch_size  events per transaction of a consumer, 1 to 10000000
  *                 (default 10000)
@@ -832,6 +835,16 @@ SELECT l.name AS projection, p.partition, p.head, wallet_projection.gaps(l.name,
   CROSS JOIN LATERAL wallet_projection.positions(l.name) p;
 COMMENT ON VIEW @extschema@.projection_partitions IS
     'a row per partition: its position; lag_events counts the stream''s numbers that it has not passed yet';
+COMMENT ON COLUMN @extschema@.projection_partitions.projection IS
+    'name of the projection';
+COMMENT ON COLUMN @extschema@.projection_partitions.partition IS
+    'number of the partition, from 0';
+COMMENT ON COLUMN @extschema@.projection_partitions.head IS
+    'the highest number that the partition has passed';
+COMMENT ON COLUMN @extschema@.projection_partitions.gaps IS
+    'numbers up to head whose events are not applied: a transaction may still write them';
+COMMENT ON COLUMN @extschema@.projection_partitions.lag_events IS
+    'how many event numbers the partition is behind the end of the stream; numbers of other partitions count too';
 
 CREATE VIEW @extschema@.projection_status AS
 SELECT q.name AS projection, q.stream, q.channel,
@@ -878,6 +891,60 @@ SELECT q.name AS projection, q.stream, q.channel,
                         FROM wallet_projection.parked p WHERE p.projection OPERATOR(pg_catalog.=) q.name) k;
 COMMENT ON VIEW @extschema@.projection_status IS
     'a row per projection: state, position, lag, errors; its background workers, speed, time to catch up and progress';
+COMMENT ON COLUMN @extschema@.projection_status.projection IS
+    'name of the projection';
+COMMENT ON COLUMN @extschema@.projection_status.stream IS
+    'name of the stream';
+COMMENT ON COLUMN @extschema@.projection_status.channel IS
+    'the workers and consumers that apply it';
+COMMENT ON COLUMN @extschema@.projection_status.state IS
+    'defined: not initialized; ready; failed: the read model may not equal the events, see last_error; locked: stream or read model are locked by somebody else';
+COMMENT ON COLUMN @extschema@.projection_status.partitions IS
+    'number of partitions';
+COMMENT ON COLUMN @extschema@.projection_status.head IS
+    'the lowest head of all partitions';
+COMMENT ON COLUMN @extschema@.projection_status.last_position IS
+    'the last number that was drawn for the stream';
+COMMENT ON COLUMN @extschema@.projection_status.lag_events IS
+    'how many event numbers the slowest partition is behind the end of the stream';
+COMMENT ON COLUMN @extschema@.projection_status.gaps IS
+    'numbers below head that a transaction may still write, of the partition with the most';
+COMMENT ON COLUMN @extschema@.projection_status.parked IS
+    'keys that wait because an event of them failed, dead letters included';
+COMMENT ON COLUMN @extschema@.projection_status.dead_letters IS
+    'parked keys that are not tried again by themselves';
+COMMENT ON COLUMN @extschema@.projection_status.last_error IS
+    'why the state is failed';
+COMMENT ON COLUMN @extschema@.projection_status.activity IS
+    'stopped; running; waiting: it is started, but no worker is there, see workers_problem';
+COMMENT ON COLUMN @extschema@.projection_status.workers IS
+    'background workers of the channel now';
+COMMENT ON COLUMN @extschema@.projection_status.workers_wanted IS
+    'background workers that the channel is to have';
+COMMENT ON COLUMN @extschema@.projection_status.events_per_second IS
+    'speed over the last 10 s';
+COMMENT ON COLUMN @extschema@.projection_status.lag_time IS
+    'age of the first event that some partition has not passed';
+COMMENT ON COLUMN @extschema@.projection_status.catch_up_time IS
+    'how long the rest takes at the speed of the last 10 s';
+COMMENT ON COLUMN @extschema@.projection_status.progress IS
+    'how much of the stream is applied, as a bar';
+COMMENT ON COLUMN @extschema@.projection_status.workers_problem IS
+    'why there are no workers, or fewer than wanted';
+COMMENT ON COLUMN @extschema@.projection_status.failures IS
+    'failed batches in a row';
+COMMENT ON COLUMN @extschema@.projection_status.next_try IS
+    'when the failed batch is tried again';
+COMMENT ON COLUMN @extschema@.projection_status.read_model IS
+    'name of the read model, with its schema, as it is now';
+COMMENT ON COLUMN @extschema@.projection_status.running_since IS
+    'when the oldest batch began that a worker is running';
+COMMENT ON COLUMN @extschema@.projection_status.kind IS
+    'row: from a MERGE or INSERT ... ON CONFLICT; statement: from a statement over events; native: in C';
+COMMENT ON COLUMN @extschema@.projection_status.ordering IS
+    'how events of one key are ordered: version, number or arrival';
+COMMENT ON COLUMN @extschema@.projection_status.waits_for IS
+    'with ordering number, the open transactions that may still write smaller numbers';
 
 /*
  * A row per projection and option.  value: in force now, as projection_set or
@@ -889,8 +956,8 @@ SELECT d.name AS projection, o.option, o.value, o."default", o.description
   LEFT JOIN wallet_projection.projection_state s ON s.projection OPERATOR(pg_catalog.=) d.name
   LEFT JOIN wallet_projection.definition t ON t.projection OPERATOR(pg_catalog.=) d.name
  CROSS JOIN LATERAL (VALUES
-       (1, 'channel', coalesce(s.channel, d.channel), 'async_projection', 'the consumers that serve it'),
-       (2, 'partitions', coalesce(s.partitions, d.partitions)::pg_catalog.text, '16', 'as many consumers can work at once; set before it begins'),
+       (1, 'channel', coalesce(s.channel, d.channel), 'async_projection', 'the workers and consumers that apply it'),
+       (2, 'partitions', coalesce(s.partitions, d.partitions)::pg_catalog.text, '16', 'the most workers and consumers that can share it; set before it begins'),
        (3, 'batch_size', coalesce(s.batch_size, d.batch_size)::pg_catalog.text, '10000', 'events per transaction of a consumer'),
        (4, 'max_attempts', coalesce(s.max_attempts, 5)::pg_catalog.text, '5', 'at an event that fails, until its key is a dead letter'),
        (5, 'retry_delay', pg_catalog.make_interval(secs => coalesce(s.retry_delay, '1000'::bigint)::double precision OPERATOR(pg_catalog./) '1000'::double precision)::pg_catalog.text, '00:00:01', 'after the first failure'),
@@ -908,12 +975,42 @@ SELECT d.name AS projection, o.option, o.value, o."default", o.description
  WHERE o.value IS NOT NULL;
 COMMENT ON VIEW @extschema@.projection_options IS
     'the options of each projection: what is in force, the default, what it means';
+COMMENT ON COLUMN @extschema@.projection_options.projection IS
+    'name of the projection';
+COMMENT ON COLUMN @extschema@.projection_options.option IS
+    'name of the option';
+COMMENT ON COLUMN @extschema@.projection_options.value IS
+    'what is in force';
+COMMENT ON COLUMN @extschema@.projection_options."default" IS
+    'the value where nobody has set one';
+COMMENT ON COLUMN @extschema@.projection_options.description IS
+    'what the option means';
 
 CREATE VIEW @extschema@.projection_workers AS
 SELECT pid, database, channel, projection, state, partitions, events, batches, last_error, since
   FROM wallet_projection.worker_slots();
 COMMENT ON VIEW @extschema@.projection_workers IS
     'a row per background worker, of all databases: what it does, the partitions that it holds, what it has done';
+COMMENT ON COLUMN @extschema@.projection_workers.pid IS
+    'process id';
+COMMENT ON COLUMN @extschema@.projection_workers.database IS
+    'the database that the worker is connected to';
+COMMENT ON COLUMN @extschema@.projection_workers.channel IS
+    'the channel whose projections it applies';
+COMMENT ON COLUMN @extschema@.projection_workers.projection IS
+    'the projection that it applies now, or applied last';
+COMMENT ON COLUMN @extschema@.projection_workers.state IS
+    'starting, idle, reading, applying, or waiting for retry';
+COMMENT ON COLUMN @extschema@.projection_workers.partitions IS
+    'the partitions that it holds now';
+COMMENT ON COLUMN @extschema@.projection_workers.events IS
+    'events that it has applied since its start';
+COMMENT ON COLUMN @extschema@.projection_workers.batches IS
+    'batches since its start';
+COMMENT ON COLUMN @extschema@.projection_workers.last_error IS
+    'its last error; for members of pg_read_all_stats';
+COMMENT ON COLUMN @extschema@.projection_workers.since IS
+    'when the state began';
 
 /*
  * Only for those with the rights of the projection's owner, or where its read
@@ -953,6 +1050,18 @@ SELECT u.projection, u.what, pg_catalog.sum(u.count)::bigint AS count, pg_catalo
  GROUP BY u.projection, u.what, u.why;
 COMMENT ON VIEW @extschema@.projection_unhandled IS
     'events that a declared projection has done nothing with, by type: no WHEN held, or the key was null';
+COMMENT ON COLUMN @extschema@.projection_unhandled.projection IS
+    'name of the projection';
+COMMENT ON COLUMN @extschema@.projection_unhandled.what IS
+    'value of the column that the conditions compare with constants, usually the event type; null where there is no such column, or the key is null';
+COMMENT ON COLUMN @extschema@.projection_unhandled.count IS
+    'number of events';
+COMMENT ON COLUMN @extschema@.projection_unhandled.first_no IS
+    'lowest number of such an event';
+COMMENT ON COLUMN @extschema@.projection_unhandled.last_no IS
+    'highest number of such an event';
+COMMENT ON COLUMN @extschema@.projection_unhandled.why IS
+    'no WHEN holds, or the key is null';
 
 CREATE VIEW @extschema@.projection_dead_letters AS
 SELECT id, projection, partition_key, no, event_name, state, attempts, first_failed_at, last_failed_at, next_retry_at,
@@ -960,6 +1069,32 @@ SELECT id, projection, partition_key, no, event_name, state, attempts, first_fai
   FROM wallet_projection.parked_event;
 COMMENT ON VIEW @extschema@.projection_dead_letters IS
     'a row per parked key: the event that failed, why, when it is tried again, and how many events wait behind it';
+COMMENT ON COLUMN @extschema@.projection_dead_letters.id IS
+    'argument of dead_letter_show, dead_letter_replay and dead_letter_delete';
+COMMENT ON COLUMN @extschema@.projection_dead_letters.projection IS
+    'name of the projection';
+COMMENT ON COLUMN @extschema@.projection_dead_letters.partition_key IS
+    'the key; the events number, where its key cannot be computed';
+COMMENT ON COLUMN @extschema@.projection_dead_letters.no IS
+    'number of the event that failed';
+COMMENT ON COLUMN @extschema@.projection_dead_letters.event_name IS
+    'type of the event that failed, where it is known';
+COMMENT ON COLUMN @extschema@.projection_dead_letters.state IS
+    'retrying; dead: it waits for dead_letter_replay or dead_letter_delete; waiting for lock; waiting for value';
+COMMENT ON COLUMN @extschema@.projection_dead_letters.attempts IS
+    'attempts at this event so far';
+COMMENT ON COLUMN @extschema@.projection_dead_letters.first_failed_at IS
+    'time of the first failure';
+COMMENT ON COLUMN @extschema@.projection_dead_letters.last_failed_at IS
+    'time of the last failure';
+COMMENT ON COLUMN @extschema@.projection_dead_letters.next_retry_at IS
+    'when it is tried again';
+COMMENT ON COLUMN @extschema@.projection_dead_letters.sqlstate IS
+    'SQLSTATE of the error';
+COMMENT ON COLUMN @extschema@.projection_dead_letters.message IS
+    'message of the error';
+COMMENT ON COLUMN @extschema@.projection_dead_letters.waiting IS
+    'how many events of the key wait behind it';
 
 CREATE FUNCTION @extschema@.dead_letter_list(projection text DEFAULT NULL)
     RETURNS TABLE (id bigint, projection text, partition_key text, no bigint, event_name text, state text, attempts integer,

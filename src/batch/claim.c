@@ -37,8 +37,10 @@ BatchCheckForwards(const Batch *batch, const Positions *positions,
 			 errdetail("The last number drawn is %lld, but projection \"%s\" has applied number %lld.",
 					   (long long) last_number, batch->projection->name,
 					   (long long) highest),
-			 errhint("Set the sequence forward if it is behind the last event. Then run: SELECT projection_reset(%s); Events that were appended meanwhile are below the positions and would be left out otherwise.",
-					 quote_literal_cstr(batch->projection->name))));
+			 errhint("Set the sequence forward if it is behind the last event. Then run: SELECT projection_reset(%s); Events that were appended meanwhile are below the positions and would be left out otherwise.%s",
+					 quote_literal_cstr(batch->projection->name),
+					 batch->projection->declared == NULL ? "" :
+					 " A projection that began with start_at => 'now' is dropped and created again instead.")));
 }
 
 /* Which of the candidates are to be claimed. */

@@ -27,7 +27,6 @@
 #include "catalog.h"
 #include "fault.h"
 #include "keyhash.h"
-#include "savepoint.h"
 
 /* Looks for events that have an item of the key. */
 typedef struct KeyFilter
@@ -52,16 +51,6 @@ look_for_key(void *arg, const MergeItem *item)
 		filter->found = KeyEqual(filter->scope->sink->key, filter->key, item->key);
 }
 
-/* SavepointStep */
-static void
-compute_items(void *arg)
-{
-	KeyFilter  *filter = arg;
-
-	MergeRunItems(filter->scope->sink->run, filter->event->slot, look_for_key,
-				  filter);
-}
-
 /*
  * Has the event an item of the key?  One whose items cannot be computed has
  * none: it is parked by itself.
@@ -73,7 +62,8 @@ has_key(KeyFilter *filter, const Event *event)
 
 	filter->event = event;
 	filter->found = false;
-	error = InSavepoint(compute_items, filter);
+	error = MergeRunItemsApart(filter->scope->sink->run, event->slot,
+							   look_for_key, filter);
 	if (error == NULL)
 		return filter->found;
 	if (!ErrorIsOfEvent(error->sqlerrcode))

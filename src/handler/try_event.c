@@ -18,6 +18,7 @@
 #include "rewrite/rewriteHandler.h"
 #include "rewrite/rewriteManip.h"
 #include "utils/fmgroids.h"
+#include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
@@ -196,6 +197,43 @@ generate(TryEvents *events)
 	ExecForceStoreHeapTuple(tuple, row, false);
 }
 
+static bool
+is_column(TupleDesc desc, const char *name)
+{
+	for (int i = 0; i < desc->natts; i++)
+		if (!TupleDescAttr(desc, i)->attisdropped &&
+			strcmp(NameStr(TupleDescAttr(desc, i)->attname), name) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * An error if a key of the object is no column.  To leave it out would make of
+ * a misspelt key an event that nothing happens to.
+ */
+static void
+check_keys(TupleDesc desc, Jsonb *event)
+{
+	JsonbIterator *iterator = JsonbIteratorInit(&event->root);
+	JsonbIteratorToken token;
+	JsonbValue	value;
+
+	while ((token = JsonbIteratorNext(&iterator, &value, true)) != WJB_DONE)
+	{
+		char	   *key;
+
+		if (token != WJB_KEY)
+			continue;
+		key = pnstrdup(value.val.string.val, value.val.string.len);
+		if (!is_column(desc, key))
+			ereport(ERROR,
+					(errcode(ERRCODE_UNDEFINED_COLUMN),
+					 errmsg("an event has a key \"%s\", and the stream has no such column",
+							key),
+					 errhint("The keys of an event are columns of the stream. What is inside a document stands in its column, as in {\"payload\": {\"price\": 1}}.")));
+	}
+}
+
 /* The row that the object makes, good until the next call. */
 TupleTableSlot *
 TryEventRow(TryEvents *events, Jsonb *event, int64 number)
@@ -211,6 +249,7 @@ TryEventRow(TryEvents *events, Jsonb *event, int64 number)
 	given->tts_isnull[0] = given->tts_isnull[1] = false;
 	ExecStoreVirtualTuple(given);
 	old = MemoryContextSwitchTo(events->econtext->ecxt_per_tuple_memory);
+	check_keys(events->row->tts_tupleDescriptor, event);
 	populate(events);
 	generate(events);
 	MemoryContextSwitchTo(old);

@@ -98,7 +98,7 @@ refuse_user_function(const Check *check, Oid function, const char *what,
 			 errdetail("Function %s is VOLATILE: its result may differ each time the same event is applied.",
 					   name),
 			 optional ?
-			 errhint("If the result depends on the arguments alone, run ALTER FUNCTION %s IMMUTABLE. To accept the function as it is, set the option allow_stable.",
+			 errhint("If the result depends on the arguments alone, run ALTER FUNCTION %s IMMUTABLE. To accept the function as it is, give the argument allow_stable => true.",
 					 name) :
 			 errhint("If the result depends on the arguments alone, run ALTER FUNCTION %s IMMUTABLE. Otherwise use a column of the event.",
 					 name),

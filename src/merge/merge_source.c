@@ -90,7 +90,8 @@ check_features(MergeBuild *build, Query *query)
 			   exprLocation(targets));
 	if (query->setOperations != NULL)
 		refuse(build, "UNION, INTERSECT or EXCEPT",
-			   "Use a read model per stream, and a view that joins them.", -1);
+			   "To make several items of an event: FROM stream e, LATERAL (VALUES (e.debit, -e.amount), (e.credit, e.amount)) AS i(account, change). For several streams, use a read model per stream, and a view that joins them.",
+			   -1);
 	if (query->limitCount != NULL || query->limitOffset != NULL)
 		refuse(build, "LIMIT or OFFSET", "Use WHERE.",
 			   exprLocation(query->limitCount ? query->limitCount :

@@ -62,7 +62,8 @@ refusal_of(Relation relation)
 						   "Create it without TEMPORARY.");
 	if (form->relpersistence == RELPERSISTENCE_UNLOGGED)
 		return refusal_for("It is an unlogged table, which a crash empties.",
-						   "Use ALTER TABLE ... SET LOGGED first.");
+						   psprintf("Run: ALTER TABLE %s SET LOGGED;",
+									QualifiedName(relation)));
 	if (IsCatalogRelation(relation) ||
 		RelationGetRelid(relation) < FirstNormalObjectId)
 		return refusal_for("It is a system catalog.",
@@ -177,6 +178,7 @@ MergeCheckStream(MergeBuild *build, Query *query, RangeTblEntry *rte)
 
 	if (refusal.detail != NULL)
 		refuse(build, relation, "a stream", refusal, rte->eref->aliasname);
+	build->merge->stream_alone = rte->relkind == RELKIND_RELATION && !rte->inh;
 	build->merge->stream = rte->relid;
 	table_close(relation, NoLock);
 }

@@ -20,7 +20,6 @@
 #include "access/relation.h"
 #include "access/table.h"
 #include "catalog/pg_class.h"
-#include "commands/defrem.h"
 #include "compat.h"
 #include "executor/spi.h"
 #include "funcapi.h"
@@ -107,18 +106,6 @@ readers_of(const char *stream)
 	return names.len > 0 ? names.data : NULL;
 }
 
-/* The name that is the table's own: "schema.table", shortened if need be. */
-static char *
-full_name(Oid relid)
-{
-	char	   *schema = get_namespace_name(get_rel_namespace(relid));
-	char	   *table = get_rel_name(relid);
-	char	   *name = psprintf("%s.%s", schema, table);
-
-	return strlen(name) < NAMEDATALEN ? name :
-		makeObjectName(schema, table, "stream");
-}
-
 static bool
 may_name_freely(void)
 {
@@ -134,9 +121,28 @@ is_free(const char *name)
 	return !StreamReference(name, &ref) && readers_of(name) == NULL;
 }
 
+/* An error: the current role may use no name but the table's own. */
+static void
+refuse_other_name(Oid relid, const char *position, const char *guard)
+{
+	const char *own = quote_literal_cstr(StreamFullName(relid));
+
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("permission denied for schema %s",
+					get_namespace_name(ExtensionSchema())),
+			 errdetail("Without the right to create in the extension's schema, the stream's name must be the table's, with its schema: %s.", own),
+			 errhint("Run: SELECT stream_attach(%s, %s%s%s%s%s);", own, own,
+					 position == NULL ? "" : ", ",
+					 position == NULL ? "" : quote_literal_cstr(position),
+					 guard == NULL ? "" : ", guard => ",
+					 guard == NULL ? "" : quote_literal_cstr(guard))));
+}
+
 /* An error unless the table may be attached under this name. */
 static void
-check_name(const char *name, Oid relid)
+check_name(const char *name, Oid relid, const char *position,
+		   const char *guard)
 {
 	TableRef	ref;
 	char	   *readers;
@@ -157,14 +163,8 @@ check_name(const char *name, Oid relid)
 				 errmsg("the name \"%s\" is that of a stream which is yet to be created", name),
 				 errdetail("It is read by %s.", readers),
 				 errhint("Take another name.")));
-	if (strcmp(name, full_name(relid)) != 0 && !may_name_freely())
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied for schema %s",
-						get_namespace_name(ExtensionSchema())),
-				 errdetail("A stream may have another name than its table's if one may create in the extension's schema."),
-				 errhint("Run: SELECT stream_attach(%s, ...);",
-						 quote_literal_cstr(full_name(relid)))));
+	if (strcmp(name, StreamFullName(relid)) != 0 && !may_name_freely())
+		refuse_other_name(relid, position, guard);
 }
 
 /* What is wrong with the numbers that are there. */
@@ -285,7 +285,7 @@ stream_attach(PG_FUNCTION_ARGS)
 	lock_table(relid);
 	KeyLock(KEYLOCK_STREAM, name, ExclusiveLock);
 	lock_owned(relid, change ? AccessExclusiveLock : AccessShareLock);
-	check_name(name, relid);
+	check_name(name, relid, position, guard);
 	other = StreamOfTable(relid);
 	if (other != NULL)
 		ereport(ERROR,
@@ -307,9 +307,9 @@ choose_name(Oid relid)
 	char	   *name = may_name_freely() ? get_rel_name(relid) : NULL;
 
 	if (name == NULL || !is_free(name))
-		name = full_name(relid);
+		name = StreamFullName(relid);
 	KeyLock(KEYLOCK_STREAM, name, ExclusiveLock);
-	check_name(name, relid);
+	check_name(name, relid, NULL, NULL);
 	return name;
 }
 
@@ -357,6 +357,21 @@ check_detach(const char *name, Oid relid)
 				 errhint("Drop them first, with projection_drop.")));
 }
 
+/* An error: no attached table has this name. */
+static void
+refuse_detach(const char *name)
+{
+	char	   *meant = StreamOfTableInPath(name);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_OBJECT),
+			 errmsg("there is no attached stream \"%s\"", name),
+			 meant != NULL && StreamIsAttached(meant) ?
+			 errhint("The stream of table \"%s\" is called %s.", name,
+					 quote_literal_cstr(meant)) :
+			 errhint("Streams that stream_create has made are not detached.")));
+}
+
 /* stream_detach(stream) */
 Datum
 stream_detach(PG_FUNCTION_ARGS)
@@ -368,10 +383,7 @@ stream_detach(PG_FUNCTION_ARGS)
 	lock_table(relid);
 	KeyLock(KEYLOCK_STREAM, name, ExclusiveLock);
 	if (!StreamIsAttached(name))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("there is no attached stream \"%s\"", name),
-				 errhint("Streams that stream_create has made are not detached.")));
+		refuse_detach(name);
 	relid = StreamRelation(name);
 	check_detach(name, relid);
 	StreamUnregister(name);

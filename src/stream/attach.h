@@ -12,6 +12,8 @@ extern char *StreamAttachFor(Oid relid);
 
 /* named.c */
 extern Oid	StreamTableNamed(const char *name);
+extern char *StreamFullName(Oid relid);
+extern char *StreamOfTableInPath(const char *table);
 
 /* guard.c */
 extern void GuardByIdentity(Oid relid, const StreamParts *parts);

@@ -397,17 +397,14 @@ StreamOpen(const char *name, LOCKMODE mode, bool missing_ok)
 		if (missing_ok)
 			return NULL;
 		StreamRefuseGone(name);
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("stream \"%s\" does not exist", name),
-				 errhint("Create it with: SELECT stream_create(%s);",
-						 quote_literal_cstr(name))));
+		StreamRefuseUnknown(name);
 	}
 	stream = palloc(sizeof(Stream));
 	stream->name = pstrdup(name);
 	stream->relation = relation;
 	stream->parts = entry.parts;
 	stream->rows = !entry.parts.created;
+	stream->alone = false;
 	return stream;
 }
 

@@ -66,6 +66,8 @@ typedef struct Stream
 	bool		rows;			/* readers are given rows (Event.slot); the
 								 * opener of a created stream may set it, of
 								 * an attached one it is set */
+	bool		alone;			/* readers leave its children out; the opener
+								 * may set it */
 } Stream;
 
 /* What is said of an event whose number its sequence has not given. */
@@ -110,6 +112,9 @@ extern void StreamCheckRights(Stream *stream, Oid role, uint32 rights);
 /* create.c */
 extern Stream *StreamEnsure(const char *name, LOCKMODE mode);
 extern Stream *StreamFind(const char *name, LOCKMODE mode);
+
+/* named.c */
+extern void StreamRefuseUnknown(const char *name) pg_attribute_noreturn();
 
 /* history.c */
 extern void StreamKeepHistory(const char *table);

@@ -69,8 +69,10 @@ look_at_stream(const Projection *projection, const Positions *positions,
 	if (!StreamNumbering(projection->stream, relation, &parts))
 		return "the stream is not numbered by a sequence of its own";
 	if (PositionsHighest(positions) > SequenceLastNumber(parts.sequence))
-		return psprintf("the numbers of the stream went backwards HINT: Set the sequence forward if it is behind the last event. Then run: SELECT projection_reset(%s); Events that were appended meanwhile are below the positions.",
-						quote_literal_cstr(projection->name));
+		return psprintf("the numbers of the stream went backwards HINT: Set the sequence forward if it is behind the last event. Then run: SELECT projection_reset(%s); Events that were appended meanwhile are below the positions.%s",
+						quote_literal_cstr(projection->name),
+						projection->declared == NULL ? "" :
+						" A projection that began with start_at => 'now' is dropped and created again instead.");
 	trouble = TroubleOfNumbers(projection->stream, relation, &parts);
 	if (trouble == NULL)
 		trouble = TroubleOfMemberKinds(projection->stream, relation);

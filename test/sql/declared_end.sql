@@ -23,6 +23,7 @@ CALL projection_consume('async_projection', finish_when_no_messages => true);
 SELECT * FROM regress_wp_app.sums ORDER BY k;
 -- what is an argument of projection_create
 SELECT error_of($$ SELECT projection_set('sums', 'partitions', '4') $$);
+SELECT error_of($$ SELECT projection_set('sums', 'ordering', 'arrival') $$);
 SELECT error_of($$ SELECT projection_init('sums') $$);
 SELECT error_of($$ SELECT projection_delete('sums') $$);
 -- the read model stays

@@ -25,6 +25,8 @@ SELECT * FROM projection_try(:'orders', replace(:'events', '{"order_id": "b", "k
 SELECT * FROM projection_try(:'orders', :'events');
 -- DELETE, then INSERT: what the INSERT does not list has its default again
 SELECT * FROM projection_try(:'orders', '[{"no": 11, "order_id": "a", "kind": "placed", "amount": 1, "payload": {"note": "n"}}, {"no": 13, "order_id": "a", "kind": "paid"}, {"no": 17, "order_id": "a", "kind": "cancelled"}, {"no": 19, "order_id": "a", "kind": "placed", "amount": 2}]', true);
+-- A key that is no column
+SELECT * FROM projection_try(:'orders', '[{"order_id": "a", "kind": "placed", "amount": 1}, {"orderId": "a", "kind": "paid"}]');
 -- Nothing was written, and no number was drawn
 SELECT count(*) FROM orders;
 SELECT is_called FROM order_events_no_seq;

@@ -295,7 +295,13 @@ SET ROLE regress_wp_writer;
 ALTER TABLE d ALTER id SET DEFAULT nextval('shared');
 SELECT error_of($$ SELECT stream_attach('d', 'd', guard => 'trust') $$);
 SELECT error_of($$ SELECT stream_attach('wallet_stream', 'd', guard => 'trust') $$);
-SELECT stream_attach('regress_wp.d', 'd', guard => 'trust'), stream_detach('regress_wp.d');
+SELECT error_of($$ SELECT stream_attach('d', 'd', 'id') $$);
+SELECT stream_attach('regress_wp.d', 'd', guard => 'trust');
+-- by the table's name alone: the hint has the stream's
+\set VERBOSITY default
+SELECT stream_notify('d', true);
+SELECT stream_detach('d');
+SELECT stream_detach('regress_wp.d');
 RESET ROLE;
 ALTER TABLE d OWNER TO CURRENT_USER;
 DROP OWNED BY regress_wp_writer;
