@@ -33,6 +33,7 @@ OBJS = \
 	src/stream/attached.o \
 	src/stream/attached_sequence.o \
 	src/stream/attached_table.o \
+	src/stream/create.o \
 	src/stream/event_id.o \
 	src/stream/event_now.o \
 	src/stream/find.o \
@@ -53,6 +54,7 @@ OBJS = \
 	src/stream/stream.o \
 	src/stream/tables.o \
 	src/merge/check.o \
+	src/merge/check_constant.o \
 	src/merge/collation_use.o \
 	src/merge/fingerprint.o \
 	src/merge/hint_names.o \

@@ -24,4 +24,8 @@ extern void CheckRefuse(const Check *check, const char *what, int location,
 extern void CheckFunction(const Check *check, Oid function, const char *what,
 						  int location);
 
+/* check_constant.c */
+extern void CheckConstant(Check *check, Const *value);
+extern void CheckValueFunction(Check *check, SQLValueFunction *function);
+
 #endif							/* WALLET_PROJECTION_CHECK_H */

@@ -91,7 +91,7 @@ extern StreamParts StreamExamine(Relation relation, int sqlerrcode);
 extern int64 SequenceLastNumber(Oid sequence);
 extern int64 StreamLastNumber(Oid sequence);
 
-/* catalog.c */
+/* stream.c */
 extern bool StreamReference(const char *name, TableRef *ref);
 extern void StreamRegister(const char *name, Oid relid,
 						   const char *position, const char *guard);
@@ -104,11 +104,14 @@ extern struct CatalogDamage *StreamDamage(const char *name);
 extern Oid	StreamRelation(const char *name);
 extern bool StreamNumbering(const char *name, Relation relation,
 							StreamParts *parts);
+extern void StreamRefuseGone(const char *name);
 extern Stream *StreamOpen(const char *name, LOCKMODE mode, bool missing_ok);
 extern void StreamRelease(Stream *stream);
-extern Stream *StreamFind(const char *name, LOCKMODE mode);
-extern Stream *StreamEnsure(const char *name, LOCKMODE mode);
 extern void StreamCheckRights(Stream *stream, Oid role, uint32 rights);
+
+/* create.c */
+extern Stream *StreamEnsure(const char *name, LOCKMODE mode);
+extern Stream *StreamFind(const char *name, LOCKMODE mode);
 
 /* named.c */
 extern void StreamRefuseUnknown(const char *name) pg_attribute_noreturn();
