@@ -142,13 +142,14 @@ CREATE TABLE wallet_projection.parked (
     applied         int8multirange NOT NULL DEFAULT '{}',
     by_number       boolean NOT NULL DEFAULT false,
     hash            bigint,
+    whole_key       text,
     PRIMARY KEY (projection, partition_key, by_number)
 );
 CREATE INDEX parked_retry ON wallet_projection.parked (projection, next_retry_at);
 CREATE INDEX parked_by_number ON wallet_projection.parked (projection, by_number, no);
 CREATE INDEX parked_hash ON wallet_projection.parked (projection, hash);
 COMMENT ON TABLE wallet_projection.parked IS
-    'keys whose next event (no) has failed; it and those behind it were passed over; no next retry: a dead letter; by_number: a single event whose key cannot be computed, and partition_key is its number; hash: of the key, by which a declared projection finds it, as equal keys may have different texts';
+    'keys whose next event (no) has failed; it and those behind it were passed over; no next retry: a dead letter; by_number: a single event whose key cannot be computed, and partition_key is its number; hash: of the key, by which a declared projection finds it, as equal keys may have different texts; whole_key: one that is too long for the index, of which partition_key is the beginning and a digest';
 
 CREATE TABLE wallet_projection.skipped (
     projection    text COLLATE "C" NOT NULL,

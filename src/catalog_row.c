@@ -132,7 +132,8 @@ static const Column parked_columns[] = {
 	MUST("message", TEXT), MAY("detail", TEXT), MAY("hint", TEXT),
 	MAY("context", TEXT), MAY("retry_error", TEXT), MUST("applied", GAPS),
 	MUST("by_number", BOOLEAN),
-	MAY_LIE("hash", BIGINT, PG_INT64_MIN, PG_INT64_MAX)
+	MAY_LIE("hash", BIGINT, PG_INT64_MIN, PG_INT64_MAX),
+	MAY("whole_key", TEXT)
 };
 
 static const Column unhandled_columns[] = {

@@ -5,8 +5,8 @@
  * A batch asks the same questions as the one before: which table has this
  * name, whose is it, what are its columns.  The answers come from the relation
  * cache and from the caches of pg_class, pg_attribute, pg_namespace, pg_authid
- * and, for definitions, of functions, types, operators, casts, collations and
- * the constraints of domains.  These change only when the process takes in an invalidation
+ * and, for definitions, of functions, types, operators and their families,
+ * casts, collations, enums, members of roles and the constraints of domains.  These change only when the process takes in an invalidation
  * message: when a transaction begins, when a lock on a table is taken, when a
  * command of its own ends.  Each such message is counted here.  As long as the
  * count is the same, such a question would get the same answer, and need not
@@ -46,7 +46,8 @@ FactsNow(void)
 	{
 		/* one cache of each catalog: a change is told to all of them */
 		static const int caches[] = {RELOID, ATTNUM, NAMESPACEOID, AUTHOID,
-		PROCOID, TYPEOID, OPEROID, CASTSOURCETARGET, COLLOID, CONSTROID};
+			PROCOID, TYPEOID, OPEROID, CASTSOURCETARGET, COLLOID, CONSTROID,
+		ENUMOID, AMOPOPID, AUTHMEMROLEMEM};
 
 		generation = 1;
 		CacheRegisterRelcacheCallback(count_relation, (Datum) 0);

@@ -84,8 +84,8 @@ batch_apply(Batch *batch)
 	batch->events += batch->faults.applied;
 }
 
-/* save: the new positions */
-static void
+/* save: the new positions; true: one has moved */
+static bool
 batch_save(Batch *batch)
 {
 	const char *name = batch->projection->name;
@@ -126,6 +126,7 @@ batch_save(Batch *batch)
 		ParkedSetSaved(name, &after);
 	if (looked)
 		GapsLooked(name, before, &after, batch->reading.settlement.look);
+	return moved;
 }
 
 /* Give back all but the locks, which last as long as the transaction. */
@@ -142,6 +143,8 @@ batch_close(Batch *batch)
 static BatchOutcome
 batch_steps(Batch *batch)
 {
+	bool		moved;
+
 	if (!BatchLook(batch))
 		return BATCH_IDLE;
 	if (!BatchClaim(batch))
@@ -152,9 +155,16 @@ batch_steps(Batch *batch)
 					   batch->reading.settlement.last_number);
 	BatchRead(batch);
 	batch_apply(batch);
-	batch_save(batch);
-	/* who is held up by a writer has come to the end, for now */
-	return batch->reading.report.whole || batch->reading.held_up > 0 ? BATCH_WHOLE : BATCH_CUT;
+	moved = batch_save(batch);
+
+	/*
+	 * Who is held up by a writer has come to the end, for now; so has a read
+	 * that was cut and has got nowhere, since the next would end there, too.
+	 */
+	if (batch->reading.report.whole || batch->reading.held_up > 0 ||
+		(!moved && batch->events == 0))
+		return BATCH_WHOLE;
+	return BATCH_CUT;
 }
 
 /*

@@ -41,8 +41,9 @@ typedef enum BatchOutcome
 	BATCH_STOPPED,				/* somebody has stopped the projection */
 	BATCH_BUSY,					/* others hold the projection or all
 								 * partitions */
-	BATCH_CUT,					/* a limit ended the read: there may be more */
-	BATCH_WHOLE					/* read to the end of the stream */
+	BATCH_CUT,					/* a limit ended the read: there may be more;
+								 * events were applied, or positions moved */
+	BATCH_WHOLE					/* read as far as can be for now */
 } BatchOutcome;
 
 typedef struct BatchResult

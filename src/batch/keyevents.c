@@ -15,15 +15,18 @@
 #include "nodes/nodeFuncs.h"
 #include "rewrite/rewriteManip.h"
 #include "utils/lsyscache.h"
+#include "optimizer/optimizer.h"
+#include "utils/builtins.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
+#include "utils/ruleutils.h"
 
 #include "access/genam.h"
 #include "access/xact.h"
 #include "batch/keyevents.h"
+#include "catalog.h"
 #include "fault.h"
 #include "keyhash.h"
-#include "savepoint.h"
 
 /* Looks for events that have an item of the key. */
 typedef struct KeyFilter
@@ -48,16 +51,6 @@ look_for_key(void *arg, const MergeItem *item)
 		filter->found = KeyEqual(filter->scope->sink->key, filter->key, item->key);
 }
 
-/* SavepointStep */
-static void
-compute_items(void *arg)
-{
-	KeyFilter  *filter = arg;
-
-	MergeRunItems(filter->scope->sink->run, filter->event->slot, look_for_key,
-				  filter);
-}
-
 /*
  * Has the event an item of the key?  One whose items cannot be computed has
  * none: it is parked by itself.
@@ -69,7 +62,8 @@ has_key(KeyFilter *filter, const Event *event)
 
 	filter->event = event;
 	filter->found = false;
-	error = InSavepoint(compute_items, filter);
+	error = MergeRunItemsApart(filter->scope->sink->run, event->slot,
+							   look_for_key, filter);
 	if (error == NULL)
 		return filter->found;
 	if (!ErrorIsOfEvent(error->sqlerrcode))
@@ -89,6 +83,21 @@ filter_event(void *state, const Event *event)
 	return filter->receive(filter->state, event);
 }
 
+/* Is the index's first column this expression over the stream? */
+static bool
+leads_index(Relation index, Node *expression)
+{
+	List	   *expressions = RelationGetIndexExpressions(index);
+	AttrNumber	first = index->rd_index->indkey.values[0];
+
+	if (!index->rd_index->indisvalid || RelationGetIndexPredicate(index) != NIL)
+		return false;
+	if (IsA(expression, Var))
+		return first == ((Var *) expression)->varattno;
+	return first == 0 && expressions != NIL &&
+		equal(linitial(expressions), expression);
+}
+
 /* Has the stream an index whose first column is this expression? */
 static bool
 is_indexed(Relation stream, Node *expression)
@@ -100,13 +109,8 @@ is_indexed(Relation stream, Node *expression)
 	foreach(cell, indexes)
 	{
 		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
-		List	   *expressions = RelationGetIndexExpressions(index);
 
-		found = found ||
-			(index->rd_index->indkey.values[0] == 0 && expressions != NIL &&
-			 index->rd_index->indisvalid &&
-			 RelationGetIndexPredicate(index) == NIL &&
-			 equal(linitial(expressions), expression));
+		found = found || leads_index(index, expression);
 		index_close(index, AccessShareLock);
 	}
 	list_free(indexes);
@@ -123,8 +127,9 @@ over_stream(Node *node, void *merge)
 	{
 		Var		   *var = copyObject((Var *) node);
 
-		var->varno = 1;
+		var->varno = var->varnosyn = 1;
 		var->varattno = ((Merge *) merge)->item_columns[var->varattno - 1];
+		var->varattnosyn = var->varattno;
 		return (Node *) var;
 	}
 	return expression_tree_mutator(node, over_stream, merge);
@@ -139,6 +144,14 @@ strip_relabels(Node *node)
 	return node;
 }
 
+/* A column of the key, over the stream's row. */
+static Node *
+key_expression(const ApplyScope *scope, int column)
+{
+	return over_stream((Node *) scope->sink->merge->key.values[column],
+					   unconstify(Merge *, scope->sink->merge));
+}
+
 /* column = value, where the server can be asked that; or NULL. */
 static Node *
 equals(const ApplyScope *scope, int column, Datum value)
@@ -146,8 +159,7 @@ equals(const ApplyScope *scope, int column, Datum value)
 	const Sink *sink = scope->sink;
 	const MergeKey *key = &sink->merge->key;
 	const KeyColumn *type = &sink->key->columns[column];
-	Node	   *expression = over_stream((Node *) key->values[column],
-										 unconstify(Merge *, sink->merge));
+	Node	   *expression = key_expression(scope, column);
 	Const	   *constant;
 
 	if (!IsA(strip_relabels(expression), Var) &&
@@ -178,6 +190,51 @@ quals_of(const ApplyScope *scope, const Datum *key)
 	return quals;
 }
 
+/* Can this be asked of an index? */
+static bool
+has_index(const ApplyScope *scope)
+{
+	for (int i = 0; i < scope->sink->key->ncolumns; i++)
+	{
+		if (is_indexed(scope->stream->relation,
+					   strip_relabels(key_expression(scope, i))) ||
+			is_indexed(scope->stream->relation, key_expression(scope, i)))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * The statement that makes an index by which the events of a key are found; NULL:
+ * none can.
+ */
+char *
+KeyEventsIndex(const ApplyScope *scope)
+{
+	Relation	stream = scope->stream->relation;
+	Node	   *expression = strip_relabels(key_expression(scope, 0));
+	List	   *names = deparse_context_for(RelationGetRelationName(stream),
+											RelationGetRelid(stream));
+
+	if (contain_mutable_functions(expression))
+		return NULL;
+	if (!IsA(expression, Var))
+		expression = key_expression(scope, 0);
+	return psprintf(IsA(expression, Var) ? "CREATE INDEX ON %s (%s);" :
+					"CREATE INDEX ON %s ((%s));", QualifiedName(stream),
+					deparse_expression(expression, names, false, false));
+}
+
+/* Numbers that are looked through one by one, for want of an index. */
+static void
+count_looks(const ApplyScope *scope, int64 first, int64 last)
+{
+	if (scope->sink->merge->fan_out != NULL || has_index(scope))
+		return;
+	last = Min(last, StreamLastNumber(scope->stream->parts.sequence));
+	*scope->looked += Max(last - first + 1, 0);
+}
+
 /*
  * Give the receiver the events first..last of the task's key, in order of
  * number.  Returns false where the receiver ended the read.
@@ -193,6 +250,8 @@ KeyEventsRead(const ApplyScope *scope, const KeyTask *task, int64 first,
 		return ReadKeyEvents(scope->stream, scope->snapshot,
 							 scope->projection->aggregate_type, task->key,
 							 first, last, receive, state);
+	if (scope->looked != NULL)
+		count_looks(scope, first, last);
 	KeyImageRead(scope->sink->key,
 				 KeyFromText(scope->sink->key, task->key, &length), filter.key);
 	return ReadRowsWhere(scope->stream, scope->snapshot,

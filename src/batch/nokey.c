@@ -18,13 +18,11 @@
 #include "fault.h"
 #include "keylock.h"
 #include "parking/skip.h"
-#include "savepoint.h"
 
 /* An event that is looked at once more. */
 typedef struct Again
 {
 	MergeRun   *run;
-	const Event *event;
 	bool		found;
 	ErrorData  *error;
 } Again;
@@ -47,15 +45,6 @@ ignore_item(void *arg, const MergeItem *item)
 {
 }
 
-/* SavepointStep */
-static void
-compute_items(void *arg)
-{
-	Again	   *again = arg;
-
-	MergeRunItems(again->run, again->event->slot, ignore_item, NULL);
-}
-
 /* EventReceiver */
 static bool
 look_again(void *state, const Event *event)
@@ -63,8 +52,7 @@ look_again(void *state, const Event *event)
 	Again	   *again = state;
 
 	again->found = true;
-	again->event = event;
-	again->error = InSavepoint(compute_items, again);
+	again->error = MergeRunItemsApart(again->run, event->slot, ignore_item, NULL);
 	return false;
 }
 

@@ -226,6 +226,8 @@ fold_chunk(const ApplyScope *scope, const KeyTask *task, int64 first,
 		FoldGuardWith(chunk->fold, FOLD_GUARD_ALL);
 	(void) KeyEventsRead(scope, task, first, last, fold_event, chunk);
 	FoldFlush(chunk->fold);
+	if (scope->sink->run != NULL)
+		MergeRunItemsEnd(scope->sink->run);
 	return chunk;
 }
 

@@ -160,15 +160,6 @@ ignore_item(void *arg, const MergeItem *item)
 {
 }
 
-/* SavepointStep */
-static void
-compute_items(void *arg)
-{
-	Batch	   *batch = arg;
-
-	MergeRunItems(batch->work.sink.run, batch->reading.event->slot, ignore_item, NULL);
-}
-
 /*
  * Can the event's items be computed?  An event whose key cannot be is refused
  * by itself (nokey.c).
@@ -176,7 +167,8 @@ compute_items(void *arg)
 static bool
 has_items(Batch *batch, const Event *event)
 {
-	ErrorData  *error = InSavepoint(compute_items, batch);
+	ErrorData  *error = MergeRunItemsApart(batch->work.sink.run, event->slot,
+										   ignore_item, NULL);
 
 	if (error == NULL)
 		return true;
@@ -318,6 +310,8 @@ read_all(void *arg)
 						  PG_INT64_MAX, batch_receive, batch);
 	batch->reading.report.whole = more;
 	FoldFlush(batch->reading.fold);
+	if (batch->work.sink.run != NULL)
+		MergeRunItemsEnd(batch->work.sink.run);
 }
 
 /* Get ready to read, perhaps once more. */

@@ -21,6 +21,7 @@
 #include "utils/timestamp.h"
 
 #include "batch/isolate.h"
+#include "batch/keyevents.h"
 #include "batch/onekey.h"
 #include "batch/opened.h"
 #include "batch/replay.h"
@@ -151,18 +152,10 @@ skip_event(const ApplyScope *scope, const Parked *parked)
 	return result;
 }
 
-/*
- * Replay a parked key, whose partition is claimed.
- */
 static ReplayResult
-replay(OpenProjection *work, const Claims *claims, Parked *parked, ReplaySkip skip,
-	   bool own)
+replay_in(ApplyScope *scope, OpenProjection *work, const Claims *claims,
+		  Parked *parked, ReplaySkip skip)
 {
-	ApplyScope	scope = {.projection = work->projection,.sink = &work->sink,
-		.stream = work->stream,
-		.read_model = work->read_model,.own = own,
-		.unhandled = work->sink.run ? UnhandledBegin() : NULL,
-	.skip_locked = own};
 	NumberSet	skipped;
 	NumberSet	elsewhere;
 	KeyTask		task;
@@ -170,35 +163,56 @@ replay(OpenProjection *work, const Claims *claims, Parked *parked, ReplaySkip sk
 
 	if (skip != REPLAY_SKIPS_NOTHING && parked->attempts == 0)
 		refuse_locked(parked);
-	if (own && parked->attempts == 0)
+	if (scope->own && parked->attempts == 0)
 		LocksSoon();
 	if (parked->by_number && skip == REPLAY_SKIPS_NOTHING)
 	{
-		result = ReplayEvent(work, &scope, parked, !own);
-		save_unhandled(work, claims, &scope);
+		result = ReplayEvent(work, scope, parked, !scope->own);
+		save_unhandled(work, claims, scope);
 		return result;
 	}
 	/* gaps below the event that failed are none of those that wait */
 	if (claims->sets.sets[0].old.last >= parked->failure.no)
 		OldGapsLoad(work->projection, &claims->sets.sets[0]);
-	scope.snapshot = RegisterSnapshot(GetLatestSnapshot());
+	scope->snapshot = RegisterSnapshot(GetLatestSnapshot());
 	if (parked->by_number)
 	{
-		result = skip_event(&scope, parked);
-		UnregisterSnapshot(scope.snapshot);
+		result = skip_event(scope, parked);
+		UnregisterSnapshot(scope->snapshot);
 		return result;
 	}
 	if (skip == REPLAY_SKIPS_EVENT)
-		SkipEvent(work->stream, scope.snapshot, parked);
+		SkipEvent(work->stream, scope->snapshot, parked);
 	skipped = SkippedOfKey(work->projection->name, parked->key);
 	skipped = NumberSetUnion(&skipped, &parked->applied);
 	elsewhere = SkippedOrParkedAlone(work->projection->name);
 	skipped = NumberSetUnion(&skipped, &elsewhere);
 	task = task_of(parked, &claims->sets.sets[0].position, &skipped);
-	result = skip == REPLAY_SKIPS_ALL ? skip_all(&scope, &task, parked) :
-		apply_waiting(work, &scope, &task, parked);
-	UnregisterSnapshot(scope.snapshot);
-	save_unhandled(work, claims, &scope);
+	result = skip == REPLAY_SKIPS_ALL ? skip_all(scope, &task, parked) :
+		apply_waiting(work, scope, &task, parked);
+	UnregisterSnapshot(scope->snapshot);
+	save_unhandled(work, claims, scope);
+	return result;
+}
+
+/*
+ * Replay a parked key, whose partition is claimed.
+ */
+static ReplayResult
+replay(OpenProjection *work, const Claims *claims, Parked *parked, ReplaySkip skip,
+	   bool own)
+{
+	int64		looked = 0;
+	ApplyScope	scope = {.projection = work->projection,.sink = &work->sink,
+		.stream = work->stream,
+		.read_model = work->read_model,.own = own,
+		.unhandled = work->sink.run ? UnhandledBegin() : NULL,
+	.skip_locked = own,.looked = own ? NULL : &looked};
+	ReplayResult result = replay_in(&scope, work, claims, parked, skip);
+
+	result.looked = looked;
+	if (looked > 0)
+		result.index = KeyEventsIndex(&scope);
 	return result;
 }
 
@@ -368,6 +382,8 @@ run(const char *projection, const ParkedBrief *found, ReplaySkip skip, bool own)
 		result.message = pstrdup(result.message);
 	if (result.detail != NULL)
 		result.detail = pstrdup(result.detail);
+	if (result.index != NULL)
+		result.index = pstrdup(result.index);
 	MemoryContextDelete(context);
 	return result;
 }

@@ -41,6 +41,9 @@ typedef struct ReplayResult
 	int			sqlerrcode;		/* of the error, if it was put off */
 	const char *message;		/* of the failure, or of the error */
 	const char *detail;			/* of the failure; or NULL */
+	int64		looked;			/* numbers that were looked through one by
+								 * one, for want of an index */
+	char	   *index;			/* the statement that makes one; or NULL */
 } ReplayResult;
 
 extern ReplayResult ReplayDue(const char *projection, const char *command,

@@ -82,16 +82,6 @@ take_key(void *arg, const MergeItem *item)
 	MemoryContextSwitchTo(old);
 }
 
-/* SavepointStep */
-static void
-compute_keys(void *arg)
-{
-	EventKeys  *keys = arg;
-
-	keys->keys = NIL;
-	MergeRunItems(keys->scope->sink->run, keys->event->slot, take_key, keys);
-}
-
 /* EventReceiver */
 static bool
 take_event(void *state, const Event *event)
@@ -100,7 +90,9 @@ take_event(void *state, const Event *event)
 
 	keys->found = true;
 	keys->event = event;
-	keys->error = InSavepoint(compute_keys, keys);
+	keys->keys = NIL;
+	keys->error = MergeRunItemsApart(keys->scope->sink->run, event->slot,
+									 take_key, keys);
 	return false;
 }
 

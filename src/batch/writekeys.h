@@ -24,6 +24,8 @@ typedef struct ApplyScope
 								 * waits for a lock than go without */
 	bool		skip_locked;	/* leave rows alone that others have locked:
 								 * their keys are parked */
+	int64	   *looked;			/* counts numbers that are looked through for
+								 * want of an index; NULL: they are not told */
 } ApplyScope;
 
 /* What has become of an attempt to write keys. */

@@ -55,11 +55,37 @@ tell_events(const ReplayResult *result, int64 no, ReplaySkip skip)
 					(long long) result->events, space, more);
 }
 
+/* What a call has looked through, for want of an index. */
+typedef struct Looks
+{
+	int64		numbers;
+	char	   *index;			/* the statement that makes one; or NULL */
+} Looks;
+
+/* so many numbers are looked through without a word */
+#define LOOKS_TOLD 10000
+
+/* Say which index would have helped, if it is worth it. */
+static void
+tell_looks(const char *projection, const Looks *looks)
+{
+	if (looks->numbers > LOOKS_TOLD && looks->index != NULL)
+		ereport(NOTICE,
+				(errmsg("no index is on the key of projection \"%s\": " INT64_FORMAT " numbers of its stream were looked through",
+						projection, looks->numbers),
+				 errhint("To find the events of a key by an index: %s",
+						 looks->index)));
+}
+
 static bool
 replay(const char *projection, const char *key, bool by_number, int64 id,
-	   int64 no, ReplaySkip skip, const char *command)
+	   int64 no, ReplaySkip skip, const char *command, Looks *looks)
 {
 	ReplayResult result = ReplayKey(projection, key, by_number, id, skip, command);
+
+	looks->numbers += result.looked;
+	if (result.index != NULL)
+		looks->index = result.index;
 
 	if (result.outcome == REPLAY_FAILED)
 		ereport(WARNING,
@@ -81,9 +107,13 @@ Datum
 dead_letter_replay(PG_FUNCTION_ARGS)
 {
 	const Parked *parked = find(fcinfo);
+	Looks		looks = {0};
+	bool		healed = replay(parked->projection, parked->key, parked->by_number, parked->id,
+								parked->failure.no, REPLAY_SKIPS_NOTHING, "dead_letter_replay()",
+								&looks);
 
-	PG_RETURN_BOOL(replay(parked->projection, parked->key, parked->by_number, parked->id,
-						  parked->failure.no, REPLAY_SKIPS_NOTHING, "dead_letter_replay()"));
+	tell_looks(parked->projection, &looks);
+	PG_RETURN_BOOL(healed);
 }
 
 /* dead_letter_delete(id, whole) */
@@ -91,11 +121,12 @@ Datum
 dead_letter_delete(PG_FUNCTION_ARGS)
 {
 	const Parked *parked = find(fcinfo);
+	Looks		looks = {0};
 
 	ArgumentNotNull(fcinfo, 1, "whole");
 	PG_RETURN_BOOL(replay(parked->projection, parked->key, parked->by_number, parked->id,
 						  parked->failure.no, PG_GETARG_BOOL(1) ? REPLAY_SKIPS_ALL :
-						  REPLAY_SKIPS_EVENT, "dead_letter_delete()"));
+						  REPLAY_SKIPS_EVENT, "dead_letter_delete()", &looks));
 }
 
 /*
@@ -122,6 +153,7 @@ dead_letter_replay_all(PG_FUNCTION_ARGS)
 	char	   *name = ArgumentName(fcinfo, 0, "projection");
 	List	   *keys;
 	ListCell   *cell;
+	Looks		looks = {0};
 	int64		healed = 0;
 
 	ProjectionCheckOwner(ProjectionFetch(name));
@@ -133,8 +165,9 @@ dead_letter_replay_all(PG_FUNCTION_ARGS)
 
 		CHECK_FOR_INTERRUPTS();
 		if (replay(name, parked->key, parked->by_number, parked->id, 0, REPLAY_SKIPS_NOTHING,
-				   "dead_letter_replay_all()"))
+				   "dead_letter_replay_all()", &looks))
 			healed++;
 	}
+	tell_looks(name, &looks);
 	PG_RETURN_INT64(healed);
 }

@@ -18,6 +18,7 @@
 #include "definition/compiled.h"
 #include "merge/fingerprint.h"
 #include "merge/merge_check.h"
+#include "merge/merge_uses.h"
 #include "merge/statement.h"
 
 /* What a definition says, which is a statement over this stream, or a MERGE. */
@@ -70,13 +71,28 @@ first_missing(List *strings, List *in)
 	return NULL;
 }
 
+/* The same, but for labels that a key's type has got. */
+static const char *
+first_new(List *uses, List *before)
+{
+	List	   *others = NIL;
+	ListCell   *cell;
+
+	foreach(cell, uses)
+	{
+		if (strncmp(lfirst(cell), KEY_LABEL, strlen(KEY_LABEL)) != 0)
+			others = lappend(others, lfirst(cell));
+	}
+	return first_missing(others, before);
+}
+
 /* An error if the text means something else than when it was written down. */
 static void
 check_meaning(const Projection *projection, const Merge *merge)
 {
 	List	   *before = TextArrayList(projection->declared->uses);
 	const char *gone = first_missing(before, merge->uses);
-	const char *come = first_missing(merge->uses, before);
+	const char *come = first_new(merge->uses, before);
 	const char *name = quote_literal_cstr(projection->name);
 
 	if (gone != NULL || come != NULL)

@@ -13,14 +13,18 @@
  * over events, and its rows in its own order.
  *
  * The executor's state is that of a batch.  After an error it is forgotten,
- * as a portal's is; it has no relation open and no snapshot.
+ * as a portal's is; it has no relation open and no snapshot.  But it may have
+ * temporary files, which end with the subtransaction that it was begun in: whoever
+ * computes items in one closes it there.
  */
 #include "postgres.h"
 
 #include "compat.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
+#include "executor/instrument.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "optimizer/planner.h"
@@ -49,8 +53,10 @@ struct FanOut
 
 	/* the batch */
 	MemoryContext batch;		/* NULL: not begun */
+	SubTransactionId began;
 	QueryDesc  *query;
 	Tuplestorestate *store;		/* the event */
+	int64		spilt;			/* blocks of temporary files before it */
 };
 
 typedef struct ParamsToVars
@@ -226,6 +232,7 @@ begin_batch(FanOut *fan_out)
 	QueryEnvironment *environment;
 	EphemeralNamedRelation relation;
 
+	fan_out->began = GetCurrentSubTransactionId();
 	fan_out->batch = AllocSetContextCreate(fan_out->context, "items of events",
 										   ALLOCSET_DEFAULT_SIZES);
 	old = MemoryContextSwitchTo(fan_out->batch);
@@ -250,8 +257,11 @@ begin_batch(FanOut *fan_out)
 void
 FanOutEvent(FanOut *fan_out, TupleTableSlot *event)
 {
+	if (fan_out->batch != NULL && !SubTransactionIsActive(fan_out->began))
+		FanOutForget(fan_out);
 	if (fan_out->batch == NULL)
 		begin_batch(fan_out);
+	fan_out->spilt = pgBufferUsage.temp_blks_written;
 	slot_getsomeattrs(event, fan_out->last_column);
 	for (int i = 0; i < fan_out->ncolumns; i++)
 	{
@@ -266,7 +276,11 @@ FanOutEvent(FanOut *fan_out, TupleTableSlot *event)
 	ExecReScan(fan_out->query->planstate);
 }
 
-/* The next item, good until the next call, or NULL. */
+/*
+ * The next item, good until the next call, or NULL.  Files belong to the
+ * subtransaction that made them, which may end with the event; so an
+ * execution that has made some does too.
+ */
 TupleTableSlot *
 FanOutNext(FanOut *fan_out)
 {
@@ -281,6 +295,8 @@ FanOutNext(FanOut *fan_out)
 	else if (estate->es_junkFilter != NULL)
 		slot = ExecFilterJunk(estate->es_junkFilter, slot);
 	MemoryContextSwitchTo(old);
+	if (slot == NULL && fan_out->spilt != pgBufferUsage.temp_blks_written)
+		FanOutClose(fan_out);
 	return slot;
 }
 
@@ -290,6 +306,11 @@ FanOutClose(FanOut *fan_out)
 {
 	if (fan_out->batch == NULL)
 		return;
+	if (!SubTransactionIsActive(fan_out->began))
+	{
+		FanOutForget(fan_out);
+		return;
+	}
 	standard_ExecutorFinish(fan_out->query);
 	standard_ExecutorEnd(fan_out->query);
 	FreeQueryDesc(fan_out->query);

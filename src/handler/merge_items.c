@@ -26,6 +26,7 @@
 
 #include "compat.h"
 #include "handler/merge_state.h"
+#include "savepoint.h"
 
 typedef struct StoredItem
 {
@@ -191,6 +192,51 @@ MergeRunItems(MergeRun *run, TupleTableSlot *event,
 		send_item(run, &item, receive, arg);
 	}
 	run->item_stage.busy = false;
+}
+
+/* What MergeRunItems() keeps from event to event ends here. */
+void
+MergeRunItemsEnd(MergeRun *run)
+{
+	if (run->fan_out == NULL)
+		return;
+	if (run->item_stage.busy)
+		FanOutForget(run->fan_out);
+	else
+		FanOutClose(run->fan_out);
+}
+
+/* MergeRunItems() in a subtransaction */
+typedef struct ItemsApart
+{
+	MergeRun   *run;
+	TupleTableSlot *event;
+	MergeItemReceiver receive;
+	void	   *arg;
+} ItemsApart;
+
+/* SavepointStep */
+static void
+run_items(void *arg)
+{
+	ItemsApart *apart = arg;
+
+	MergeRunItems(apart->run, apart->event, apart->receive, apart->arg);
+	MergeRunItemsEnd(apart->run);
+}
+
+/*
+ * The same in a subtransaction.  Returns NULL, or the error that it was rolled
+ * back for.
+ */
+ErrorData *
+MergeRunItemsApart(MergeRun *run, TupleTableSlot *event,
+				   MergeItemReceiver receive, void *arg)
+{
+	ItemsApart	apart = {run, event, receive, arg};
+
+	MergeRunItemsEnd(run);
+	return InSavepoint(run_items, &apart);
 }
 
 /* The bytes that a by-reference value takes. */

@@ -393,10 +393,9 @@ MergeRunEnd(MergeRun *run)
 void
 MergeRunOpen(MergeRun *run, Relation read_model)
 {
+	MergeRunItemsEnd(run);
 	if (run->item_stage.busy)
 		MergeCompileItems(run);
-	if (run->fan_out != NULL)
-		FanOutForget(run->fan_out);
 	if (run->row_stage.busy)
 		MergeCompileRow(run);
 	MergeCheckPrepare(run, read_model);

@@ -67,6 +67,9 @@ extern void MergeRunParams(MergeRun *run, ParamListInfo params);
 
 extern void MergeRunItems(MergeRun *run, TupleTableSlot *event,
 						  MergeItemReceiver receive, void *arg);
+extern void MergeRunItemsEnd(MergeRun *run);
+extern ErrorData *MergeRunItemsApart(MergeRun *run, TupleTableSlot *event,
+									 MergeItemReceiver receive, void *arg);
 extern Size MergeItemSize(MergeRun *run, const MergeItem *item);
 extern void MergeItemStore(MergeRun *run, const MergeItem *item, char *where);
 

@@ -186,7 +186,8 @@ take_apart(MergeBuild *build)
 		MergeBuildUpsert(build);
 	MergeBuildItems(build);
 	MergeAdvise(build);
-	merge->uses = MergeCollectUses(merge->analysed, merge->rewritten);
+	merge->uses = list_concat(MergeCollectUses(merge->analysed, merge->rewritten),
+							  MergeKeyLabels(&merge->key));
 	table_close(build->read_model, NoLock);
 }
 

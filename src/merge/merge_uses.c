@@ -9,12 +9,18 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/sysattr.h"
+#include "access/table.h"
 #include "catalog/objectaddress.h"
 #include "catalog/pg_collation.h"
+#include "catalog/pg_enum.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/regproc.h"
 
@@ -330,4 +336,50 @@ MergeCollectExpressionUses(List *nodes)
 
 	(void) collect_walker((Node *) nodes, &collection);
 	return sorted(collection.uses);
+}
+
+/* The labels that an enum has. */
+static List *
+labels_of(Oid type)
+{
+	Relation	catalog = table_open(EnumRelationId, AccessShareLock);
+	List	   *labels = NIL;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, Anum_pg_enum_enumtypid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(type));
+	scan = systable_beginscan(catalog, EnumTypIdLabelIndexId, true, NULL, 1, &key);
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		labels = lappend(labels,
+						 psprintf(KEY_LABEL "%s of %s",
+								  NameStr(((Form_pg_enum) GETSTRUCT(tuple))->enumlabel),
+								  qualified_type(type, -1)));
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return labels;
+}
+
+/*
+ * The labels of enums that are keys, by whose texts partitions are chosen and
+ * keys are parked: a label that is added is none of theirs, but each that there
+ * was must stay.
+ */
+List *
+MergeKeyLabels(const MergeKey *key)
+{
+	List	   *labels = NIL;
+
+	for (int i = 0; i < key->ncolumns; i++)
+	{
+		Oid			type = getBaseType(exprType((Node *) key->values[i]));
+		Oid			element = get_base_element_type(type);
+
+		if (OidIsValid(element))
+			type = getBaseType(element);
+		if (get_typtype(type) == TYPTYPE_ENUM)
+			labels = list_concat(labels, labels_of(type));
+	}
+	return labels;
 }

@@ -8,9 +8,14 @@
 #ifndef WALLET_PROJECTION_MERGE_USES_H
 #define WALLET_PROJECTION_MERGE_USES_H
 
+#include "merge/merge.h"
 #include "nodes/parsenodes.h"
+
+/* how a use begins that is a label of a key; others may be added */
+#define KEY_LABEL "label of a key: "
 
 extern List *MergeCollectUses(Query *analysed, Query *rewritten);
 extern List *MergeCollectExpressionUses(List *nodes);
+extern List *MergeKeyLabels(const MergeKey *key);
 
 #endif							/* WALLET_PROJECTION_MERGE_USES_H */

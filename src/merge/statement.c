@@ -336,7 +336,8 @@ take_uses(Merge *merge)
 	ListCell   *cell;
 	List	   *key = NIL;
 
-	merge->uses = MergeCollectUses(merge->analysed, merge->rewritten);
+	merge->uses = list_concat(MergeCollectUses(merge->analysed, merge->rewritten),
+							  MergeKeyLabels(&merge->key));
 	for (int i = 0; i < merge->key.ncolumns; i++)
 		key = lappend(key, merge->key.values[i]);
 	foreach(cell, MergeCollectExpressionUses(key))

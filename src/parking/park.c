@@ -13,9 +13,11 @@
 #include "catalog/indexing.h"
 #include "catalog/pg_type.h"
 #include "commands/sequence.h"
+#include "common/hashfn.h"
 #include "common/pg_prng.h"
 #include "compat.h"
 #include "executor/spi.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -36,6 +38,9 @@
 #include "position/lanes.h"
 #include "stream/find.h"
 
+/* a longer key has a shorter name: a page of an index must hold three */
+#define NAME_MAX_BYTES	1000
+
 /* how long a key that waits for a lock is left alone, in milliseconds */
 #define LOCK_DELAY_MIN 100
 #define LOCK_DELAY_MAX 1000
@@ -50,6 +55,33 @@ pack_sql_state(const char *state)
 		MAKE_SQLSTATE(state[0], state[1], state[2], state[3], state[4]);
 }
 
+/*
+ * The name under which a key is found: its text, which people see.  Of a long
+ * one, which an index could not hold, the beginning and what tells it from
+ * others; that is longer than any key that is its own name.
+ */
+static const char *
+name_of(const char *key)
+{
+	size_t		length = strlen(key);
+	const unsigned char *bytes = (const unsigned char *) key;
+
+	if (length <= NAME_MAX_BYTES)
+		return key;
+	return psprintf("%.*s... (%zu bytes, %016llx%016llx)",
+					pg_mbcliplen(key, length, NAME_MAX_BYTES), key, length,
+					(unsigned long long) hash_bytes_extended(bytes, length, 0),
+					(unsigned long long) hash_bytes_extended(bytes, length, 1));
+}
+
+/* The key of a row. */
+static char *
+key_in(const Datum *values, const bool *nulls)
+{
+	return CatalogGetText(values, nulls, nulls[PARKED_CATALOG_WHOLE_KEY - 1] ?
+						  PARKED_CATALOG_KEY : PARKED_CATALOG_WHOLE_KEY);
+}
+
 static Parked *
 read_row(Relation catalog, HeapTuple tuple)
 {
@@ -61,7 +93,7 @@ read_row(Relation catalog, HeapTuple tuple)
 	CatalogDeform(catalog, tuple, values, nulls);
 	parked->place = tuple->t_self;
 	parked->projection = CatalogGetText(values, nulls, PARKED_CATALOG_PROJECTION);
-	parked->key = CatalogGetText(values, nulls, PARKED_CATALOG_KEY);
+	parked->key = key_in(values, nulls);
 	parked->by_number = DatumGetBool(values[PARKED_CATALOG_BY_NUMBER - 1]);
 	parked->hash = nulls[PARKED_CATALOG_HASH - 1] ?
 		KeyHash(parked->key, strlen(parked->key)) :
@@ -98,7 +130,9 @@ form_row(Relation catalog, const Parked *parked)
 	const KeyFailure *failure = &parked->failure;
 
 	CatalogPutText(values, nulls, PARKED_CATALOG_PROJECTION, parked->projection);
-	CatalogPutText(values, nulls, PARKED_CATALOG_KEY, parked->key);
+	CatalogPutText(values, nulls, PARKED_CATALOG_KEY, name_of(parked->key));
+	CatalogPutText(values, nulls, PARKED_CATALOG_WHOLE_KEY,
+				   strlen(parked->key) > NAME_MAX_BYTES ? parked->key : NULL);
 	values[PARKED_CATALOG_BY_NUMBER - 1] = BoolGetDatum(parked->by_number);
 	values[PARKED_CATALOG_HASH - 1] = Int64GetDatum((int64) parked->hash);
 	values[PARKED_CATALOG_ID - 1] = Int64GetDatum(parked->id);
@@ -128,7 +162,7 @@ make_brief(const Datum *values, const bool *nulls)
 {
 	ParkedBrief *brief = palloc0(sizeof(ParkedBrief));
 
-	brief->key = TextDatumGetCString(values[PARKED_CATALOG_KEY - 1]);
+	brief->key = key_in(values, nulls);
 	brief->by_number = DatumGetBool(values[PARKED_CATALOG_BY_NUMBER - 1]);
 	brief->id = DatumGetInt64(values[PARKED_CATALOG_ID - 1]);
 	brief->no = DatumGetInt64(values[PARKED_CATALOG_NO - 1]);
@@ -457,14 +491,15 @@ find_row(const char *index, ScanKey keys, int count, Parked **parked)
 }
 
 static bool
-find_key(const char *projection, Datum key, bool by_number, Parked **parked)
+find_key(const char *projection, const char *key, bool by_number,
+		 Parked **parked)
 {
 	ScanKeyData keys[3];
 
 	ScanKeyInit(&keys[0], PARKED_CATALOG_PROJECTION, BTEqualStrategyNumber,
 				F_TEXTEQ, CStringGetTextDatum(projection));
 	ScanKeyInit(&keys[1], PARKED_CATALOG_KEY, BTEqualStrategyNumber,
-				F_TEXTEQ, key);
+				F_TEXTEQ, CStringGetTextDatum(name_of(key)));
 	ScanKeyInit(&keys[2], PARKED_CATALOG_BY_NUMBER, BTEqualStrategyNumber,
 				F_BOOLEQ, BoolGetDatum(by_number));
 	return find_row("parked_pkey", keys, 3, parked);
@@ -476,7 +511,7 @@ ParkedKey(const char *projection, const char *key, bool by_number)
 {
 	Parked	   *parked;
 
-	(void) find_key(projection, CStringGetTextDatum(key), by_number, &parked);
+	(void) find_key(projection, key, by_number, &parked);
 	return parked;
 }
 
@@ -493,7 +528,7 @@ equal_text(Relation catalog, HeapTuple tuple, KeyType *type,
 	CatalogDeform(catalog, tuple, values, nulls);
 	if (DatumGetBool(values[PARKED_CATALOG_BY_NUMBER - 1]))
 		return NULL;
-	key = TextDatumGetCString(values[PARKED_CATALOG_KEY - 1]);
+	key = key_in(values, nulls);
 	return KeyImagesEqual(type, KeyFromText(type, key, &length), image) ?
 		key : NULL;
 }
@@ -531,9 +566,7 @@ ParkedEqual(const char *projection, KeyType *type, const char *image,
 bool
 ParkedIsThere(const char *projection, const char *key, int length)
 {
-	return find_key(projection,
-					PointerGetDatum(cstring_to_text_with_len(key, length)),
-					false, NULL);
+	return find_key(projection, pnstrdup(key, length), false, NULL);
 }
 
 /* The parked key with this id, or NULL. */

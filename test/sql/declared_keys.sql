@@ -143,4 +143,24 @@ SELECT projection_run('narrow');
 SELECT k, n FROM narrow ORDER BY k;
 SELECT drop_narrow();
 
+-- a label of a key that is renamed: parked keys, and what is in which partition,
+-- would be another one's
+CREATE TYPE grade AS ENUM ('a', 'b');
+CREATE TABLE grade_events (no bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, k grade, v int);
+CREATE TABLE grades (k grade PRIMARY KEY, n int);
+SELECT projection_create('grades', 'MERGE INTO grades r USING grade_events e ON r.k = e.k
+  WHEN NOT MATCHED THEN INSERT (k, n) VALUES (e.k, 1 / e.v) WHEN MATCHED THEN UPDATE SET n = r.n + 1');
+INSERT INTO grade_events (k, v) VALUES ('a', 0), ('b', 1);
+SELECT projection_run('grades');
+ALTER TYPE grade RENAME VALUE 'a' TO 'z';
+INSERT INTO grade_events (k, v) VALUES ('z', 1);
+SELECT projection_run('grades');
+ALTER TYPE grade RENAME VALUE 'z' TO 'a';
+ALTER TYPE grade ADD VALUE 'c' BEFORE 'b';
+INSERT INTO grade_events (k, v) VALUES ('c', 1);
+SELECT projection_run('grades');
+SELECT * FROM grades ORDER BY k;
+SELECT partition_key, waiting FROM projection_dead_letters;
+SELECT projection_drop('grades');
+
 DROP SCHEMA regress_wp CASCADE;

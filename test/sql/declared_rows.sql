@@ -315,4 +315,28 @@ SELECT * FROM lazies ORDER BY k;
 SELECT projection_drop('lazies');
 DROP TABLE lazies, lazy_events CASCADE;
 
+-- items of an event that take more than work_mem, beside events that fail
+SET work_mem = '64kB';
+CREATE TABLE many_events (no bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, lines jsonb);
+CREATE TABLE many (k int PRIMARY KEY, n int);
+SELECT projection_create('many', $$
+  MERGE INTO many r USING (SELECT (l.line->>'k')::int AS k, (l.line->>'v')::int AS v
+                             FROM many_events e, jsonb_array_elements(e.lines) AS l (line)) e ON r.k = e.k
+  WHEN NOT MATCHED THEN INSERT (k, n) VALUES (e.k, 1 / e.v)
+  WHEN MATCHED THEN UPDATE SET n = r.n + 1 / e.v $$);
+INSERT INTO many_events (lines)
+  SELECT (SELECT jsonb_agg(jsonb_build_object('k', i % 10, 'v', 1, 'pad', repeat('x', 100))) FROM generate_series(1, 2000) i)
+    FROM generate_series(1, 3);
+INSERT INTO many_events (lines) VALUES ('[{"k": "zz", "v": 1}]'), ('[{"k": 1, "v": 0}]');
+INSERT INTO many_events (lines) SELECT lines FROM many_events WHERE no <= 2;
+SELECT projection_run('many');
+SELECT count(*), sum(n) FROM many;
+:letters;
+UPDATE many_events SET lines = '[]' WHERE no IN (4, 5);
+SELECT dead_letter_replay_all('many');
+SELECT count(*), sum(n) FROM many;
+SELECT projection_drop('many');
+RESET work_mem;
+DROP TABLE many, many_events;
+
 DROP SCHEMA regress_wp CASCADE;
