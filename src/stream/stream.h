@@ -109,7 +109,7 @@ extern Stream *StreamEnsure(const char *name, LOCKMODE mode);
 extern void StreamCheckRights(Stream *stream, Oid role, uint32 rights);
 
 /* named.c */
-extern void StreamRefuseUnknown(const char *name) pg_attribute_noreturn();
+extern void StreamRefuseUnknown(const char *name);
 
 /* history.c */
 extern void StreamKeepHistory(const char *table);
