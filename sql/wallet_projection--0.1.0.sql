@@ -142,7 +142,7 @@ CREATE TABLE wallet_projection.parked (
     applied         int8multirange NOT NULL DEFAULT '{}',
     by_number       boolean NOT NULL DEFAULT false,
     hash            bigint,
-    whole_key       text,
+    whole_key       text COLLATE "C",
     PRIMARY KEY (projection, partition_key, by_number)
 );
 CREATE INDEX parked_retry ON wallet_projection.parked (projection, next_retry_at);
@@ -1017,7 +1017,7 @@ COMMENT ON COLUMN @extschema@.projection_workers.since IS
  * model was dropped, of those who may read all: messages hold data.
  */
 CREATE VIEW wallet_projection.parked_event WITH (security_barrier) AS
-SELECT p.id, p.projection, d.stream, d.aggregate_type, p.partition_key, p.no, p.version, p.event_name,
+SELECT p.id, p.projection, d.stream, d.aggregate_type, coalesce(p.whole_key, p.partition_key) AS partition_key, p.no, p.version, p.event_name,
        CASE WHEN p.attempts OPERATOR(pg_catalog.=) 0
             THEN CASE WHEN p.sqlstate OPERATOR(pg_catalog.=) '55P03'::text THEN 'waiting for lock' ELSE 'waiting for value' END
             WHEN p.next_retry_at IS NULL THEN 'dead' ELSE 'retrying' END AS state, p.attempts,

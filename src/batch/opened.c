@@ -92,6 +92,7 @@ open_definition(OpenProjection *work, Known *known)
 	MergeCheckRights(work->sink.merge, GetUserId());
 	OwnerHintEnd(&hint);
 	work->stream->rows = true;
+	work->stream->alone = work->sink.merge->stream_alone;
 }
 
 /*

@@ -365,6 +365,7 @@ create(Projection *projection, const Merge *merge, const char *ordering,
 	projection->stream = StreamAttachFor(merge->stream);
 	stream = StreamOpen(projection->stream, AccessShareLock, false);
 	stream->rows = true;
+	stream->alone = merge->stream_alone;
 	declared->ordering = choose_ordering(ordering, merge, stream);
 	declared->columns = used_columns(merge);
 	declared->uses = TextArray(merge->uses);

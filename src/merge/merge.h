@@ -92,6 +92,7 @@ typedef struct Merge
 	char	   *item_name;		/* what the text calls the source, quoted */
 	char	   *row_name;		/* and the read model */
 	Oid			stream;			/* its table */
+	bool		stream_alone;	/* without its children: ONLY */
 	Oid			read_model;
 	int			item_width;		/* values of an item */
 	AttrNumber *item_columns;	/* of the stream's table; where fan_out is

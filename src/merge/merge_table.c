@@ -178,6 +178,7 @@ MergeCheckStream(MergeBuild *build, Query *query, RangeTblEntry *rte)
 
 	if (refusal.detail != NULL)
 		refuse(build, relation, "a stream", refusal, rte->eref->aliasname);
+	build->merge->stream_alone = rte->relkind == RELKIND_RELATION && !rte->inh;
 	build->merge->stream = rte->relid;
 	table_close(relation, NoLock);
 }

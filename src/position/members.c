@@ -12,11 +12,14 @@
  * transaction that saves positions writes down the partitions that it may have
  * read, so those that are known are at least those that these positions speak of.
  *
- * Only attached streams are asked about.  Into the children of a created one
- * old events are moved, which is what they are for.
+ * Only attached streams are asked about, and of those with children, which are
+ * not partitions, only for statements: a MERGE reads such a table ONLY.  Into
+ * the children of a created stream old events are moved, which is what they are
+ * for.
  */
 #include "postgres.h"
 
+#include "catalog/pg_class.h"
 #include "utils/rel.h"
 
 #include "keylock.h"
@@ -85,6 +88,9 @@ static bool
 has_changed(const Projection *projection, Relation relation)
 {
 	return projection->tables_known &&
+		(relation->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ||
+		 (projection->declared != NULL &&
+		  projection->declared->kind == DECLARED_STATEMENT)) &&
 		StreamPartitionsChanged(projection->stream_tables,
 								StreamPartitions(relation));
 }

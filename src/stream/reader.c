@@ -481,10 +481,11 @@ ReadEvents(const Stream *stream, Snapshot snapshot, int64 first, int64 last,
 	Merged	   *merged = NULL;
 
 	if (form->relkind == RELKIND_RELATION &&
-		form->relam == HEAP_TABLE_AM_OID && !form->relhassubclass &&
+		form->relam == HEAP_TABLE_AM_OID &&
+		(!form->relhassubclass || stream->alone) &&
 		!(stream->rows && compat_has_virtual_columns(stream->relation)))
 		return read_heap(stream, snapshot, first, last, receive, state);
-	if (stream->rows && form->relhassubclass)
+	if (stream->rows && form->relhassubclass && !stream->alone)
 		merged = MergedOpen(stream, snapshot);
 	if (merged != NULL)
 		return MergedRead(merged, snapshot, first, last, receive, state);

@@ -191,10 +191,11 @@ rows_statement(const Stream *stream, int64 first, int64 last, bool chunk)
 	StringInfoData buffer;
 
 	initStringInfo(&buffer);
-	appendStringInfo(&buffer, "SELECT * FROM %s AS t"
+	appendStringInfo(&buffer, "SELECT * FROM %s%s AS t"
 					 " WHERE t.%s OPERATOR(pg_catalog.>=) '" INT64_FORMAT "'::pg_catalog.int8"
 					 " AND t.%s OPERATOR(pg_catalog.<=) '" INT64_FORMAT "'::pg_catalog.int8"
 					 " ORDER BY t.%s",
+					 stream->alone ? "ONLY " : "",
 					 QualifiedName(stream->relation), column, first, column,
 					 last, column);
 	if (chunk)

@@ -406,6 +406,7 @@ StreamOpen(const char *name, LOCKMODE mode, bool missing_ok)
 	stream->relation = relation;
 	stream->parts = entry.parts;
 	stream->rows = !entry.parts.created;
+	stream->alone = false;
 	return stream;
 }
 

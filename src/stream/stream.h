@@ -66,6 +66,8 @@ typedef struct Stream
 	bool		rows;			/* readers are given rows (Event.slot); the
 								 * opener of a created stream may set it, of
 								 * an attached one it is set */
+	bool		alone;			/* readers leave its children out; the opener
+								 * may set it */
 } Stream;
 
 /* What is said of an event whose number its sequence has not given. */

@@ -174,6 +174,19 @@ foreach my $how ('', ' CONCURRENTLY')
 found('unlogged', qr/table "public.sale_3a" of stream "sale" is unlogged.*ALTER TABLE public.sale_3a SET LOGGED/,
 	'ALTER TABLE sale_3a SET UNLOGGED', 'ALTER TABLE sale_3a SET LOGGED');
 
+# OIDs of partitions mean nothing in a restored database
+query("SELECT projection_stop('$_')") foreach @projections;
+query("INSERT INTO sale (k, amount, created_at) VALUES (1, 9, '2024-01-09')");
+query('CREATE DATABASE copy');
+my $dump = $node->basedir . '/dump.sql';
+$node->command_ok([ 'pg_dump', '-f', $dump, $node->connstr('postgres') ], 'dumped');
+$node->command_ok([ 'psql', '-Xq', '-v', 'ON_ERROR_STOP=1', '-f', $dump, $node->connstr('copy') ], 'restored');
+is($node->safe_psql('copy', "SELECT projection_run('$_')"), '1', "$_ goes on in the copy") foreach @projections;
+is($node->safe_psql('copy', 'SELECT differences()'), '0', 'the read models of the copy equal a recomputation');
+is($node->safe_psql('copy', q(SELECT bool_and('sale_3b'::regclass::oid = ANY (stream_tables)) FROM wallet_projection.projection_state WHERE projection IN ('chained', 'summed'))),
+	't', 'which knows its own partitions');
+$node->safe_psql('copy', 'DROP EXTENSION wallet_projection');
+
 query("SELECT projection_drop('$_')") foreach @projections;
 query("SELECT stream_detach('sale')");
 is(query(q(SELECT count(*) FROM pg_trigger WHERE tgname = 'wallet_projection_notify')), '0', 'stream_detach drops the triggers');
