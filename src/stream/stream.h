@@ -114,7 +114,7 @@ extern Stream *StreamEnsure(const char *name, LOCKMODE mode);
 extern Stream *StreamFind(const char *name, LOCKMODE mode);
 
 /* named.c */
-extern void StreamRefuseUnknown(const char *name) pg_attribute_noreturn();
+extern void StreamRefuseUnknown(const char *name);
 
 /* history.c */
 extern void StreamKeepHistory(const char *table);
