@@ -47,13 +47,8 @@ INSERT INTO hits (page, n) VALUES (1, 1);
 CALL projection_consume('night', finish_when_no_messages => true);
 SELECT channel, lag_events FROM projection_status WHERE projection IN ('pages_0', 'pages_2') ORDER BY projection;
 -- from where it began
-<<<<<<< HEAD
-=======
-BEGIN;
->>>>>>> 9d71ad966eb596e3e200b68787018385df6a478f
 TRUNCATE pages_1;
 SELECT projection_reset('pages_1'), projection_reset('pages_0');
-COMMIT;
 SELECT projection_run('pages_1'), projection_run('pages_0');
 SELECT (SELECT sum(n) FROM pages_0), (SELECT sum(n) FROM pages_1);
 
