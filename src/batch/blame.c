@@ -142,10 +142,13 @@ static void
 ask(void *arg)
 {
 	Question   *question = arg;
+	int			level;
 
 	if (InSecurityRestrictedOperation())
 		(void) ConstraintsCheckAtOnce();
+	level = KeyTextEnter();
 	question->rows = update_other_row(question->scope, question->keys);
+	KeyTextLeave(level);
 }
 
 /* Does the table accept a row of a key that has not failed? */

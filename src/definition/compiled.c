@@ -101,7 +101,7 @@ check_meaning(const Projection *projection, const Merge *merge)
 				 errmsg("the definition of projection \"%s\" does not mean any more what it meant",
 						projection->name),
 				 errdetail("When it was created it used: %s. Now it would use: %s.",
-						   gone ? gone : "less", come ? come : "less"),
+						   gone ? gone : "nothing more", come ? come : "nothing more"),
 				 errhint("Make it as it was; or, if the new meaning is wanted: SELECT projection_drop(%s); and create the projection anew.",
 						 name)));
 	if ((int64) MergeFingerprint(merge) != projection->declared->fingerprint)

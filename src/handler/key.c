@@ -20,6 +20,7 @@
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgroids.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/typcache.h"
@@ -302,15 +303,40 @@ append_quoted(StringInfo string, const char *value)
 		appendStringInfoChar(string, '"');
 }
 
-/* A key as people read it, and as the catalog keeps it. */
-char *
-KeyText(KeyType *type, const char *image, int length)
+/*
+ * Texts are written and read under settings that lose nothing: a time zone's
+ * abbreviation may mean another zone when it is read.
+ */
+int
+KeyTextEnter(void)
+{
+	static const char *const settings[][2] = {
+		{"DateStyle", "ISO, YMD"},
+		{"IntervalStyle", "postgres"},
+		{"bytea_output", "hex"},
+		{"extra_float_digits", "1"},
+	};
+	int			level = NewGUCNestLevel();
+
+	for (int i = 0; i < lengthof(settings); i++)
+		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET,
+								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
+								 false);
+	return level;
+}
+
+void
+KeyTextLeave(int level)
+{
+	AtEOXact_GUC(true, level);
+}
+
+static char *
+text_of(KeyType *type, const char *image)
 {
 	StringInfoData string;
 	Datum		key[INDEX_MAX_KEYS];
 
-	if (type == NULL)
-		return pnstrdup(image, length);
 	KeyImageRead(type, image, key);
 	if (type->ncolumns == 1)
 		return OutputFunctionCall(&type->columns[0].output, key[0]);
@@ -322,6 +348,21 @@ KeyText(KeyType *type, const char *image, int length)
 	}
 	appendStringInfoChar(&string, ')');
 	return string.data;
+}
+
+/* A key as people read it, and as the catalog keeps it. */
+char *
+KeyText(KeyType *type, const char *image, int length)
+{
+	char	   *string;
+	int			level;
+
+	if (type == NULL)
+		return pnstrdup(image, length);
+	level = KeyTextEnter();
+	string = text_of(type, image);
+	KeyTextLeave(level);
+	return string;
 }
 
 /* Take the next value out of a row's text; NULL: there is none. */
@@ -355,22 +396,12 @@ next_value(const char **at)
 	return NULL;
 }
 
-/*
- * The image of a key whose text this is; an error if the text is none.
- * length: of the image.
- */
-char *
-KeyFromText(KeyType *type, const char *string, int *length)
+/* The datums of a key whose text this is. */
+static void
+read_text(KeyType *type, const char *string, Datum *key)
 {
-	Datum		key[INDEX_MAX_KEYS];
 	const char *at = string + 1;
-	char	   *image;
 
-	if (type == NULL)
-	{
-		*length = strlen(string);
-		return pstrdup(string);
-	}
 	for (int i = 0; i < type->ncolumns; i++)
 	{
 		KeyColumn  *column = &type->columns[i];
@@ -386,6 +417,27 @@ KeyFromText(KeyType *type, const char *string, int *length)
 		key[i] = InputFunctionCall(&column->input, value, column->input_param,
 								   column->typmod);
 	}
+}
+
+/*
+ * The image of a key whose text this is; an error if the text is none.
+ * length: of the image.
+ */
+char *
+KeyFromText(KeyType *type, const char *string, int *length)
+{
+	Datum		key[INDEX_MAX_KEYS];
+	char	   *image;
+	int			level;
+
+	if (type == NULL)
+	{
+		*length = strlen(string);
+		return pstrdup(string);
+	}
+	level = KeyTextEnter();
+	read_text(type, string, key);
+	KeyTextLeave(level);
 	*length = (int) KeyImageSize(type, key);
 	image = palloc0(*length);
 	KeyImageStore(type, key, image);

@@ -280,11 +280,12 @@ write_key_column(Writer *writer, int i)
 					 quote_identifier(get_attname(writer->merge->read_model,
 												  key->columns[i], false)),
 					 format_operator_qualified(key->equality[i]));
-	if (get_op_hash_functions(key->equality[i], &left, &right))
+	if (!get_op_hash_functions(key->equality[i], &left, &right))
+		right = InvalidOid;
+	/* PostgreSQL's own may have another name in another release */
+	else if (right >= FirstNormalObjectId)
 		appendStringInfo(&writer->text, " hashed by %s",
 						 format_procedure_qualified(right));
-	else
-		right = InvalidOid;
 	appendStringInfoChar(&writer->text, '\n');
 	write_function(writer, get_opcode(key->equality[i]));
 	if (OidIsValid(right))

@@ -95,17 +95,13 @@ has_changed(const Projection *projection, Relation relation)
 								StreamPartitions(relation));
 }
 
-/*
- * Has a partition come with events that these positions have passed, or one
- * gone with events that they have not?  The positions were read before.
- */
-Trouble *
-TroubleOfMembers(const Projection *projection, Relation relation,
-				 const StreamParts *parts, const Positions *positions)
+static Trouble *
+find_trouble(const Projection *projection, Relation relation,
+			 const StreamParts *parts, const Positions *positions, bool waits)
 {
 	Projection	now = *projection;
 	PartitionsPast past = {.projection = projection->name,
-	.passed = is_passed,.awaited = is_awaited,.positions = positions};
+	.passed = is_passed,.awaited = is_awaited,.positions = positions,.waits = waits};
 
 	if (parts->created || !has_changed(projection, relation))
 		return NULL;
@@ -115,6 +111,18 @@ TroubleOfMembers(const Projection *projection, Relation relation,
 	past.known = now.stream_tables;
 	return as_trouble(StreamPartitionTrouble(projection->stream, relation,
 											 parts, &past));
+}
+
+/*
+ * Has a partition come with events that these positions have passed, or one
+ * gone with events that they have not?  The positions were read before.  A
+ * partition that somebody has locked is not looked into.
+ */
+Trouble *
+TroubleOfMembers(const Projection *projection, Relation relation,
+				 const StreamParts *parts, const Positions *positions)
+{
+	return find_trouble(projection, relation, parts, positions, false);
 }
 
 /*
@@ -133,8 +141,9 @@ MembersKeep(Projection *projection, const Stream *stream)
 	KeyLock(KEYLOCK_ERROR, projection->name, ExclusiveLock);
 	positions = PositionsRead(projection);
 	StreamTablesFetch(projection);
-	TroubleRaise(TroubleOfMembers(projection, stream->relation,
-								  &stream->parts, &positions));
+	/* what is not looked into now would be forgotten for good */
+	TroubleRaise(find_trouble(projection, stream->relation, &stream->parts,
+							  &positions, true));
 	now = StreamPartitionsToKnow(stream->relation, projection->stream_tables,
 								 now);
 	if (projection->tables_known &&

@@ -144,13 +144,15 @@ StreamPartitionsToKnow(Relation relation, const List *known, const List *now)
  */
 static bool
 number_in(Oid relid, const StreamParts *parts, const char *column, bool lowest,
-		  int64 *number)
+		  bool waits, int64 *number)
 {
 	Relation	table;
 	bool		found = false;
 
 	/* who looks at a view waits for nobody */
-	if (!ConditionalLockRelationOid(relid, AccessShareLock))
+	if (waits)
+		LockRelationOid(relid, AccessShareLock);
+	else if (!ConditionalLockRelationOid(relid, AccessShareLock))
 		return false;
 	table = try_relation_open(relid, NoLock);
 	if (table != NULL)
@@ -235,7 +237,7 @@ StreamPartitionKinds(const char *stream, Relation relation)
 
 /*
  * What makes positions untrue for the partitions that there are; NULL: nothing.
- * Does not wait for locks.
+ * Waits for locks only where that is wanted.
  */
 NumberTrouble *
 StreamPartitionTrouble(const char *stream, Relation relation,
@@ -249,13 +251,13 @@ StreamPartitionTrouble(const char *stream, Relation relation,
 
 	foreach(cell, list_difference_oid(now, past->known))
 	{
-		if (number_in(lfirst_oid(cell), parts, column, true, &number) &&
+		if (number_in(lfirst_oid(cell), parts, column, true, past->waits, &number) &&
 			past->passed(past->positions, number))
 			return late_partition(stream, past, lfirst_oid(cell), number);
 	}
 	foreach(cell, list_difference_oid(past->known, now))
 	{
-		if (number_in(lfirst_oid(cell), parts, column, false, &number) &&
+		if (number_in(lfirst_oid(cell), parts, column, false, past->waits, &number) &&
 			past->awaited(past->positions, number))
 			return early_detached(stream, past, lfirst_oid(cell), number);
 	}

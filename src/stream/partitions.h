@@ -20,6 +20,8 @@ typedef struct PartitionsPast
 	NumberTest	passed;			/* an event that comes now is not applied */
 	NumberTest	awaited;		/* an event that goes now was not applied */
 	const void *positions;		/* their argument */
+	bool		waits;			/* for who has locked a partition; otherwise
+								 * it is not looked into */
 } PartitionsPast;
 
 extern List *StreamPartitions(Relation relation);
