@@ -11,6 +11,7 @@
 #include "compat.h"
 #include "access/table.h"
 #include "parser/analyze.h"
+#include "parser/parse_relation.h"
 #include "parser/parser.h"
 #include "parser/parsetree.h"
 #include "tcop/tcopprot.h"
@@ -359,6 +360,10 @@ take_apart(MergeBuild *build, Relation stream)
 {
 	analyse(build);
 	take_targets(build);
+	if (isQueryUsingTempRelation(build->merge->analysed))
+		refuse(build, ERRCODE_FEATURE_NOT_SUPPORTED,
+			   "the definition uses a temporary table",
+			   "Background workers and other sessions cannot see it: use an ordinary table.", -1);
 	check_stream(build, stream);
 	take_columns(build);
 }

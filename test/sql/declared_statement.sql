@@ -293,6 +293,10 @@ INSERT INTO order_events (order_id, kind) VALUES (4, 'placed');
 SELECT projection_run('owned');
 SELECT count(*) FROM projection_dead_letters;
 
+-- a table that workers cannot see
+CREATE TEMP TABLE mine (k integer);
+SELECT projection_create('temporary', 'INSERT INTO owned SELECT e.no, e.kind FROM events e WHERE e.order_id IN (SELECT k FROM mine)', stream => 'order_events', key => 'order_id');
+
 \set ECHO none
 \set VERBOSITY terse
 SET client_min_messages = warning;
