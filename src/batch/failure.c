@@ -357,6 +357,27 @@ position_of(const Batch *batch, const FoldEntry *entry)
 	return BatchPositionOf(batch, hash_of(batch, entry));
 }
 
+/*
+ * The numbers of the events that a declared projection has kept of a key: so
+ * its events need not be looked for in the stream.  NULL of a native one.
+ */
+static NumberSet *
+numbers_of(const Batch *batch, const FoldEntry *entry)
+{
+	NumberSet  *numbers;
+
+	if (batch->work.sink.run == NULL)
+		return NULL;
+	numbers = palloc0(sizeof(NumberSet));
+	for (const FoldItem *item = FoldEntryItems(entry)->first; item != NULL;
+		 item = item->next)
+	{
+		if (!NumberSetContains(numbers, item->no))
+			NumberSetAppend(numbers, item->no, item->no);
+	}
+	return numbers;
+}
+
 /* The events of a key that this batch is about. */
 static KeyTask
 task_of(const Batch *batch, const FoldEntry *entry)
@@ -368,6 +389,7 @@ task_of(const Batch *batch, const FoldEntry *entry)
 		position->head + 1;
 	task.last_no = batch->reading.report.last;
 	task.position = position;
+	task.numbers = numbers_of(batch, entry);
 	task.skipped = &batch->reading.skipped;
 	task.guarded = batch->limits->isolate;
 	return task;

@@ -7,7 +7,8 @@
  * columns, or an index of the stream is on the same expressions, the server is
  * asked for the rows with these values.  Otherwise each row between the numbers
  * is looked at: the server must not be asked to compare an expression that
- * cannot be computed for some other event.
+ * cannot be computed for some other event.  Where a batch has kept the key's
+ * items, their numbers are known, and nothing else is read.
  */
 #include "postgres.h"
 
@@ -27,6 +28,7 @@
 #include "catalog.h"
 #include "fault.h"
 #include "keyhash.h"
+#include "position/gapwatch.h"
 
 /* Looks for events that have an item of the key. */
 typedef struct KeyFilter
@@ -250,10 +252,17 @@ KeyEventsRead(const ApplyScope *scope, const KeyTask *task, int64 first,
 		return ReadKeyEvents(scope->stream, scope->snapshot,
 							 scope->projection->aggregate_type, task->key,
 							 first, last, receive, state);
-	if (scope->looked != NULL)
-		count_looks(scope, first, last);
 	KeyImageRead(scope->sink->key,
 				 KeyFromText(scope->sink->key, task->key, &length), filter.key);
+	if (task->numbers != NULL)
+	{
+		NumberSet	numbers = NumberSetBetween(task->numbers, first, last);
+
+		return GapsRead(scope->stream, scope->snapshot, &numbers, filter_event,
+						&filter);
+	}
+	if (scope->looked != NULL)
+		count_looks(scope, first, last);
 	return ReadRowsWhere(scope->stream, scope->snapshot,
 						 quals_of(scope, filter.key), first, last, filter_event,
 						 &filter);

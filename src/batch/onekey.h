@@ -17,6 +17,8 @@ typedef struct KeyTask
 	const Position *position;
 	bool		passed;			/* those that the position says are applied
 								 * (they were passed over); or the others */
+	const NumberSet *numbers;	/* the events are among these; NULL: that is
+								 * not known */
 	const NumberSet *skipped;	/* leave these out */
 	bool		guarded;		/* an event may raise an error when it is read */
 } KeyTask;
