@@ -7,6 +7,8 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
+
 #include "access/genam.h"
 #include "access/heapam.h"
 #include "access/htup_details.h"
@@ -32,7 +34,6 @@
 
 #include "catalog.h"
 #include "catalog_row.h"
-#include "compat.h"
 #include "facts.h"
 #include "tablesize.h"
 

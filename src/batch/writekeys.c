@@ -9,8 +9,9 @@
  */
 #include "postgres.h"
 
-#include "commands/trigger.h"
 #include "compat.h"
+
+#include "commands/trigger.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "utils/memutils.h"

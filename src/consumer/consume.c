@@ -12,8 +12,9 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "compat.h"
+
+#include "access/xact.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "pgstat.h"

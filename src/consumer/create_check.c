@@ -4,6 +4,8 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
+
 #include "access/relation.h"
 #include "access/tableam.h"
 #include "executor/tuptable.h"

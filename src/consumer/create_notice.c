@@ -4,6 +4,8 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
+
 #include "access/genam.h"
 #include "catalog/pg_trigger.h"
 #include "commands/trigger.h"

@@ -13,6 +13,8 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
+
 #include "access/genam.h"
 #include "catalog/pg_type.h"
 #include "nodes/nodeFuncs.h"

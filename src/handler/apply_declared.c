@@ -11,6 +11,8 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
+
 #include "access/sysattr.h"
 #include "access/xact.h"
 #include "commands/trigger.h"

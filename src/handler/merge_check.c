@@ -8,12 +8,13 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
+
 #include "executor/executor.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
-#include "compat.h"
 #include "errors.h"
 #include "handler/merge_state.h"
 

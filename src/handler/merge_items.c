@@ -17,6 +17,8 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
+
 #include "access/detoast.h"
 #include "access/tupmacs.h"
 #include "executor/executor.h"
@@ -24,7 +26,6 @@
 #include "utils/expandeddatum.h"
 #include "utils/memutils.h"
 
-#include "compat.h"
 #include "handler/merge_state.h"
 #include "savepoint.h"
 

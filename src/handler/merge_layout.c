@@ -17,13 +17,14 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
+
 #include "catalog/pg_type.h"
 #include "nodes/nodeFuncs.h"
 #include "port/pg_bitutils.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 
-#include "compat.h"
 #include "handler/merge_state.h"
 
 /* clauses that have a bit each */

@@ -8,13 +8,14 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
+
 #include "executor/executor.h"
 #include "port/pg_bitutils.h"
 #include "utils/datum.h"
 #include "utils/expandeddatum.h"
 #include "utils/memutils.h"
 
-#include "compat.h"
 #include "handler/merge_state.h"
 
 /* A place that has become larger is given back with the row. */

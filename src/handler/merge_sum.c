@@ -14,6 +14,8 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
+
 #include "catalog/pg_type.h"
 #include "common/int.h"
 #include "nodes/nodeFuncs.h"
@@ -22,7 +24,6 @@
 #include "utils/numeric.h"
 
 #include "amount.h"
-#include "compat.h"
 #include "handler/merge_state.h"
 
 static const int64 powers[] = {1, 10, 100, 1000, 10000};

@@ -10,6 +10,8 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
+
 #include "executor/executor.h"
 #include "executor/spi.h"
 #include "miscadmin.h"

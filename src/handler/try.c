@@ -8,6 +8,8 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
+
 #include "access/relation.h"
 #include "executor/executor.h"
 #include "funcapi.h"
@@ -19,7 +21,6 @@
 #include "utils/memutils.h"
 #include "utils/rel.h"
 
-#include "compat.h"
 #include "handler/try.h"
 #include "merge/merge_check.h"
 

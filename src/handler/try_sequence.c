@@ -8,12 +8,13 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
+
 #include "catalog/pg_type.h"
 #include "nodes/makefuncs.h"
 #include "parser/parse_coerce.h"
 #include "utils/fmgroids.h"
 
-#include "compat.h"
 #include "handler/try.h"
 
 typedef struct Sequences

@@ -12,6 +12,8 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
+
 #include "access/relation.h"
 #include "access/xact.h"
 #include "executor/executor.h"
@@ -21,7 +23,6 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
-#include "compat.h"
 #include "handler/apply.h"
 #include "handler/try.h"
 #include "handler/try_difference.h"

@@ -4,12 +4,13 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
+
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "nodes/makefuncs.h"
 #include "utils/fmgroids.h"
 
-#include "compat.h"
 #include "handler/try.h"
 
 /* Make it to_jsonb() for a type. */

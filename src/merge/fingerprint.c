@@ -15,6 +15,8 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
+
 #include "catalog/pg_collation.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_proc.h"
@@ -34,7 +36,6 @@
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
-#include "compat.h"
 #include "merge/collation_use.h"
 #include "merge/fingerprint.h"
 #include "merge/merge_uses.h"

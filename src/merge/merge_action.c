@@ -8,6 +8,7 @@
 #include "postgres.h"
 
 #include "compat.h"
+
 #include "lib/stringinfo.h"
 #include "nodes/makefuncs.h"
 #include "optimizer/optimizer.h"

@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "compat.h"
+
 #include "catalog/pg_type.h"
 #include "nodes/makefuncs.h"
 #include "nodes/value.h"

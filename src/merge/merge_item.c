@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "compat.h"
+
 #include "nodes/makefuncs.h"
 #include "optimizer/optimizer.h"
 #include "parser/parse_relation.h"

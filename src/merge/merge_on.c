@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "compat.h"
+
 #include "nodes/makefuncs.h"
 #include "optimizer/optimizer.h"
 #include "utils/builtins.h"

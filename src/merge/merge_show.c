@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "compat.h"
+
 #include "lib/stringinfo.h"
 #include "optimizer/optimizer.h"
 #include "parser/parsetree.h"

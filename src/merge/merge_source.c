@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "compat.h"
+
 #include "catalog/pg_proc.h"
 #include "optimizer/optimizer.h"
 #include "optimizer/tlist.h"

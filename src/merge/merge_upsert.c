@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "compat.h"
+
 #include "access/genam.h"
 #include "catalog/pg_constraint.h"
 #include "nodes/makefuncs.h"

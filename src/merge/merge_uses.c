@@ -9,6 +9,8 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
+
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/sysattr.h"
@@ -24,7 +26,6 @@
 #include "utils/lsyscache.h"
 #include "utils/regproc.h"
 
-#include "compat.h"
 #include "merge/merge_uses.h"
 
 typedef struct Collection

@@ -9,6 +9,7 @@
 #include "postgres.h"
 
 #include "compat.h"
+
 #include "access/table.h"
 #include "parser/analyze.h"
 #include "parser/parse_relation.h"

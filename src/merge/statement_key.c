@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "compat.h"
+
 #include "access/htup_details.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"

@@ -4,6 +4,8 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
+
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/stratnum.h"
@@ -15,7 +17,6 @@
 #include "commands/sequence.h"
 #include "common/hashfn.h"
 #include "common/pg_prng.h"
-#include "compat.h"
 #include "executor/spi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"

@@ -9,6 +9,8 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
+
 #include "access/htup_details.h"
 #include "access/relscan.h"
 #include "access/stratnum.h"
@@ -20,7 +22,6 @@
 #include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
-#include "compat.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "storage/procarray.h"

@@ -9,6 +9,8 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
+
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -21,7 +23,6 @@
 #include "utils/rel.h"
 
 #include "catalog.h"
-#include "compat.h"
 #include "savepoint.h"
 #include "stream/stream.h"
 #include "tablelook.h"

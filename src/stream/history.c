@@ -16,8 +16,9 @@
  */
 #include "postgres.h"
 
-#include "commands/trigger.h"
 #include "compat.h"
+
+#include "commands/trigger.h"
 #include "executor/spi.h"
 #include "utils/datum.h"
 #include "utils/rel.h"

@@ -14,9 +14,10 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
+
 #include "access/skey.h"
 #include "access/stratnum.h"
-#include "compat.h"
 #include "executor/executor.h"
 #include "nodes/makefuncs.h"
 #include "optimizer/optimizer.h"

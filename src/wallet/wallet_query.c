@@ -6,9 +6,10 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
+
 #include "access/relation.h"
 #include "catalog/pg_type.h"
-#include "compat.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
 
