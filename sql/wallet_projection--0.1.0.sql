@@ -532,10 +532,10 @@ COMMENT ON FUNCTION @extschema@.projection_reset(text) IS
  * writes to it; and those of the statement.
  */
 CREATE FUNCTION @extschema@.projection_create(name text, definition text, stream text DEFAULT NULL, key text DEFAULT NULL,
-                                  channel text DEFAULT 'async_projection'::text, partitions integer DEFAULT 16,
-                                  start_at text DEFAULT 'beginning'::text, strict boolean DEFAULT false,
+                                  channel text DEFAULT 'async_projection'::pg_catalog.text, partitions integer DEFAULT 16,
+                                  start_at text DEFAULT 'beginning'::pg_catalog.text, strict boolean DEFAULT false,
                                   ordering text DEFAULT NULL, if_not_exists boolean DEFAULT false,
-                                  allow_stable boolean DEFAULT false, for_each text DEFAULT 'event'::text) RETURNS void
+                                  allow_stable boolean DEFAULT false, for_each text DEFAULT 'event'::pg_catalog.text) RETURNS void
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'projection_create';
 COMMENT ON FUNCTION @extschema@.projection_create(text, text, text, text, text, integer, text, boolean, text, boolean, boolean, text) IS
@@ -1019,7 +1019,7 @@ COMMENT ON COLUMN @extschema@.projection_workers.since IS
 CREATE VIEW wallet_projection.parked_event WITH (security_barrier) AS
 SELECT p.id, p.projection, d.stream, d.aggregate_type, coalesce(p.whole_key, p.partition_key) AS partition_key, p.no, p.version, p.event_name,
        CASE WHEN p.attempts OPERATOR(pg_catalog.=) 0
-            THEN CASE WHEN p.sqlstate OPERATOR(pg_catalog.=) '55P03'::text THEN 'waiting for lock' ELSE 'waiting for value' END
+            THEN CASE WHEN p.sqlstate OPERATOR(pg_catalog.=) '55P03'::pg_catalog.text THEN 'waiting for lock' ELSE 'waiting for value' END
             WHEN p.next_retry_at IS NULL THEN 'dead' ELSE 'retrying' END AS state, p.attempts,
        coalesce(s.max_attempts, 5) AS max_attempts, p.first_failed_at, p.last_failed_at, p.next_retry_at, p.sqlstate, p.message,
        p.detail, p.hint, p.context, p.waiting, p.retry_error
@@ -1192,7 +1192,7 @@ COMMENT ON FUNCTION wallet_projection.definition_describe(text) IS
  *   0A000 what projection_create refuses: now(), random() and the like
  */
 CREATE FUNCTION @extschema@.projection_try(definition text, events jsonb, trace boolean DEFAULT false,
-                               stream text DEFAULT NULL, key text DEFAULT NULL, for_each text DEFAULT 'event'::text,
+                               stream text DEFAULT NULL, key text DEFAULT NULL, for_each text DEFAULT 'event'::pg_catalog.text,
                                allow_stable boolean DEFAULT false)
     RETURNS SETOF jsonb
     LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
