@@ -287,7 +287,8 @@ OwnerEnter(const Projection *projection)
 	Oid			owner = owner_of(projection);
 
 	GetUserIdAndSecContext(&scope.user, &scope.security);
-	if (owner != scope.user)
+	/* a definition is restricted as index expressions are, whoever calls */
+	if (owner != scope.user || projection->declared != NULL)
 		SetUserIdAndSecContext(owner, scope.security |
 							   SECURITY_RESTRICTED_OPERATION);
 	scope.path = SafePathEnter();
