@@ -253,7 +253,7 @@ BatchRun(const char *projection, const BatchLimits *limits)
 	result.events = batch->events;
 	result.next_retry = batch->faults.next_retry;
 	result.partial = batch->reach.claims.groups != AllGroups(batch->groups);
-	result.help_wanted = batch->reach.help_wanted;
+	result.steal_wanted = batch->reach.steal_wanted;
 	result.rest = result.outcome != BATCH_IDLE &&
 		(SetsGroups(&batch->reach.candidates) & ~batch->reach.claims.groups) != 0;
 	batch_close(batch);

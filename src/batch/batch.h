@@ -54,7 +54,7 @@ typedef struct BatchResult
 	bool		rest;			/* nor all of those that the rule wants:
 								 * others hold them, or they stand far apart */
 	TimestampTz next_retry;		/* of keys that were parked; 0: none */
-	bool		help_wanted;	/* others cannot keep up: see choice.h */
+	bool		steal_wanted;	/* others cannot keep up: see choice.h */
 } BatchResult;
 
 extern bool BatchMayIsolate(const ErrorData *error);

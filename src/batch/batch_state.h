@@ -33,7 +33,7 @@ typedef struct Reach
 	PositionSets candidates;	/* partitions that the rule wants */
 	bool		nothing_left;	/* in any; looked for if it has failed */
 	int			far_behind;		/* groups that all workers should share */
-	bool		help_wanted;	/* some of them are other workers' */
+	bool		steal_wanted;	/* some of them are other workers' */
 	Claims		claims;
 	const Position *position_of[GROUPS_MAX];	/* by group; NULL: not ours */
 	int64		low;			/* the lowest head */

@@ -81,7 +81,7 @@ BatchLook(Batch *batch)
 	TroubleRaise(TroubleOfMembers(batch->projection, batch->stream->relation,
 								  &batch->stream->parts, &positions));
 	/* what others cannot apply, we cannot either */
-	if (batch->limits->choice.help && batch->projection->last_error != NULL)
+	if (batch->limits->choice.steal && batch->projection->last_error != NULL)
 		return false;
 	if (batch->projection->last_error != NULL)
 		batch->reach.nothing_left = is_nothing_left(batch, &positions.sets);
@@ -89,7 +89,7 @@ BatchLook(Batch *batch)
 	if (rule->window == CHOICE_WINDOW)
 		rule->window = batch->projection->batch_size;
 	batch->reach.far_behind = GroupsFarBehind(rule, batch->reach.last_number,
-											  &positions.sets, &batch->reach.help_wanted);
+											  &positions.sets, &batch->reach.steal_wanted);
 	batch->reach.candidates = GroupsFilter(rule, batch->reach.last_number, &positions.sets);
 	batch->reach.gaps_from = GapsFrom(batch->projection->name, batch->stream,
 									  &batch->reach.candidates);
@@ -139,7 +139,7 @@ BatchClaim(Batch *batch)
 			chosen.count == batch->reach.candidates.count)
 			break;
 		ClaimsRelease(&batch->reach.claims);
-		batch->reach.rule.turn++;
+		batch->reach.rule.start++;
 	}
 	if (batch->reach.claims.groups == 0)
 		return false;

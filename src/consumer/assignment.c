@@ -60,9 +60,9 @@ is_due(TimestampTz at)
 }
 
 bool
-AssignmentIsDue(const Assignment *served)
+AssignmentIsDue(const Assignment *assignment)
 {
-	return is_due(served->next_try);
+	return is_due(assignment->next_try);
 }
 
 /*
@@ -70,22 +70,22 @@ AssignmentIsDue(const Assignment *served)
  * with fewer events?  False, after one with a single event: it is a failure.
  */
 static bool
-AssignmentShrink(Assignment *served)
+AssignmentShrink(Assignment *assignment)
 {
-	if (served->at_most == 1)
+	if (assignment->at_most == 1)
 		return false;
-	served->at_most = served->at_most == 0 ? SHRINK_FIRST :
-		Max(served->at_most / SHRINK_BY, 1);
+	assignment->at_most = assignment->at_most == 0 ? SHRINK_FIRST :
+		Max(assignment->at_most / SHRINK_BY, 1);
 	return true;
 }
 
 /* A batch of at most so many events has gone well: the next may have more. */
 void
-AssignmentGrow(Assignment *served)
+AssignmentGrow(Assignment *assignment)
 {
-	served->lock_timeouts = 0;
-	served->at_most = served->at_most >= SHRINK_FIRST ? 0 :
-		served->at_most * SHRINK_BY;
+	assignment->lock_timeouts = 0;
+	assignment->at_most = assignment->at_most >= SHRINK_FIRST ? 0 :
+		assignment->at_most * SHRINK_BY;
 }
 
 /*
@@ -94,22 +94,22 @@ AssignmentGrow(Assignment *served)
  * database for himself.  Triggers may make a single row take long.
  */
 int64
-AssignmentBatchSize(const Assignment *served)
+AssignmentBatchSize(const Assignment *assignment)
 {
-	return served->batch_size == 0 ? BATCH_BEGIN : served->batch_size;
+	return assignment->batch_size == 0 ? BATCH_BEGIN : assignment->batch_size;
 }
 
 /* A batch took so long: learn from it. */
 void
-AssignmentTook(Assignment *served, int64 events, long milliseconds)
+AssignmentTook(Assignment *assignment, int64 events, long milliseconds)
 {
 	int64		quick;
 
 	if (events == 0)
 		return;
 	quick = events * BATCH_TIME / Max(milliseconds, 1);
-	served->batch_size = Max(Min(quick, Max(2 * events, BATCH_BEGIN)),
-							 BATCH_MIN);
+	assignment->batch_size = Max(Min(quick, Max(2 * events, BATCH_BEGIN)),
+								 BATCH_MIN);
 }
 
 /*
@@ -117,13 +117,13 @@ AssignmentTook(Assignment *served, int64 events, long milliseconds)
  * and say nothing; false, after some times: it is a failure.
  */
 static bool
-AssignmentIsLocked(Assignment *served)
+AssignmentIsLocked(Assignment *assignment)
 {
-	if (served->lock_timeouts >= LOCK_TRIES)
+	if (assignment->lock_timeouts >= LOCK_TRIES)
 		return false;
-	served->lock_timeouts++;
-	served->next_try = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-												   LOCK_DELAY);
+	assignment->lock_timeouts++;
+	assignment->next_try = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													   LOCK_DELAY);
 	return true;
 }
 
@@ -132,53 +132,53 @@ AssignmentIsLocked(Assignment *served)
  * run batches for an assignment do what this says.
  */
 Verdict
-AssignmentJudge(Assignment *served, const ErrorData *error, bool timed_out)
+AssignmentJudge(Assignment *assignment, const ErrorData *error, bool timed_out)
 {
 	if (!timed_out && BatchFailedAtLimit(error))
-		return AssignmentShrink(served) ? VERDICT_SMALLER : VERDICT_FAILED;
-	if (!timed_out && !served->isolate && BatchMayIsolate(error))
+		return AssignmentShrink(assignment) ? VERDICT_SMALLER : VERDICT_FAILED;
+	if (!timed_out && !assignment->isolate && BatchMayIsolate(error))
 	{
-		served->isolate = true;
+		assignment->isolate = true;
 		return VERDICT_ISOLATE;
 	}
 	if (error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE &&
-		AssignmentIsLocked(served))
+		AssignmentIsLocked(assignment))
 	{
-		served->isolate = false;
+		assignment->isolate = false;
 		return VERDICT_LATER;
 	}
 	if (timed_out)
-		(void) AssignmentShrink(served);
+		(void) AssignmentShrink(assignment);
 	return VERDICT_FAILED;
 }
 
 /* Look up when its next parked key is to be tried again, now and then. */
 void
-AssignmentLook(Assignment *served)
+AssignmentLook(Assignment *assignment)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
-	if (served->looked_at != 0 && served->looked_at <= now &&
-		!TimestampDifferenceExceeds(served->looked_at, now, LOOK_INTERVAL))
+	if (assignment->looked_at != 0 && assignment->looked_at <= now &&
+		!TimestampDifferenceExceeds(assignment->looked_at, now, LOOK_INTERVAL))
 		return;
-	served->next_retry = ParkedNextRetry(served->name);
-	served->looked_at = now;
+	assignment->next_retry = ParkedNextRetry(assignment->name);
+	assignment->looked_at = now;
 }
 
 /* When one of its parked keys is to be tried again; 0: none is. */
 TimestampTz
-AssignmentNextRetry(const Assignment *served)
+AssignmentNextRetry(const Assignment *assignment)
 {
-	return served->next_retry == 0 ? 0 :
-		Max(served->next_retry, served->no_retry_before);
+	return assignment->next_retry == 0 ? 0 :
+		Max(assignment->next_retry, assignment->no_retry_before);
 }
 
 bool
-AssignmentRetryIsDue(const Assignment *served)
+AssignmentRetryIsDue(const Assignment *assignment)
 {
 	/* when the key itself is due is known where its policy is */
-	return served->next_retry != 0 && is_due(served->no_retry_before) &&
-		GetCurrentTimestamp() >= served->next_retry;
+	return assignment->next_retry != 0 && is_due(assignment->no_retry_before) &&
+		GetCurrentTimestamp() >= assignment->next_retry;
 }
 
 /*
@@ -186,29 +186,29 @@ AssignmentRetryIsDue(const Assignment *served)
  * keep the projection's batches waiting: only retries are put off.
  */
 void
-AssignmentRetryFailed(Assignment *served)
+AssignmentRetryFailed(Assignment *assignment)
 {
-	served->retry_failures++;
-	served->no_retry_before =
+	assignment->retry_failures++;
+	assignment->no_retry_before =
 		TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-									draw_delay(served->retry_failures));
+									draw_delay(assignment->retry_failures));
 }
 
 void
-AssignmentRetryWell(Assignment *served, TimestampTz next_retry)
+AssignmentRetryWell(Assignment *assignment, TimestampTz next_retry)
 {
-	served->retry_failures = 0;
-	served->no_retry_before = 0;
-	served->next_retry = next_retry;
+	assignment->retry_failures = 0;
+	assignment->no_retry_before = 0;
+	assignment->next_retry = next_retry;
 }
 
 /* A key was parked, to be tried again then; 0: it was not. */
 void
-AssignmentRetryAt(Assignment *served, TimestampTz next_retry)
+AssignmentRetryAt(Assignment *assignment, TimestampTz next_retry)
 {
 	if (next_retry != 0 &&
-		(served->next_retry == 0 || next_retry < served->next_retry))
-		served->next_retry = next_retry;
+		(assignment->next_retry == 0 || next_retry < assignment->next_retry))
+		assignment->next_retry = next_retry;
 }
 
 /*
@@ -216,34 +216,34 @@ AssignmentRetryAt(Assignment *served, TimestampTz next_retry)
  * than the last time.
  */
 bool
-AssignmentFailed(Assignment *served, ErrorData *error)
+AssignmentFailed(Assignment *assignment, ErrorData *error)
 {
-	bool		is_new = served->error == NULL ||
-		strcmp(served->error->message, error->message) != 0;
+	bool		is_new = assignment->error == NULL ||
+		strcmp(assignment->error->message, error->message) != 0;
 
-	if (served->error != NULL)
-		FreeErrorData(served->error);
-	served->error = error;
-	served->failures++;
-	served->delay = draw_delay(served->failures);
-	served->next_try = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
-												   served->delay);
+	if (assignment->error != NULL)
+		FreeErrorData(assignment->error);
+	assignment->error = error;
+	assignment->failures++;
+	assignment->delay = draw_delay(assignment->failures);
+	assignment->next_try = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+													   assignment->delay);
 	return is_new;
 }
 
 /* Its batch went well, or it is not served any more. */
 void
-AssignmentWell(Assignment *served)
+AssignmentWell(Assignment *assignment)
 {
-	served->next_try = 0;
-	served->lock_timeouts = 0;
-	if (served->error != NULL)
-		FreeErrorData(served->error);
-	served->error = NULL;
-	served->failures = 0;
-	if (served->told)
-		KeyUnlockForSession(KEYLOCK_FAILURE, served->name, ShareLock);
-	served->told = false;
+	assignment->next_try = 0;
+	assignment->lock_timeouts = 0;
+	if (assignment->error != NULL)
+		FreeErrorData(assignment->error);
+	assignment->error = NULL;
+	assignment->failures = 0;
+	if (assignment->told)
+		KeyUnlockForSession(KEYLOCK_FAILURE, assignment->name, ShareLock);
+	assignment->told = false;
 }
 
 /* Does only the context say where the damage is? */
@@ -270,17 +270,17 @@ text_of(const ErrorData *error)
  * there and have not got over it, nobody else says that it is over.
  */
 void
-AssignmentSaveError(Assignment *served)
+AssignmentSaveError(Assignment *assignment)
 {
-	const ErrorData *error = served->error;
+	const ErrorData *error = assignment->error;
 
 	PushActiveSnapshot(GetTransactionSnapshot());
-	KeyLock(KEYLOCK_PROJECTION, served->name, ShareLock);
-	if (!served->told)
-		KeyLockForSession(KEYLOCK_FAILURE, served->name, ShareLock);
-	served->told = true;
-	ProjectionSaveError(served->name, TextForEverybody(text_of(error)),
-						served->failures, served->next_try);
+	KeyLock(KEYLOCK_PROJECTION, assignment->name, ShareLock);
+	if (!assignment->told)
+		KeyLockForSession(KEYLOCK_FAILURE, assignment->name, ShareLock);
+	assignment->told = true;
+	ProjectionSaveError(assignment->name, TextForEverybody(text_of(error)),
+						assignment->failures, assignment->next_try);
 	PopActiveSnapshot();
 }
 
@@ -289,8 +289,8 @@ AssignmentSaveError(Assignment *served)
  * unless it fails for others still; they will do it.
  */
 void
-AssignmentClearError(const Assignment *served)
+AssignmentClearError(const Assignment *assignment)
 {
-	if (!KeyLockHeldByOthers(KEYLOCK_FAILURE, served->name))
-		ProjectionSaveError(served->name, NULL, 0, 0);
+	if (!KeyLockHeldByOthers(KEYLOCK_FAILURE, assignment->name))
+		ProjectionSaveError(assignment->name, NULL, 0, 0);
 }

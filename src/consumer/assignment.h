@@ -14,7 +14,7 @@
 typedef struct Assignment
 {
 	char		name[NAMEDATALEN];
-	uint32		turn;			/* grows with each batch; see choice.h */
+	uint32		start;			/* grows with each batch; see choice.h */
 	bool		present;		/* counted among its consumers */
 	bool		drained;		/* nothing was left when last looked at */
 	bool		isolate;		/* its last batch met an event that fails */
@@ -44,21 +44,21 @@ typedef enum Verdict
 	VERDICT_FAILED				/* the projection has failed */
 } Verdict;
 
-extern bool AssignmentIsDue(const Assignment *served);
-extern int64 AssignmentBatchSize(const Assignment *served);
-extern void AssignmentTook(Assignment *served, int64 events, long milliseconds);
-extern Verdict AssignmentJudge(Assignment *served, const ErrorData *error,
+extern bool AssignmentIsDue(const Assignment *assignment);
+extern int64 AssignmentBatchSize(const Assignment *assignment);
+extern void AssignmentTook(Assignment *assignment, int64 events, long milliseconds);
+extern Verdict AssignmentJudge(Assignment *assignment, const ErrorData *error,
 							   bool timed_out);
-extern void AssignmentGrow(Assignment *served);
-extern bool AssignmentFailed(Assignment *served, ErrorData *error);
-extern void AssignmentWell(Assignment *served);
-extern void AssignmentLook(Assignment *served);
-extern bool AssignmentRetryIsDue(const Assignment *served);
-extern TimestampTz AssignmentNextRetry(const Assignment *served);
-extern void AssignmentRetryFailed(Assignment *served);
-extern void AssignmentRetryWell(Assignment *served, TimestampTz next_retry);
-extern void AssignmentRetryAt(Assignment *served, TimestampTz next_retry);
-extern void AssignmentSaveError(Assignment *served);
-extern void AssignmentClearError(const Assignment *served);
+extern void AssignmentGrow(Assignment *assignment);
+extern bool AssignmentFailed(Assignment *assignment, ErrorData *error);
+extern void AssignmentWell(Assignment *assignment);
+extern void AssignmentLook(Assignment *assignment);
+extern bool AssignmentRetryIsDue(const Assignment *assignment);
+extern TimestampTz AssignmentNextRetry(const Assignment *assignment);
+extern void AssignmentRetryFailed(Assignment *assignment);
+extern void AssignmentRetryWell(Assignment *assignment, TimestampTz next_retry);
+extern void AssignmentRetryAt(Assignment *assignment, TimestampTz next_retry);
+extern void AssignmentSaveError(Assignment *assignment);
+extern void AssignmentClearError(const Assignment *assignment);
 
 #endif							/* WALLET_PROJECTION_ASSIGNMENT_H */

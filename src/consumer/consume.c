@@ -55,7 +55,7 @@ typedef struct Consumer
 	bool		finish_when_drained;
 	int64		applied;
 	bool		worked;			/* in this round */
-	List	   *served;
+	List	   *assignment;
 	MemoryContext context;		/* lives as long as the call */
 	MemoryContext round;		/* reset after each round */
 } Consumer;
@@ -86,22 +86,22 @@ find_projections(Consumer *consumer)
 	foreach(cell, ProjectionsOwned(consumer->channel))
 	{
 		const Projection *projection = lfirst(cell);
-		Assignment *served = palloc0(sizeof(Assignment));
+		Assignment *assignment = palloc0(sizeof(Assignment));
 
-		strlcpy(served->name, projection->name, NAMEDATALEN);
-		consumer->served = lappend(consumer->served, served);
+		strlcpy(assignment->name, projection->name, NAMEDATALEN);
+		consumer->assignment = lappend(consumer->assignment, assignment);
 	}
 	PopActiveSnapshot();
 }
 
 /* A projection's batch has failed: leave it alone for a while. */
 static void
-put_off(Consumer *consumer, Assignment *served, ErrorData *error)
+put_off(Consumer *consumer, Assignment *assignment, ErrorData *error)
 {
 	if (ErrorIsOfShutdown(error))
 		ReThrowError(error);
-	(void) AssignmentFailed(served, error);
-	AssignmentSaveError(served);
+	(void) AssignmentFailed(assignment, error);
+	AssignmentSaveError(assignment);
 	commit(consumer);
 	if (consumer->stop_on_failure)
 		ReThrowError(error);
@@ -113,7 +113,7 @@ put_off(Consumer *consumer, Assignment *served, ErrorData *error)
 			 errmsg("%s", TextForClient(error->message)),
 			 error->detail ? errdetail_internal("%s", TextForClient(error->detail)) : 0,
 			 errhint("Projection \"%s\" will be tried again in %d s.",
-					 served->name, (served->delay + 500) / 1000)));
+					 assignment->name, (assignment->delay + 500) / 1000)));
 }
 
 /* What is done in a subtransaction. */
@@ -147,12 +147,12 @@ make_attempt(void *arg)
  * in which nothing can be applied is the call's trouble, not the projection's.
  */
 static ErrorData *
-attempt(Consumer *consumer, const Assignment *served, Attempt *attempt)
+attempt(Consumer *consumer, const Assignment *assignment, Attempt *attempt)
 {
 	ErrorData  *error;
 
 	OpenedCheckTransaction(COMMAND);
-	attempt->projection = served->name;
+	attempt->projection = assignment->name;
 	TimeLimitBegin();
 	MemoryContextSwitchTo(consumer->context);
 	error = InSavepoint(make_attempt, attempt);
@@ -168,7 +168,7 @@ attempt(Consumer *consumer, const Assignment *served, Attempt *attempt)
  * one it is.  *verdict: what is to be done about the error.
  */
 static ErrorData *
-try_batch(Consumer *consumer, Assignment *served, BatchLimits *limits,
+try_batch(Consumer *consumer, Assignment *assignment, BatchLimits *limits,
 		  BatchResult *result, Verdict *verdict)
 {
 	Attempt		batch = {.limits = limits};
@@ -176,27 +176,27 @@ try_batch(Consumer *consumer, Assignment *served, BatchLimits *limits,
 
 	for (;;)
 	{
-		limits->isolate = served->isolate;
-		error = attempt(consumer, served, &batch);
+		limits->isolate = assignment->isolate;
+		error = attempt(consumer, assignment, &batch);
 		if (error == NULL)
 			break;
-		*verdict = AssignmentJudge(served, error, batch.timed_out);
+		*verdict = AssignmentJudge(assignment, error, batch.timed_out);
 		if (*verdict != VERDICT_ISOLATE)
 			break;
 		FreeErrorData(error);
 	}
 	if (error == NULL)
-		served->isolate = false;
+		assignment->isolate = false;
 	*result = batch.batch;
 	return error;
 }
 
 /* Try a parked key again that is due. */
 static void
-retry(Consumer *consumer, Assignment *served)
+retry(Consumer *consumer, Assignment *assignment)
 {
 	Attempt		replay = {.limits = NULL};
-	ErrorData  *error = attempt(consumer, served, &replay);
+	ErrorData  *error = attempt(consumer, assignment, &replay);
 
 	if (error != NULL)
 	{
@@ -205,23 +205,23 @@ retry(Consumer *consumer, Assignment *served)
 		ereport(WARNING,
 				(errcode(error->sqlerrcode),
 				 errmsg("a parked key of projection \"%s\" could not be tried again: %s",
-						served->name, TextForClient(error->message))));
+						assignment->name, TextForClient(error->message))));
 		FreeErrorData(error);
-		AssignmentRetryFailed(served);
+		AssignmentRetryFailed(assignment);
 		return;
 	}
 	if (replay.replay.outcome == REPLAY_PUT_OFF)
 		ereport(consumer->stop_on_failure ? ERROR : WARNING,
 				(errcode(replay.replay.sqlerrcode),
 				 errmsg("a parked key of projection \"%s\" could not be tried again: %s",
-						served->name, TextForClient(replay.replay.message))));
+						assignment->name, TextForClient(replay.replay.message))));
 	commit(consumer);
 	if (replay.replay.outcome == REPLAY_PUT_OFF)
 	{
-		AssignmentRetryFailed(served);
+		AssignmentRetryFailed(assignment);
 		return;
 	}
-	AssignmentRetryWell(served, replay.replay.next_retry);
+	AssignmentRetryWell(assignment, replay.replay.next_retry);
 	consumer->applied += replay.replay.events;
 	if (replay.replay.outcome != REPLAY_NOTHING)
 		consumer->worked = true;
@@ -229,12 +229,12 @@ retry(Consumer *consumer, Assignment *served)
 
 /* A batch has failed: what is to be done about it. */
 static void
-settle_error(Consumer *consumer, Assignment *served, ErrorData *error,
+settle_error(Consumer *consumer, Assignment *assignment, ErrorData *error,
 			 Verdict verdict)
 {
 	if (verdict == VERDICT_FAILED || consumer->stop_on_failure)
 	{
-		put_off(consumer, served, error);
+		put_off(consumer, assignment, error);
 		return;
 	}
 	FreeErrorData(error);
@@ -248,7 +248,7 @@ settle_error(Consumer *consumer, Assignment *served, ErrorData *error,
  * are free are tried.
  */
 static void
-serve(Consumer *consumer, Assignment *served)
+serve(Consumer *consumer, Assignment *assignment)
 {
 	BatchLimits limits = {.sized = true,.milliseconds = BATCH_TIME,.choice.window = CHOICE_WINDOW,
 	.stop_on_failure = consumer->stop_on_failure,.command = COMMAND};
@@ -256,31 +256,31 @@ serve(Consumer *consumer, Assignment *served)
 	Verdict		verdict = VERDICT_FAILED;
 	ErrorData  *error;
 
-	limits.events = served->at_most;
+	limits.events = assignment->at_most;
 	if (consumer->message_limit > 0)
 		limits.events = Min(limits.events > 0 ? limits.events : PG_INT64_MAX,
 							consumer->message_limit - consumer->applied);
-	limits.choice.turn = served->turn++;
-	error = try_batch(consumer, served, &limits, &result, &verdict);
+	limits.choice.start = assignment->start++;
+	error = try_batch(consumer, assignment, &limits, &result, &verdict);
 	if (error == NULL && result.outcome == BATCH_WHOLE &&
 		result.events == 0 && result.partial)
 	{
 		/* keys that the first batch has parked */
-		AssignmentRetryAt(served, result.next_retry);
+		AssignmentRetryAt(assignment, result.next_retry);
 		limits.partitions = PARTITIONS_MAX;
 		limits.choice.window = 0;
-		error = try_batch(consumer, served, &limits, &result, &verdict);
+		error = try_batch(consumer, assignment, &limits, &result, &verdict);
 	}
 	if (error != NULL)
 	{
-		settle_error(consumer, served, error, verdict);
+		settle_error(consumer, assignment, error, verdict);
 		return;
 	}
 	commit(consumer);
-	AssignmentWell(served);
-	AssignmentGrow(served);
-	AssignmentRetryAt(served, result.next_retry);
-	served->drained = result.outcome == BATCH_IDLE ||
+	AssignmentWell(assignment);
+	AssignmentGrow(assignment);
+	AssignmentRetryAt(assignment, result.next_retry);
+	assignment->drained = result.outcome == BATCH_IDLE ||
 		(result.outcome == BATCH_WHOLE && result.events == 0 &&
 		 !result.partial);
 	consumer->applied += result.events;
@@ -304,21 +304,21 @@ go_round(Consumer *consumer)
 
 	MemoryContextReset(consumer->round);
 	consumer->worked = false;
-	foreach(cell, consumer->served)
+	foreach(cell, consumer->assignment)
 	{
-		Assignment *served = lfirst(cell);
+		Assignment *assignment = lfirst(cell);
 
 		CHECK_FOR_INTERRUPTS();
 		if (is_full(consumer))
 			break;
-		if (!AssignmentIsDue(served))
+		if (!AssignmentIsDue(assignment))
 			continue;
-		served->drained = false;
-		AssignmentLook(served);
-		if (AssignmentRetryIsDue(served))
-			retry(consumer, served);
-		if (AssignmentIsDue(served) && !is_full(consumer))
-			serve(consumer, served);
+		assignment->drained = false;
+		AssignmentLook(assignment);
+		if (AssignmentRetryIsDue(assignment))
+			retry(consumer, assignment);
+		if (AssignmentIsDue(assignment) && !is_full(consumer))
+			serve(consumer, assignment);
 	}
 	return consumer->worked;
 }
@@ -337,14 +337,14 @@ is_finished(Consumer *consumer)
 		return true;
 	if (!consumer->finish_when_drained)
 		return false;
-	foreach(cell, consumer->served)
+	foreach(cell, consumer->assignment)
 	{
-		Assignment *served = lfirst(cell);
+		Assignment *assignment = lfirst(cell);
 
-		if (served->error != NULL)
-			error = served->error;
+		if (assignment->error != NULL)
+			error = assignment->error;
 		else
-			drained = drained && served->drained;
+			drained = drained && assignment->drained;
 	}
 	if (drained && error != NULL)
 		ReThrowError(error);
@@ -385,12 +385,12 @@ come_in(Consumer *consumer)
 {
 	ListCell   *cell;
 
-	foreach(cell, consumer->served)
+	foreach(cell, consumer->assignment)
 	{
-		Assignment *served = lfirst(cell);
+		Assignment *assignment = lfirst(cell);
 
-		KeyLockForSession(KEYLOCK_PRESENCE, served->name, ShareLock);
-		served->present = true;
+		KeyLockForSession(KEYLOCK_PRESENCE, assignment->name, ShareLock);
+		assignment->present = true;
 	}
 }
 
@@ -399,14 +399,14 @@ go_out(Consumer *consumer)
 {
 	ListCell   *cell;
 
-	foreach(cell, consumer->served)
+	foreach(cell, consumer->assignment)
 	{
-		Assignment *served = lfirst(cell);
+		Assignment *assignment = lfirst(cell);
 
-		if (served->present)
-			KeyUnlockForSession(KEYLOCK_PRESENCE, served->name, ShareLock);
-		served->present = false;
-		AssignmentWell(served);
+		if (assignment->present)
+			KeyUnlockForSession(KEYLOCK_PRESENCE, assignment->name, ShareLock);
+		assignment->present = false;
+		AssignmentWell(assignment);
 	}
 }
 

@@ -75,7 +75,7 @@ GroupsFilter(const ChoiceRule *rule, int64 last_number,
 	PositionSets result;
 	int			kept = 0;
 
-	if (!rule->help)
+	if (!rule->steal)
 		return SetsClaimed(sets, own_groups(rule));
 	result = SetsClaimed(sets, ~UINT64CONST(0));
 	for (int i = 0; i < result.count; i++)
@@ -108,7 +108,7 @@ GroupsChoose(const ChoiceRule *rule, int64 last_number, int64 gaps_from,
 	if (behind == 0)
 		return result;
 
-	turn = rule->turn % behind;
+	turn = rule->start % behind;
 	for (int i = 0; i < sets->count; i++)
 	{
 		if (!is_behind(last_number, gaps_from, &sets->sets[i]))

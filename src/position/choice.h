@@ -14,12 +14,13 @@ typedef struct ChoiceRule
 	int			of;				/* workers that share the partitions; 0: they
 								 * are not shared out */
 	int			rank;			/* of this worker among them, from 0 */
-	bool		help;			/* instead of our own, what others cannot keep
+	bool		steal;			/* instead of our own, what others cannot keep
 								 * up with */
 	int64		window;			/* only such as are so near each other, in
 								 * numbers; 0: however far apart;
 								 * CHOICE_WINDOW: as the batch size is */
-	uint32		turn;			/* whose turn it is, where they are far apart */
+	uint32		start;			/* where the round begins, if they are far
+								 * apart */
 } ChoiceRule;
 
 extern int	GroupsFarBehind(const ChoiceRule *rule, int64 last_number,

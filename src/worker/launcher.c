@@ -305,7 +305,7 @@ follow(int number, WorkerSlot *slot)
 	}
 	if (!worker->accounted)
 	{
-		if (slot->generation == worker->generation && slot->settled_in)
+		if (slot->generation == worker->generation && slot->has_begun)
 			forget_setback(worker->database, worker->channel);
 		else if (gone)
 			add_setback(worker);
@@ -363,7 +363,7 @@ count_workers(List *wanted)
 										   GetCurrentTimestamp(),
 										   channel->rests ? NAP_SHORT : ROOM_TIME))
 				SlotCancel(i, slot->generation);
-			if (!slot->settled_in &&
+			if (!slot->has_begun &&
 				TimestampDifferenceExceeds(slot->leave_since,
 										   GetCurrentTimestamp(), NAP_SHORT))
 				SlotTerminateUnsettled(i, slot->generation);

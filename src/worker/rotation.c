@@ -107,7 +107,7 @@ had_turn(const WorkerSlot *slot, bool idle)
 	TimestampTz now = GetCurrentTimestamp();
 
 	/* who has not settled in waits for something: that is no less of a turn */
-	if (!slot->settled_in)
+	if (!slot->has_begun)
 		is_idle = false;
 	return is_idle == idle &&
 		(slot->attached > now ||	/* the clock was set back */

@@ -330,7 +330,7 @@ SlotTerminateUnsettled(int number, uint32 generation)
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
 	if (slot->generation == generation && slot->process != NULL &&
-		!slot->settled_in && !slot->terminated)
+		!slot->has_begun && !slot->terminated)
 	{
 		slot->terminated = true;
 		(void) kill(slot->pid, SIGTERM);
@@ -418,7 +418,7 @@ void
 SlotSettledIn(void)
 {
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	shared->slot[my_slot].settled_in = true;
+	shared->slot[my_slot].has_begun = true;
 	LWLockRelease(shared->lock);
 }
 

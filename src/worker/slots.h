@@ -77,7 +77,7 @@ typedef struct WorkerSlot
 	struct PGPROC *process;		/* NULL until it is attached */
 	int			pid;
 	TimestampTz attached;
-	bool		settled_in;		/* it got as far as serving; stays after the
+	bool		has_begun;		/* it got as far as serving; stays after the
 								 * end, for the launcher to see */
 	char		projection[NAMEDATALEN];	/* the one that is served, or was
 											 * last */

@@ -72,15 +72,15 @@ typedef struct Worker
 	bool		leaving;
 	TimestampTz listed;			/* when the list was looked up; 0: never */
 	uint32		desired;		/* as of which it was */
-	List	   *served;			/* of Assignment */
-	Assignment *at_hand;		/* the one that is being served */
+	List	   *assignment;		/* of Assignment */
+	Assignment *current;		/* the one that is being served */
 	bool		replaying;		/* its parked keys are */
 	bool		woken;			/* by others, not because the nap is over */
 	bool		again;			/* this round has left something to do */
 	int			nap;
 	int64		events;			/* of this round's batches */
 	TimestampTz asked;			/* whether somebody wants the database */
-	bool		settled_in;		/* that is known */
+	bool		has_begun;		/* that is known */
 	MemoryContext memory;		/* lives as long as the process */
 	MemoryContext round;		/* reset at the top of each round */
 } Worker;
@@ -141,23 +141,23 @@ begin_at_work(const char *activity)
 
 /* Say it in the log, once for the same error. */
 static void
-log_failure(const Assignment *served)
+log_failure(const Assignment *assignment)
 {
-	const ErrorData *error = served->error;
+	const ErrorData *error = assignment->error;
 
 	ereport(LOG,
 			(errcode(error->sqlerrcode),
 			 errmsg("projection \"%s\" failed: %s",
-					served->name, error->message),
+					assignment->name, error->message),
 			 error->detail ? errdetail_internal("%s", error->detail) : 0,
 			 errhint("It will be tried again in %d s, and on. See projection_status.last_error.",
-					 (served->delay + 500) / 1000),
+					 (assignment->delay + 500) / 1000),
 			 error->context ? errcontext("%s", error->context) : 0));
 }
 
 /* Put the error into the status; if that fails too, the log has it. */
 static void
-save_failure(Assignment *served)
+save_failure(Assignment *assignment)
 {
 	MemoryContext old = CurrentMemoryContext;
 
@@ -165,7 +165,7 @@ save_failure(Assignment *served)
 	{
 		begin("writing down a failure");
 		if (ExtensionIsThere())
-			AssignmentSaveError(served);
+			AssignmentSaveError(assignment);
 		commit();
 	}
 	PG_CATCH();
@@ -181,12 +181,12 @@ save_failure(Assignment *served)
 
 /* A whole batch has failed. */
 static void
-projection_failed(Assignment *served, ErrorData *error)
+projection_failed(Assignment *assignment, ErrorData *error)
 {
 	SlotError(error->message);
-	if (AssignmentFailed(served, error))
-		log_failure(served);
-	save_failure(served);
+	if (AssignmentFailed(assignment, error))
+		log_failure(assignment);
+	save_failure(assignment);
 }
 
 /* An error of no projection: let the launcher wait a little. */
@@ -203,14 +203,14 @@ leave_for(const ErrorData *error)
 
 /* A parked key could not be tried again, and no event is to blame. */
 static void
-retry_failed(Assignment *served, int sqlerrcode, const char *message)
+retry_failed(Assignment *assignment, int sqlerrcode, const char *message)
 {
 	ereport(LOG,
 			(errcode(sqlerrcode),
 			 errmsg("a parked key of projection \"%s\" could not be tried again: %s",
-					served->name, message)));
+					assignment->name, message)));
 	SlotError(message);
-	AssignmentRetryFailed(served);
+	AssignmentRetryFailed(assignment);
 }
 
 /*
@@ -248,9 +248,9 @@ has_to_make_way(void)
 
 /* Around a batch, or what is like one: it may be cancelled. */
 static void
-batch_begins(const Assignment *served)
+batch_begins(const Assignment *assignment)
 {
-	SlotBatchBegins(served->name);
+	SlotBatchBegins(assignment->name);
 	TimeLimitBegin();
 }
 
@@ -285,13 +285,13 @@ batch_ends(void)
 
 /* A batch has failed: do what is to be done about it. */
 static void
-judge(Assignment *served, ErrorData *error, bool timed_out)
+judge(Assignment *assignment, ErrorData *error, bool timed_out)
 {
-	switch (AssignmentJudge(served, error, timed_out))
+	switch (AssignmentJudge(assignment, error, timed_out))
 	{
 		case VERDICT_ISOLATE:
 		case VERDICT_SMALLER:
-			served->isolate = true;
+			assignment->isolate = true;
 			FreeErrorData(error);
 			break;
 		case VERDICT_LATER:
@@ -299,7 +299,7 @@ judge(Assignment *served, ErrorData *error, bool timed_out)
 			worker.leaving = database_is_wanted();
 			break;
 		case VERDICT_FAILED:
-			projection_failed(served, error);
+			projection_failed(assignment, error);
 			break;
 	}
 }
@@ -308,7 +308,7 @@ judge(Assignment *served, ErrorData *error, bool timed_out)
 static void
 recover(void)
 {
-	Assignment *served = worker.at_hand;
+	Assignment *assignment = worker.current;
 	ErrorData  *error;
 	BatchEnd	end;
 
@@ -323,7 +323,7 @@ recover(void)
 		TimeLimitExplain(error);
 	RESUME_INTERRUPTS();
 
-	worker.at_hand = NULL;
+	worker.current = NULL;
 	if (end == BATCH_CANCELLED || ErrorIsOfShutdown(error))
 	{
 		worker.replaying = false;
@@ -335,23 +335,23 @@ recover(void)
 		FreeErrorData(error);
 		return;
 	}
-	if (served != NULL && worker.replaying)
+	if (assignment != NULL && worker.replaying)
 	{
 		worker.replaying = false;
-		retry_failed(served, error->sqlerrcode, error->message);
+		retry_failed(assignment, error->sqlerrcode, error->message);
 		FreeErrorData(error);
 		return;
 	}
 	worker.replaying = false;
-	if (served == NULL && error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
+	if (assignment == NULL && error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
 		leave_for(error);
-	else if (served == NULL)
+	else if (assignment == NULL)
 	{
 		FreeErrorData(error);
 		worker.leaving = database_is_wanted();
 	}
 	else
-		judge(served, error, end == BATCH_TIMED_OUT);
+		judge(assignment, error, end == BATCH_TIMED_OUT);
 }
 
 /*
@@ -359,38 +359,38 @@ recover(void)
  */
 
 static Assignment *
-find_served(const char *name)
+find_assignment(const char *name)
 {
 	ListCell   *cell;
 
-	foreach(cell, worker.served)
+	foreach(cell, worker.assignment)
 	{
-		Assignment *served = lfirst(cell);
+		Assignment *assignment = lfirst(cell);
 
-		if (strcmp(served->name, name) == 0)
-			return served;
+		if (strcmp(assignment->name, name) == 0)
+			return assignment;
 	}
 	return NULL;
 }
 
 /* What we know of this projection, moved from the old list to the new one. */
 static void
-list_served(List **list, const char *name)
+list_assignment(List **list, const char *name)
 {
-	Assignment *served = find_served(name);
+	Assignment *assignment = find_assignment(name);
 	MemoryContext old = MemoryContextSwitchTo(worker.memory);
 
-	if (served == NULL)
+	if (assignment == NULL)
 	{
-		served = palloc0(sizeof(Assignment));
-		strlcpy(served->name, name, NAMEDATALEN);
+		assignment = palloc0(sizeof(Assignment));
+		strlcpy(assignment->name, name, NAMEDATALEN);
 	}
 	else
-		worker.served = list_delete_ptr(worker.served, served);
+		worker.assignment = list_delete_ptr(worker.assignment, assignment);
 	/* somebody has changed something: it may be well now */
 	if (worker.desired != worker.share.desired)
-		served->next_try = 0;
-	*list = lappend(*list, served);
+		assignment->next_try = 0;
+	*list = lappend(*list, assignment);
 	MemoryContextSwitchTo(old);
 }
 
@@ -433,7 +433,7 @@ static void
 list_projections(void)
 {
 	List	   *started = NIL;
-	List	   *served = NIL;
+	List	   *assignment = NIL;
 	ListCell   *cell;
 
 	if (!begin_at_work("looking up the started projections"))
@@ -446,12 +446,12 @@ list_projections(void)
 		if (!DesiredStarted(projection->name))
 			continue;
 		started = lappend(started, projection);
-		list_served(&served, projection->name);
-		AssignmentLook(llast(served));
+		list_assignment(&assignment, projection->name);
+		AssignmentLook(llast(assignment));
 	}
 	take_interest(started);
-	free_served(worker.served);
-	worker.served = served;
+	free_served(worker.assignment);
+	worker.assignment = assignment;
 	if (started == NIL)
 	{
 		DesiredPublish();
@@ -485,33 +485,33 @@ static void
 show_step(BatchStep step, const Claims *claims)
 {
 	SlotReport(step == BATCH_READS ? WORKER_READING : WORKER_APPLYING,
-			   worker.at_hand->name, claims);
+			   worker.current->name, claims);
 }
 
 /* A batch of the projection at hand, in a transaction of its own. */
 static BatchResult
 run_batch(const BatchLimits *limits)
 {
-	Assignment *served = worker.at_hand;
+	Assignment *assignment = worker.current;
 	TimestampTz begun = GetCurrentTimestamp();
 	BatchResult result = {0};
 
 	/* another version is not the projection's failure */
-	worker.at_hand = NULL;
-	if (!begin_at_work(psprintf("projection %s", served->name)))
+	worker.current = NULL;
+	if (!begin_at_work(psprintf("projection %s", assignment->name)))
 		return result;
-	worker.at_hand = served;
-	batch_begins(served);
-	result = BatchRun(served->name, limits);
+	worker.current = assignment;
+	batch_begins(assignment);
+	result = BatchRun(assignment->name, limits);
 	check_not_cancelled();
-	if (served->failures > 0 && !result.rest && !limits->choice.help)
-		AssignmentClearError(served);
+	if (assignment->failures > 0 && !result.rest && !limits->choice.steal)
+		AssignmentClearError(assignment);
 	commit();
 	(void) batch_ends();
-	served->isolate = false;
-	AssignmentGrow(served);
-	AssignmentRetryAt(served, result.next_retry);
-	AssignmentTook(served, result.events,
+	assignment->isolate = false;
+	AssignmentGrow(assignment);
+	AssignmentRetryAt(assignment, result.next_retry);
+	AssignmentTook(assignment, result.events,
 				   TimestampDifferenceMilliseconds(begun, GetCurrentTimestamp()));
 	if (result.events > 0)
 	{
@@ -523,24 +523,24 @@ run_batch(const BatchLimits *limits)
 
 /* Try a parked key again that is due, in a transaction of its own. */
 static void
-run_replay(Assignment *served)
+run_replay(Assignment *assignment)
 {
 	ReplayResult result;
 
-	if (!begin_at_work(psprintf("projection %s: parked keys", served->name)))
+	if (!begin_at_work(psprintf("projection %s: parked keys", assignment->name)))
 		return;
-	worker.at_hand = served;
+	worker.current = assignment;
 	worker.replaying = true;
-	batch_begins(served);
-	result = ReplayDue(served->name, COMMAND, REPLAY_BY_WORKER);
+	batch_begins(assignment);
+	result = ReplayDue(assignment->name, COMMAND, REPLAY_BY_WORKER);
 	check_not_cancelled();
 	commit();
 	(void) batch_ends();
 	worker.replaying = false;
-	worker.at_hand = NULL;
+	worker.current = NULL;
 	if (result.outcome == REPLAY_PUT_OFF)
 	{
-		retry_failed(served, result.sqlerrcode, result.message);
+		retry_failed(assignment, result.sqlerrcode, result.message);
 		return;
 	}
 	if (result.outcome != REPLAY_NOTHING)
@@ -548,7 +548,7 @@ run_replay(Assignment *served)
 		SlotCount(result.events);
 		worker.again = true;
 	}
-	AssignmentRetryWell(served, result.next_retry);
+	AssignmentRetryWell(assignment, result.next_retry);
 }
 
 /*
@@ -556,43 +556,43 @@ run_replay(Assignment *served)
  * do, such as others cannot keep up with.
  */
 static void
-serve(Assignment *served)
+serve(Assignment *assignment)
 {
 	BatchLimits limits = {
 		.choice = {.of = worker.share.of,.rank = worker.share.rank,
-		.window = CHOICE_WINDOW,.turn = served->turn++},
+		.window = CHOICE_WINDOW,.start = assignment->start++},
 		.sized = true,
-		.events = served->at_most > 0 ?
-		Min(served->at_most, AssignmentBatchSize(served)) : AssignmentBatchSize(served),
+		.events = assignment->at_most > 0 ?
+		Min(assignment->at_most, AssignmentBatchSize(assignment)) : AssignmentBatchSize(assignment),
 		.milliseconds = BATCH_TIME,
-		.isolate = served->isolate,
+		.isolate = assignment->isolate,
 		.as_worker = true,
 		.command = COMMAND,
 		.step = show_step
 	};
 	BatchResult own;
-	BatchResult helped = {0};
+	BatchResult stolen = {0};
 
-	worker.at_hand = served;
+	worker.current = assignment;
 	own = run_batch(&limits);
-	if (own.help_wanted && own.events == 0 && own.outcome != BATCH_CUT &&
+	if (own.steal_wanted && own.events == 0 && own.outcome != BATCH_CUT &&
 		!own.rest)
 	{
-		limits.choice.help = true;
-		helped = run_batch(&limits);
+		limits.choice.steal = true;
+		stolen = run_batch(&limits);
 	}
-	worker.at_hand = NULL;
-	if (served->failures > 0 && !own.rest)
+	worker.current = NULL;
+	if (assignment->failures > 0 && !own.rest)
 	{
-		ereport(LOG, (errmsg("projection \"%s\" is well again", served->name)));
-		AssignmentWell(served);
+		ereport(LOG, (errmsg("projection \"%s\" is well again", assignment->name)));
+		AssignmentWell(assignment);
 		SlotError(NULL);
 	}
 	if (own.outcome == BATCH_CUT || (own.events > 0 && own.rest) ||
-		helped.events > 0)
+		stolen.events > 0)
 		worker.again = true;
 	/* what woke us may be in a partition that another one holds */
-	if (own.events + helped.events > 0 || (worker.woken && own.rest))
+	if (own.events + stolen.events > 0 || (worker.woken && own.rest))
 		worker.nap = NAP_MIN;
 }
 
@@ -603,17 +603,17 @@ go_round(void)
 
 	worker.again = false;
 	worker.events = 0;
-	foreach(cell, worker.served)
+	foreach(cell, worker.assignment)
 	{
-		Assignment *served = lfirst(cell);
+		Assignment *assignment = lfirst(cell);
 
 		CHECK_FOR_INTERRUPTS();
 		if (worker.leaving)
 			break;
-		if (AssignmentIsDue(served) && AssignmentRetryIsDue(served))
-			run_replay(served);
-		if (AssignmentIsDue(served) && !worker.leaving)
-			serve(served);
+		if (AssignmentIsDue(assignment) && AssignmentRetryIsDue(assignment))
+			run_replay(assignment);
+		if (AssignmentIsDue(assignment) && !worker.leaving)
+			serve(assignment);
 	}
 }
 
@@ -630,16 +630,16 @@ time_to_rest(bool *retrying)
 	ListCell   *cell;
 
 	*retrying = false;
-	foreach(cell, worker.served)
+	foreach(cell, worker.assignment)
 	{
-		Assignment *served = lfirst(cell);
+		Assignment *assignment = lfirst(cell);
 
-		if (served->failures > 0)
+		if (assignment->failures > 0)
 			*retrying = true;
-		if (served->next_try > now)
-			rest = Min(rest, TimestampDifferenceMilliseconds(now, served->next_try));
-		if (AssignmentNextRetry(served) > now)
-			rest = Min(rest, TimestampDifferenceMilliseconds(now, AssignmentNextRetry(served)));
+		if (assignment->next_try > now)
+			rest = Min(rest, TimestampDifferenceMilliseconds(now, assignment->next_try));
+		if (AssignmentNextRetry(assignment) > now)
+			rest = Min(rest, TimestampDifferenceMilliseconds(now, AssignmentNextRetry(assignment)));
 	}
 	return (int) Max(rest, 1);
 }
@@ -713,9 +713,9 @@ cycle(void)
 		list_projections();
 	if (!worker.leaving)
 	{
-		if (!worker.settled_in)
+		if (!worker.has_begun)
 			SlotSettledIn();
-		worker.settled_in = true;
+		worker.has_begun = true;
 		go_round();
 	}
 	if (worker.leaving)
