@@ -249,7 +249,7 @@ sub make_key
 sub make_source
 {
 	my ($stream) = @_;
-	my $filter = chance(0.3) ? ' WHERE ' . one(q[s.i IS DISTINCT FROM 2], q[s.kind <> 'k3'], q[s.p ? 's'], q[(s.p->>'i')::int > 1]) : '';
+	my $filter = chance(0.3) ? ' WHERE ' . one(q[s.i IS DISTINCT FROM 2], q[s.kind <> 'k3'], q[s.p ? 's'], q[s.p->>'i' > '1']) : '';
 	my $some = join ', ', map { "s.$_" } @columns;
 
 	return one(
