@@ -27,6 +27,7 @@
 #include "batch/deferred.h"
 #include "catalog.h"
 #include "fault.h"
+#include "merge/pinned.h"
 #include "savepoint.h"
 
 typedef enum TableAnswer
@@ -150,7 +151,7 @@ ask(void *arg)
 		(void) ConstraintsCheckAtOnce();
 	level = KeyTextEnter();
 	question->rows = update_other_row(question->scope, question->keys);
-	KeyTextLeave(level);
+	PinnedLeave(level);
 }
 
 /* Does the table accept a row of a key that has not failed? */

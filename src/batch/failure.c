@@ -294,10 +294,14 @@ ban_few(Batch *batch)
 		int			length;
 		char	   *image;
 
-		ParkedCheck(batch->projection, batch->work.sink.key, parked);
 		if (parked->by_number)
+		{
+			ParkedCheck(batch->projection, parked,
+						ParkedPartitionHash(batch->work.sink.key, parked));
 			continue;
+		}
 		image = image_of(batch, parked->key, &length, &hashes);
+		ParkedCheck(batch->projection, parked, hashes.partition);
 		if (BatchPositionOf(batch, hashes.partition) != NULL)
 			FoldBan(batch->reading.fold, image, length, hashes.place);
 	}

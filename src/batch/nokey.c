@@ -39,12 +39,6 @@ BatchReadSkipped(Batch *batch)
 	MemoryContextSwitchTo(old);
 }
 
-/* MergeItemReceiver */
-static void
-ignore_item(void *arg, const MergeItem *item)
-{
-}
-
 /* EventReceiver */
 static bool
 look_again(void *state, const Event *event)
@@ -52,7 +46,7 @@ look_again(void *state, const Event *event)
 	Again	   *again = state;
 
 	again->found = true;
-	again->error = MergeRunItemsApart(again->run, event->slot, ignore_item, NULL);
+	again->error = MergeRunItemsTry(again->run, event->slot);
 	return false;
 }
 

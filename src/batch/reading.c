@@ -154,12 +154,6 @@ take_item(void *arg, const MergeItem *item)
 		FoldAddItem(batch->reading.fold, batch->reading.event, item, hashes.place);
 }
 
-/* MergeItemReceiver: only whether the item can be computed */
-static void
-ignore_item(void *arg, const MergeItem *item)
-{
-}
-
 /*
  * Can the event's items be computed?  An event whose key cannot be is refused
  * by itself (nokey.c).
@@ -167,8 +161,7 @@ ignore_item(void *arg, const MergeItem *item)
 static bool
 has_items(Batch *batch, const Event *event)
 {
-	ErrorData  *error = MergeRunItemsApart(batch->work.sink.run, event->slot,
-										   ignore_item, NULL);
+	ErrorData  *error = MergeRunItemsTry(batch->work.sink.run, event->slot);
 
 	if (error == NULL)
 		return true;

@@ -261,7 +261,7 @@ replay_found(OpenProjection *work, const ParkedBrief *found, ReplaySkip skip)
 	Claims		claims;
 	Parked	   *parked;
 
-	ParkedCheck(work->projection, work->sink.key, found);
+	ParkedCheck(work->projection, found, ParkedPartitionHash(work->sink.key, found));
 	claims = GroupClaim(work->projection, found->partition, true);
 	check_positions(work, &claims);
 	parked = ParkedKey(work->projection->name, found->key, found->by_number);
@@ -282,7 +282,7 @@ replay_due(OpenProjection *work, const ParkedBrief *found, bool own)
 	ReplayResult result = {.outcome = REPLAY_NOTHING};
 	Claims		claims;
 
-	ParkedCheck(work->projection, work->sink.key, found);
+	ParkedCheck(work->projection, found, ParkedPartitionHash(work->sink.key, found));
 	claims = GroupClaim(work->projection, found->partition, false);
 	if (claims.groups != 0)
 	{

@@ -28,18 +28,6 @@ static const char *const orderings[] = {
 	[ORDERING_VERSION] = "version"
 };
 
-const char *
-DeclaredKindName(DeclaredKind kind)
-{
-	return kinds[kind];
-}
-
-const char *
-OrderingName(Ordering ordering)
-{
-	return orderings[ordering];
-}
-
 bool
 OrderingFromName(const char *name, Ordering *ordering)
 {

@@ -43,8 +43,6 @@ typedef struct Declared
 	Position	start;			/* where it begins */
 } Declared;
 
-extern const char *DeclaredKindName(DeclaredKind kind);
-extern const char *OrderingName(Ordering ordering);
 extern bool OrderingFromName(const char *name, Ordering *ordering);
 extern ArrayType *TextArray(List *strings);
 extern List *TextArrayList(ArrayType *array);

@@ -485,7 +485,7 @@ ProjectionDeclare(const Projection *projection)
 void
 ProjectionForget(const char *name)
 {
-	CatalogDelete(DEFINITION_CATALOG, name);
+	DeclaredDrop(name);
 	CatalogDelete(PROJECTION_CATALOG, name);
 }
 

@@ -101,9 +101,7 @@ change_by(Apply *apply, const FoldItem *item)
 {
 	MergeEffect effect;
 
-	apply->current_no = item->no;
 	effect = MergeRowApply(apply->sink->run, item->bytes);
-	apply->current_no = 0;
 	if (effect.clause >= 0)
 		return NULL;
 	if (apply->sink->strict)

@@ -29,7 +29,6 @@ struct Apply
 	Snapshot	own_snapshot;	/* that rows are read with after that; or NULL */
 	Unhandled  *unhandled;		/* items for which no WHEN held */
 	Unhandled  *key_unhandled;	/* those of the key at hand */
-	int64		current_no;		/* of the item at hand; 0: none */
 };
 
 /* apply.c */

@@ -20,7 +20,6 @@
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgroids.h"
-#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/typcache.h"
@@ -28,6 +27,7 @@
 
 #include "handler/key.h"
 #include "keyhash.h"
+#include "merge/pinned.h"
 
 static void
 make_column(KeyColumn *column, Oid type, int32 typmod, Oid collation,
@@ -305,30 +305,19 @@ append_quoted(StringInfo string, const char *value)
 
 /*
  * Texts are written and read under settings that lose nothing: a time zone's
- * abbreviation may mean another zone when it is read.
+ * abbreviation may mean another zone when it is read.  PinnedLeave() ends it.
  */
 int
 KeyTextEnter(void)
 {
-	static const char *const settings[][2] = {
+	static PinnedValue settings[] = {
 		{"DateStyle", "ISO, YMD"},
 		{"IntervalStyle", "postgres"},
 		{"bytea_output", "hex"},
-		{"extra_float_digits", "1"},
+		{"extra_float_digits", "1"}
 	};
-	int			level = NewGUCNestLevel();
 
-	for (int i = 0; i < lengthof(settings); i++)
-		(void) set_config_option(settings[i][0], settings[i][1], PGC_USERSET,
-								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
-								 false);
-	return level;
-}
-
-void
-KeyTextLeave(int level)
-{
-	AtEOXact_GUC(true, level);
+	return PinnedEnterThese(settings, lengthof(settings));
 }
 
 static char *
@@ -361,7 +350,7 @@ KeyText(KeyType *type, const char *image, int length)
 		return pnstrdup(image, length);
 	level = KeyTextEnter();
 	string = text_of(type, image);
-	KeyTextLeave(level);
+	PinnedLeave(level);
 	return string;
 }
 
@@ -437,7 +426,7 @@ KeyFromText(KeyType *type, const char *string, int *length)
 	}
 	level = KeyTextEnter();
 	read_text(type, string, key);
-	KeyTextLeave(level);
+	PinnedLeave(level);
 	*length = (int) KeyImageSize(type, key);
 	image = palloc0(*length);
 	KeyImageStore(type, key, image);

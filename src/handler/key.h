@@ -76,7 +76,6 @@ extern uint64 KeyRank(const KeyType *type, const char *image);
 /* both forms of key: type NULL is a native one */
 extern uint64 KeyPartitionHash(KeyType *type, const char *image, int length);
 extern int	KeyTextEnter(void);
-extern void KeyTextLeave(int level);
 extern char *KeyText(KeyType *type, const char *image, int length);
 extern char *KeyFromText(KeyType *type, const char *text, int *length);
 

@@ -240,6 +240,19 @@ MergeRunItemsApart(MergeRun *run, TupleTableSlot *event,
 	return InSavepoint(run_items, &apart);
 }
 
+/* MergeItemReceiver */
+static void
+ignore_item(void *arg, const MergeItem *item)
+{
+}
+
+/* Why the event's items cannot be computed; NULL: they can. */
+ErrorData *
+MergeRunItemsTry(MergeRun *run, TupleTableSlot *event)
+{
+	return MergeRunItemsApart(run, event, ignore_item, NULL);
+}
+
 /* The bytes that a by-reference value takes. */
 static inline Size
 stored_size(const RunType *type, Datum value)

@@ -70,6 +70,7 @@ extern void MergeRunItems(MergeRun *run, TupleTableSlot *event,
 extern void MergeRunItemsEnd(MergeRun *run);
 extern ErrorData *MergeRunItemsApart(MergeRun *run, TupleTableSlot *event,
 									 MergeItemReceiver receive, void *arg);
+extern ErrorData *MergeRunItemsTry(MergeRun *run, TupleTableSlot *event);
 extern Size MergeItemSize(MergeRun *run, const MergeItem *item);
 extern void MergeItemStore(MergeRun *run, const MergeItem *item, char *where);
 

@@ -43,17 +43,6 @@ TryRowAsJson(Try *try, TupleTableSlot *row)
 	return FunctionCall1(&try->row_to_json, ExecFetchSlotHeapTupleDatum(row));
 }
 
-static void
-push_name(JsonbParseState **state, const char *name)
-{
-	JsonbValue	value;
-
-	value.type = jbvString;
-	value.val.string.val = unconstify(char *, name);
-	value.val.string.len = strlen(name);
-	pushJsonbValue(state, WJB_KEY, &value);
-}
-
 /* A value of jsonb into an object or array. */
 static void
 push_json(JsonbParseState **state, JsonbIteratorToken token, Datum json)
@@ -97,14 +86,15 @@ push_bool(JsonbParseState **state, bool boolean)
 }
 
 static void
-push_string(JsonbParseState **state, const char *string)
+push_string(JsonbParseState **state, JsonbIteratorToken token,
+			const char *string)
 {
 	JsonbValue	value;
 
 	value.type = jbvString;
 	value.val.string.val = unconstify(char *, string);
 	value.val.string.len = strlen(string);
-	pushJsonbValue(state, WJB_VALUE, &value);
+	pushJsonbValue(state, token, &value);
 }
 
 /* The key: its value, an array of several; null if any of them is. */
@@ -154,26 +144,26 @@ TryTraceItem(Try *try, const MergeItem *item, bool matched,
 	bool		applied = effect != NULL && effect->clause >= 0;
 
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	push_name(&state, "no");
+	push_string(&state, WJB_KEY, "no");
 	push_number(&state, TryEventNumber(try->events, try->number));
-	push_name(&state, "key");
+	push_string(&state, WJB_KEY, "key");
 	push_key(try, &state, item);
-	push_name(&state, "matched");
+	push_string(&state, WJB_KEY, "matched");
 	if (effect != NULL)
 		push_bool(&state, matched);
 	else
 		push_null(&state);
-	push_name(&state, "clause");
+	push_string(&state, WJB_KEY, "clause");
 	if (applied)
 		push_number(&state, effect->clause + 1);
 	else
 		push_null(&state);
-	push_name(&state, "action");
+	push_string(&state, WJB_KEY, "action");
 	if (applied)
-		push_string(&state, action_name(effect->action));
+		push_string(&state, WJB_VALUE, action_name(effect->action));
 	else
 		push_null(&state);
-	push_name(&state, "row");
+	push_string(&state, WJB_KEY, "row");
 	if (effect != NULL && try->row->exists)
 		push_json(&state, WJB_VALUE, TryRowAsJson(try, try->row->slot));
 	else

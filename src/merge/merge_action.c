@@ -192,13 +192,14 @@ MergeCheckUpdate(MergeBuild *build, MergeClause *clause)
 	}
 }
 
-static Bitmapset *
-columns_listed(const MergeAction *action)
+/* The columns that a target list assigns. */
+Bitmapset *
+MergeColumnsListed(List *targets)
 {
 	Bitmapset  *listed = NULL;
 	ListCell   *cell;
 
-	foreach(cell, action->targetList)
+	foreach(cell, targets)
 	{
 		TargetEntry *entry = lfirst(cell);
 
@@ -251,7 +252,7 @@ build_clause(MergeBuild *build, MergeAction *analysed, MergeAction *rewritten,
 	clause->matched = compat_when_matched(rewritten);
 	clause->action = kind_of(rewritten->commandType);
 	clause->condition = (Expr *) rewritten->qual;
-	clause->listed = columns_listed(analysed);
+	clause->listed = MergeColumnsListed(analysed->targetList);
 	clause->location = location;
 	MergeRefuseSubselects(build, rewritten->qual);
 	MergeRefuseSubselects(build, rewritten->targetList);

@@ -104,6 +104,7 @@ extern bool MergeUsableIndex(Relation index);
 extern void MergeKeyFromIndex(MergeBuild *build, Relation index);
 
 /* merge_action.c */
+extern Bitmapset *MergeColumnsListed(List *targets);
 extern void MergeBuildClauses(MergeBuild *build);
 extern void MergeRefuseSubselects(MergeBuild *build, void *expression);
 extern void MergeCompleteInsert(MergeBuild *build, MergeClause *clause,

@@ -214,17 +214,6 @@ add_clause(MergeBuild *build, bool matched, MergeActionKind action,
 	return clause;
 }
 
-static Bitmapset *
-columns_of(List *targets)
-{
-	Bitmapset  *columns = NULL;
-	ListCell   *cell;
-
-	foreach(cell, targets)
-		columns = bms_add_member(columns, ((TargetEntry *) lfirst(cell))->resno);
-	return columns;
-}
-
 static void
 add_update(MergeBuild *build, OnConflictExpr *conflict, Excluded *excluded)
 {
@@ -233,7 +222,7 @@ add_update(MergeBuild *build, OnConflictExpr *conflict, Excluded *excluded)
 
 	MergeRefuseSubselects(build, conflict->onConflictSet);
 	MergeRefuseSubselects(build, conflict->onConflictWhere);
-	clause->listed = columns_of(conflict->onConflictSet);
+	clause->listed = MergeColumnsListed(conflict->onConflictSet);
 	clause->condition = (Expr *) replace_excluded(conflict->onConflictWhere,
 												  excluded);
 	clause->columns = conflict->onConflictSet;
@@ -249,7 +238,7 @@ MergeBuildUpsert(MergeBuild *build)
 	OnConflictExpr *conflict = query->onConflict;
 	MergeClause *insert;
 	Excluded	excluded = {build, conflict->exclRelIndex, query->targetList,
-	columns_of(build->merge->analysed->targetList)};
+	MergeColumnsListed(build->merge->analysed->targetList)};
 
 	build->merge->upsert = true;
 	set_key(build, choose_index(build, conflict), query->targetList);

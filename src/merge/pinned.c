@@ -86,6 +86,13 @@ is_pinned(const char *name)
 }
 
 static void
+hold(const char *name, const char *value)
+{
+	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+}
+
+static void
 enter_setting(char *setting)
 {
 	char	   *equals = strchr(setting, '=');
@@ -96,8 +103,7 @@ enter_setting(char *setting)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("\"%s\" is no setting of a projection", setting)));
-	(void) set_config_option(setting, equals + 1, PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
+	hold(setting, equals + 1);
 }
 
 /*
@@ -124,6 +130,17 @@ PinnedEnter(ArrayType *settings)
 	return level;
 }
 
+/* The same for these settings. */
+int
+PinnedEnterThese(PinnedValue *settings, int count)
+{
+	int			level = NewGUCNestLevel();
+
+	for (int i = 0; i < count; i++)
+		hold(settings[i][0], settings[i][1]);
+	return level;
+}
+
 /*
  * Let settings hold under which the server prints an expression the same way
  * everywhere: every name that is not PostgreSQL's own with its schema.
@@ -131,7 +148,7 @@ PinnedEnter(ArrayType *settings)
 int
 PinnedEnterNeutral(void)
 {
-	static const char *const neutral[][2] = {
+	static PinnedValue neutral[] = {
 		{SEARCH_PATH, "pg_catalog, pg_temp"},
 		{"DateStyle", "ISO, YMD"},
 		{"IntervalStyle", "postgres"},
@@ -142,13 +159,8 @@ PinnedEnterNeutral(void)
 		{"quote_all_identifiers", "off"},
 		{"xmlbinary", "base64"}
 	};
-	int			level = NewGUCNestLevel();
 
-	for (int i = 0; i < lengthof(neutral); i++)
-		(void) set_config_option(neutral[i][0], neutral[i][1], PGC_USERSET,
-								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0,
-								 false);
-	return level;
+	return PinnedEnterThese(neutral, lengthof(neutral));
 }
 
 /* The settings of before. */

@@ -9,6 +9,11 @@
 
 extern ArrayType *PinnedSettings(void);
 extern int	PinnedEnter(ArrayType *settings);
+
+/* a setting and its value */
+typedef const char *const PinnedValue[2];
+
+extern int	PinnedEnterThese(PinnedValue *settings, int count);
 extern int	PinnedEnterNeutral(void);
 extern void PinnedLeave(int level);
 

@@ -183,27 +183,14 @@ target_entry(Statement *statement, Oid relation)
 }
 
 static void
-note_columns(StatementTarget *target, List *entries)
-{
-	ListCell   *cell;
-
-	foreach(cell, entries)
-	{
-		TargetEntry *entry = lfirst_node(TargetEntry, cell);
-
-		if (!entry->resjunk)
-			target->listed = bms_add_member(target->listed, entry->resno);
-	}
-}
-
-static void
 note_command(StatementTarget *target, CmdType command, List *entries)
 {
 	target->inserts |= command == CMD_INSERT;
 	target->updates |= command == CMD_UPDATE;
 	target->deletes |= command == CMD_DELETE;
 	if (command == CMD_INSERT || command == CMD_UPDATE)
-		note_columns(target, entries);
+		target->listed = bms_add_members(target->listed,
+										 MergeColumnsListed(entries));
 }
 
 /* What one statement does to its table. */

@@ -184,16 +184,27 @@ read_brief(Relation catalog, HeapTuple tuple)
 	return make_brief(values, nulls);
 }
 
-/* An error if the row says that the key is of another partition than it is. */
-void
-ParkedCheck(const Projection *projection, KeyType *type,
-			const ParkedBrief *parked)
+/* What chooses the partition of a parked key, or of an event without one. */
+uint64
+ParkedPartitionHash(KeyType *type, const ParkedBrief *parked)
 {
 	int			length;
-	char	   *image = parked->by_number ? NULL :
-		KeyFromText(type, parked->key, &length);
-	uint64		hash = parked->by_number ? strtou64(parked->key, NULL, 10) :
-		KeyPartitionHash(type, image, length);
+	char	   *image;
+
+	if (parked->by_number)
+		return strtou64(parked->key, NULL, 10);
+	image = KeyFromText(type, parked->key, &length);
+	return KeyPartitionHash(type, image, length);
+}
+
+/*
+ * An error if the row says that the key, of this hash, is of another partition
+ * than it is.
+ */
+void
+ParkedCheck(const Projection *projection, const ParkedBrief *parked,
+			uint64 hash)
+{
 	int			partition = hash % projection->partitions;
 	CatalogDamage damage = {.table = PARKED_CATALOG};
 

@@ -76,8 +76,9 @@ typedef struct Parked
 } Parked;
 
 extern List *ParkedKeys(const char *projection);
-extern void ParkedCheck(const Projection *projection, KeyType *type,
-						const ParkedBrief *parked);
+extern uint64 ParkedPartitionHash(KeyType *type, const ParkedBrief *parked);
+extern void ParkedCheck(const Projection *projection,
+						const ParkedBrief *parked, uint64 hash);
 extern char *ParkedEqual(const char *projection, KeyType *type,
 						 const char *image, int length);
 extern void ParkedHashes(const char *projection,
