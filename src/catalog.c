@@ -48,7 +48,7 @@ typedef struct KnownTable
 	Oid			index;			/* the primary key's */
 } KnownTable;
 
-/* there are nine */
+/* there are eleven */
 #define KNOWN_TABLES 16
 
 static KnownTable known_tables[KNOWN_TABLES];
