@@ -316,7 +316,7 @@ CatalogDelete(const char *table, const char *key)
 	HeapTuple	tuple;
 
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-		CatalogTupleDelete(catalog, &tuple->t_self);
+		CatalogRowDelete(catalog, &tuple->t_self);
 	systable_endscan(scan);
 	table_close(catalog, NoLock);
 	CommandCounterIncrement();

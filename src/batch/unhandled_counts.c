@@ -155,8 +155,8 @@ save_count(Relation catalog, const char *projection, int lane, List *rows,
 		row->count.count += count->count;
 		row->count.first_no = Min(row->count.first_no, count->first_no);
 		row->count.last_no = Max(row->count.last_no, count->last_no);
-		CatalogTupleUpdate(catalog, &row->place,
-						   form_row(catalog, projection, lane, row));
+		CatalogRowUpdate(catalog, &row->place,
+						 form_row(catalog, projection, lane, row));
 		return rows;
 	}
 	row = palloc0(sizeof(CountRow));

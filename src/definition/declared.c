@@ -176,7 +176,7 @@ DeclaredWrite(const char *projection, const Declared *declared)
 	values[DEFINITION_CATALOG_START_GAPS - 1] = NumberSetToDatum(&declared->start.gaps);
 	tuple = heap_form_tuple(RelationGetDescr(catalog), values, nulls);
 	if (HeapTupleIsValid(old))
-		CatalogTupleUpdate(catalog, &old->t_self, tuple);
+		CatalogRowUpdate(catalog, &old->t_self, tuple);
 	else
 		CatalogTupleInsert(catalog, tuple);
 	table_close(catalog, NoLock);

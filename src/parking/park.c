@@ -741,7 +741,7 @@ update_row(const Parked *parked)
 	Relation	catalog = CatalogOpen(PARKED_CATALOG, RowExclusiveLock);
 	ItemPointerData place = parked->place;
 
-	CatalogTupleUpdate(catalog, &place, form_row(catalog, parked));
+	CatalogRowUpdate(catalog, &place, form_row(catalog, parked));
 	table_close(catalog, NoLock);
 	CommandCounterIncrement();
 }
@@ -813,7 +813,7 @@ ParkFree(const Parked *parked)
 	Relation	catalog = CatalogOpen(PARKED_CATALOG, RowExclusiveLock);
 	ItemPointerData place = parked->place;
 
-	CatalogTupleDelete(catalog, &place);
+	CatalogRowDelete(catalog, &place);
 	table_close(catalog, NoLock);
 	CommandCounterIncrement();
 }
