@@ -21,7 +21,7 @@
 #define CATALOG_SCHEMA "wallet_projection"
 
 /* the version of the extension's SQL that this code belongs to */
-#define EXTENSION_VERSION "0.1.0"
+#define EXTENSION_VERSION "0.2.0"
 
 /* columns of wallet_projection.stream */
 #define STREAM_CATALOG "stream"
