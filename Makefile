@@ -173,6 +173,7 @@ OBJS = \
 	src/worker/rotation.o \
 	src/worker/slots.o \
 	src/worker/status.o \
+	src/worker/survey.o \
 	src/worker/wait.o \
 	src/worker/worker.o
 
