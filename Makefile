@@ -148,6 +148,7 @@ OBJS = \
 	src/batch/taken.o \
 	src/batch/unhandled_counts.o \
 	src/batch/writekeys.o \
+	src/rebuild/beginning.o \
 	src/consumer/assignment.o \
 	src/consumer/consume.o \
 	src/consumer/create.o \
