@@ -113,6 +113,7 @@ OBJS = \
 	src/handler/try_statement.o \
 	src/handler/try_trace.o \
 	src/handler/unhandled.o \
+	src/definition/advised.o \
 	src/definition/compiled.o \
 	src/definition/declared.o \
 	src/definition/desired.o \
