@@ -114,6 +114,7 @@ OBJS = \
 	src/handler/try_statement.o \
 	src/handler/try_trace.o \
 	src/handler/unhandled.o \
+	src/definition/advised.o \
 	src/definition/compiled.o \
 	src/definition/declared.o \
 	src/definition/desired.o \
@@ -149,6 +150,7 @@ OBJS = \
 	src/batch/taken.o \
 	src/batch/unhandled_counts.o \
 	src/batch/writekeys.o \
+	src/rebuild/beginning.o \
 	src/consumer/assignment.o \
 	src/consumer/consume.o \
 	src/consumer/create.o \
@@ -174,6 +176,7 @@ OBJS = \
 	src/worker/rotation.o \
 	src/worker/slots.o \
 	src/worker/status.o \
+	src/worker/survey.o \
 	src/worker/wait.o \
 	src/worker/worker.o
 

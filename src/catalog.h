@@ -21,7 +21,7 @@
 #define CATALOG_SCHEMA "wallet_projection"
 
 /* the version of the extension's SQL that this code belongs to */
-#define EXTENSION_VERSION "0.1.0"
+#define EXTENSION_VERSION "0.2.0"
 
 /* columns of wallet_projection.stream */
 #define STREAM_CATALOG "stream"
@@ -95,7 +95,10 @@ enum
 	STATE_CATALOG_OWNER = STATE_CATALOG_TABLE_SCHEMA + 5,
 	STATE_CATALOG_OWNER_NAME,
 	STATE_CATALOG_STREAM_TABLES,
-	STATE_CATALOG_NATTS = STATE_CATALOG_STREAM_TABLES
+	STATE_CATALOG_REBUILD_ADVISED,
+	STATE_CATALOG_VERIFY_RATE,
+	STATE_CATALOG_DRIFT,
+	STATE_CATALOG_NATTS = STATE_CATALOG_DRIFT
 };
 
 /* columns of wallet_projection.position */

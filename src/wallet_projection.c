@@ -74,7 +74,10 @@ define_settings(void)
 	MarkGUCPrefixReserved("wallet_projection");
 }
 
-/* SECURITY LABEL is not for people; this lets a dump of it be restored. */
+/*
+ * SECURITY LABEL is not for people, and nobody reads what it sets; this lets a
+ * dump of version 0.1.0 be restored, which has it.
+ */
 static void
 check_label(const ObjectAddress *object, const char *label)
 {
@@ -94,6 +97,7 @@ _PG_init(void)
 		return;
 	Preloaded = true;
 	register_label_provider(DESIRED_PROVIDER, check_label);
+	DesiredInstall();
 	SlotsInstall();
 	NoticesDeliverTo(SlotsDeliver);
 	LauncherRegister();

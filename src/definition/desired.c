@@ -6,10 +6,17 @@
  * The truth is in this database, in wallet_projection.started and .channel.
  * The launcher is connected to no database, and cannot read them.  So what
  * follows from them, the channels with something to do, is published as a
- * label on the database in pg_shseclabel, one of the few catalogs that can be
- * read without a database (pg_db_role_setting cannot).  The label changes in
- * the same transaction as the tables, survives restarts and renaming, goes
- * with the database when that is dropped, and is not copied with it.
+ * label in pg_shseclabel, one of the few catalogs that can be read without a
+ * database (pg_db_role_setting cannot).  The label changes in the same
+ * transaction as the tables, survives restarts and renaming, goes with the
+ * database when that is dropped, and is not copied with it.
+ *
+ * The label belongs to (pg_db_role_setting, the database's OID), not to
+ * (pg_database, OID) as up to version 0.1.0: pg_dump writes a label of the
+ * latter down as SECURITY LABEL ... ON DATABASE, which fails where the library
+ * is not preloaded, and pg_upgrade with it.  A label of ours is never dumped.
+ * pg_upgrade takes the tables along, and the launcher's survey
+ * (worker/survey.c) makes a new label from them.
  *
  * wallet_projection.started is not dumped: a restored projection is stopped
  * until somebody starts it, so that no worker reads half a stream.
@@ -21,6 +28,7 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/indexing.h"
+#include "catalog/objectaccess.h"
 #include "catalog/pg_database.h"
 #include "commands/extension.h"
 #include "commands/seclabel.h"
@@ -270,19 +278,38 @@ DesiredParse(const char *label)
 	return desired;
 }
 
+/* What the launcher reads of this database; NULL: nothing is wanted. */
+char *
+DesiredPublished(void)
+{
+	ObjectAddress object;
+
+	ObjectAddressSet(object, DESIRED_CLASS, MyDatabaseId);
+	return GetSecurityLabel(&object, DESIRED_PROVIDER);
+}
+
+/* A label that version 0.1.0 has set, or its dump: nobody reads it. */
+static void
+remove_old_label(void)
+{
+	ObjectAddress database;
+
+	ObjectAddressSet(database, DatabaseRelationId, MyDatabaseId);
+	if (GetSecurityLabel(&database, DESIRED_PROVIDER) != NULL)
+		SetSecurityLabel(&database, DESIRED_PROVIDER, NULL);
+}
+
 static void
 set_label(const char *label)
 {
-	ObjectAddress database;
-	char	   *old;
+	ObjectAddress object;
+	char	   *old = DesiredPublished();
 
-	ObjectAddressSet(database, DatabaseRelationId, MyDatabaseId);
-	old = GetSecurityLabel(&database, DESIRED_PROVIDER);
+	ObjectAddressSet(object, DESIRED_CLASS, MyDatabaseId);
 	if (label == NULL ? old != NULL : old == NULL || strcmp(label, old) != 0)
-	{
-		SetSecurityLabel(&database, DESIRED_PROVIDER, label);
-		CommandCounterIncrement();
-	}
+		SetSecurityLabel(&object, DESIRED_PROVIDER, label);
+	remove_old_label();
+	CommandCounterIncrement();
 	NoticeDesired();
 }
 
@@ -321,4 +348,24 @@ DesiredWithdraw(void)
 	DesiredLock();
 	if (!OidIsValid(get_extension_oid("wallet_projection", true)))
 		set_label(NULL);
+}
+
+static object_access_hook_type other_access_hook = NULL;
+
+/* object_access_hook: the label of a database that is dropped goes with it. */
+static void
+drop_label(ObjectAccessType access, Oid class, Oid object, int part, void *arg)
+{
+	if (other_access_hook)
+		other_access_hook(access, class, object, part, arg);
+	if (access == OAT_DROP && class == DatabaseRelationId)
+		DeleteSharedSecurityLabel(object, DESIRED_CLASS);
+}
+
+/* From _PG_init, while the server preloads libraries. */
+void
+DesiredInstall(void)
+{
+	other_access_hook = object_access_hook;
+	object_access_hook = drop_label;
 }

@@ -139,7 +139,7 @@ foreach my $idle (1, 0)
 	nobody_there('postgres', $name);
 	cmp_ok(time - $begun, '<', 5, 'soon');
 	stop_writers($node, $writers) if $writers;
-	query("UPDATE pg_extension SET extversion = '0.1.0' WHERE extname = 'wallet_projection'");
+	query("UPDATE pg_extension SET extversion = '0.2.0' WHERE extname = 'wallet_projection'");
 	$begun = time;
 	workers_there('postgres');
 	cmp_ok(time - $begun, '<', 5, "$name: gone, the workers come back, soon");

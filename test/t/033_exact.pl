@@ -149,7 +149,7 @@ SQL
 }
 
 # The script, without comments, strings and qualified operators
-my $script = slurp_file("$FindBin::RealBin/../../sql/wallet_projection--0.1.0.sql");
+my $script = slurp_file("$FindBin::RealBin/../../sql/wallet_projection--0.2.0.sql");
 $script =~ s{^\\.*}{}m;
 $script =~ s{/\*.*?\*/|--[^\n]*}{}gs;
 $script =~ s{'(?:[^']|'')*'}{''}g;
