@@ -60,8 +60,8 @@ change_row(const char *name, void (*change) (Datum *values, bool *nulls, const v
 	{
 		change(values, nulls, arg);
 		CatalogRowUpdate(catalog, &old->t_self,
-						   heap_form_tuple(RelationGetDescr(catalog), values,
-										   nulls));
+						 heap_form_tuple(RelationGetDescr(catalog), values,
+										 nulls));
 	}
 	table_close(catalog, NoLock);
 	CommandCounterIncrement();
