@@ -113,6 +113,7 @@ OBJS = \
 	src/handler/try_statement.o \
 	src/handler/try_trace.o \
 	src/handler/unhandled.o \
+	src/definition/advised.o \
 	src/definition/compiled.o \
 	src/definition/declared.o \
 	src/definition/desired.o \
@@ -148,6 +149,7 @@ OBJS = \
 	src/batch/taken.o \
 	src/batch/unhandled_counts.o \
 	src/batch/writekeys.o \
+	src/rebuild/beginning.o \
 	src/consumer/assignment.o \
 	src/consumer/consume.o \
 	src/consumer/create.o \

@@ -437,10 +437,10 @@ update_row(RowWriter *writer, TupleTableSlot *old, TupleTableSlot *slot,
 	if (policy != LockWaitBlock && may_be_locked(old))
 		result = lock_old(writer, old, LockTupleNoKeyExclusive, policy);
 	if (result == TM_Ok)
-		result = table_tuple_update(writer->relation, &old->tts_tid, slot,
-									writer->estate->es_output_cid,
-									writer->snapshot, InvalidSnapshot, true,
-									&failure, &mode, &update_indexes);
+		result = compat_table_tuple_update(writer->relation, &old->tts_tid, slot,
+										   writer->estate->es_output_cid,
+										   writer->snapshot,
+										   &failure, &mode, &update_indexes);
 	if (result != TM_Ok)
 		return what_became(writer, result);
 	if (writer->target->ri_NumIndices > 0 &&
