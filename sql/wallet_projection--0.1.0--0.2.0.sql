@@ -21,22 +21,11 @@ BEGIN
 END
 $$;
 
-/* Workers and sessions that apply events end their batches first, as they hold these tables. */
-ALTER TABLE wallet_projection.stream
-    ADD COLUMN position text,
-    ADD COLUMN guard text CHECK (guard OPERATOR(pg_catalog.=) 'identity'::pg_catalog.text OR guard OPERATOR(pg_catalog.=) 'trust'::pg_catalog.text);
-
-ALTER TABLE wallet_projection.projection_state
-    ADD COLUMN stream_tables oid[];
-
-ALTER TABLE wallet_projection.parked
-    ADD COLUMN by_number boolean NOT NULL DEFAULT false,
-    ADD COLUMN hash bigint,
-    ADD COLUMN whole_key text COLLATE "C",
-    DROP CONSTRAINT parked_pkey,
-    ADD PRIMARY KEY (projection, partition_key, by_number);
-
 -- test/update_script writes from here ...
+
+ALTER TABLE wallet_projection.stream
+    ADD COLUMN position     text,
+    ADD COLUMN guard        text CHECK (guard OPERATOR(pg_catalog.=) 'identity'::pg_catalog.text OR guard OPERATOR(pg_catalog.=) 'trust'::pg_catalog.text);
 
 COMMENT ON TABLE wallet_projection.stream IS
     'event streams, by the name that the extension knows them by: the table''s OID, which is true in this installation, and its name: the first one, and that of now, if it was renamed; of an attached table the column of its events'' numbers, and what keeps writers from bringing numbers';
@@ -61,8 +50,19 @@ CREATE TABLE wallet_projection.definition (
 COMMENT ON TABLE wallet_projection.definition IS
     'definitions of declared projections (projection_create): the text; the settings that it is read and run with; what its names were resolved to; the read model''s columns that it uses; a fingerprint of what chooses the key and the partition; the position at which it begins';
 
+ALTER TABLE wallet_projection.projection_state
+    ADD COLUMN stream_tables oid[],
+    ADD COLUMN rebuild_advised timestamptz,
+    ADD COLUMN verify_rate  integer CHECK (verify_rate OPERATOR(pg_catalog.>=) 0 AND verify_rate OPERATOR(pg_catalog.<=) 1000000),
+    ADD COLUMN drift        text;
+
 COMMENT ON TABLE wallet_projection.projection_state IS
-    'options set since (null: as declared; delays in milliseconds); the read model and the stream''s table, once initialized, by their OIDs, which are true in this installation, and the read model''s name: the first one, and that of now, if it was renamed; whose the projection is; the partitions or children of the stream''s table when positions were last saved, by their OIDs; the last error of a whole batch';
+    'options set since (null: as declared; delays in milliseconds); the read model and the stream''s table, once initialized, by their OIDs, which are true in this installation, and the read model''s name: the first one, and that of now, if it was renamed; whose the projection is; the partitions or children of the stream''s table when positions were last saved, by their OIDs; the last error of a whole batch; when the definition was altered, if rows may still be those of an older one; keys per second that idle workers verify, and the first key that they have found different';
+
+ALTER TABLE wallet_projection.parked
+    ADD COLUMN by_number       boolean NOT NULL DEFAULT false,
+    ADD COLUMN hash            bigint,
+    ADD COLUMN whole_key       text COLLATE "C";
 
 CREATE INDEX parked_by_number ON wallet_projection.parked (projection, by_number, no);
 
@@ -161,7 +161,7 @@ COMMENT ON COLUMN @extschema@.projection_partitions.lag_events IS
 CREATE OR REPLACE VIEW @extschema@.projection_status AS
 SELECT q.name AS projection, q.stream, q.channel,
        CASE WHEN NOT q.initialized THEN 'defined' WHEN coalesce(q.trouble, q.last_error) IS NOT NULL THEN 'failed'
-            WHEN q.locked THEN 'locked' ELSE 'ready' END AS state,
+            WHEN q.locked THEN 'locked' WHEN q.rebuild_advised THEN 'rebuild advised' ELSE 'ready' END AS state,
        q.partitions, q.head, q.last_position, q.lag_events, q.gaps, k.parked, k.dead_letters,
        CASE WHEN q.trouble IS NOT NULL THEN q.trouble
             WHEN q.last_error IS NULL OR pg_catalog.pg_has_role(q.owner, 'USAGE'::pg_catalog.text) THEN q.last_error
@@ -181,8 +181,10 @@ SELECT q.name AS projection, q.stream, q.channel,
                                                                   OPERATOR(pg_catalog./) a.numbers_per_second)) END AS catch_up_time,
        wallet_projection.progress_bar(q.done) AS progress, CASE WHEN q.initialized THEN a.problem END AS workers_problem,
        coalesce(q.failures, 0) AS failures, q.next_try, q.read_model, a.running_since, q.kind, q.ordering,
-       CASE WHEN q.lag_events OPERATOR(pg_catalog.>) 0 THEN wallet_projection.waits_for(q.name) END AS waits_for
-  FROM (SELECT coalesce(t.kind, 'native') AS kind, coalesce(t.ordering, 'version') AS ordering, s.failures, s.next_try, d.name, d.stream, coalesce(s.channel, d.channel) AS channel, coalesce(s.partitions, d.partitions) AS partitions,
+       CASE WHEN q.lag_events OPERATOR(pg_catalog.>) 0 THEN wallet_projection.waits_for(q.name) END AS waits_for,
+       CASE WHEN q.drift IS NULL OR pg_catalog.pg_has_role(q.owner, 'USAGE'::pg_catalog.text) THEN q.drift
+            ELSE '<insufficient privilege>' END AS drift
+  FROM (SELECT s.rebuild_advised IS NOT NULL AS rebuild_advised, s.drift, coalesce(t.kind, 'native') AS kind, coalesce(t.ordering, 'version') AS ordering, s.failures, s.next_try, d.name, d.stream, coalesce(s.channel, d.channel) AS channel, coalesce(s.partitions, d.partitions) AS partitions,
                f.initialized, f.read_model, f.owner, f.locked, f.problem AS trouble, s.last_error, l.last_position, p.head, p.lag_events, p.gaps, p.lag_sum,
                CASE WHEN l.last_position OPERATOR(pg_catalog.>) 0
                     THEN least(p.head_average OPERATOR(pg_catalog./) l.last_position::numeric, 1::numeric) END AS done
@@ -212,7 +214,7 @@ COMMENT ON COLUMN @extschema@.projection_status.channel IS
     'the workers and consumers that apply it';
 
 COMMENT ON COLUMN @extschema@.projection_status.state IS
-    'defined: not initialized; ready; failed: the read model may not equal the events, see last_error; locked: stream or read model are locked by somebody else';
+    'defined: not initialized; ready; failed: the read model may not equal the events, see last_error; locked: stream or read model are locked by somebody else; rebuild advised: the definition was altered, and rows may still be those of the old one';
 
 COMMENT ON COLUMN @extschema@.projection_status.partitions IS
     'number of partitions';
@@ -283,6 +285,9 @@ COMMENT ON COLUMN @extschema@.projection_status.ordering IS
 COMMENT ON COLUMN @extschema@.projection_status.waits_for IS
     'with ordering number, the open transactions that may still write smaller numbers';
 
+COMMENT ON COLUMN @extschema@.projection_status.drift IS
+    'the first key whose row idle workers have found to be another one than its events make (option verify_rate); null: none since the last rebuild';
+
 CREATE OR REPLACE VIEW @extschema@.projection_options AS
 SELECT d.name AS projection, o.option, o.value, o."default", o.description
   FROM wallet_projection.projection d
@@ -303,7 +308,8 @@ SELECT d.name AS projection, o.option, o.value, o."default", o.description
        (12, 'allow_stable', t.allow_stable::pg_catalog.text, 'false', 'user-defined functions that are STABLE may be used'),
        (13, 'start_at', CASE WHEN t.projection IS NOT NULL THEN CASE WHEN t.start_head OPERATOR(pg_catalog.=) '0'::bigint THEN 'beginning' ELSE pg_catalog.format('after event %s', t.start_head) END END, 'beginning', 'the events that it begins with'),
        (14, 'for_each', t.for_each, 'event', 'how many events a statement sees at once'),
-       (15, 'key', t.key, NULL, 'the key of a statement''s events')
+       (15, 'key', t.key, NULL, 'the key of a statement''s events'),
+       (16, 'verify_rate', coalesce(s.verify_rate, 0)::pg_catalog.text, '0', 'keys per second that idle workers compare with their events')
        ) AS o (place, option, value, "default", description)
  WHERE o.value IS NOT NULL;
 
@@ -464,6 +470,10 @@ COMMENT ON FUNCTION wallet_projection.definition_meaning(text) IS
     'what the names of a definition mean, what chooses the partition, and the settings that results depend on';
 
 -- ... to here.
+
+ALTER TABLE wallet_projection.parked
+    DROP CONSTRAINT parked_pkey,
+    ADD PRIMARY KEY (projection, partition_key, by_number);
 
 /*
  * The launcher hears at commit of what is started.  Version 0.1.0 told it by a
