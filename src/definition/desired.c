@@ -32,6 +32,7 @@
 #include "catalog/pg_database.h"
 #include "commands/extension.h"
 #include "commands/seclabel.h"
+#include "compat.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -49,6 +50,8 @@
  * it.
  */
 #define LABEL_LENGTH_MAX 1600
+
+SQL_FUNCTION(desired_publish);
 
 /*
  * Lock what is wanted, until the transaction ends.  The functions below do it
@@ -335,6 +338,14 @@ DesiredPublish(void)
 						   label.len, LABEL_LENGTH_MAX),
 				 errhint("Let projections share a channel, by projection_set(name, 'channel', ...).")));
 	set_label(label.len == 0 ? NULL : label.data);
+}
+
+/* The same at the end of an update script, which makes and drops it. */
+Datum
+desired_publish(PG_FUNCTION_ARGS)
+{
+	DesiredPublish();
+	PG_RETURN_VOID();
 }
 
 /*
