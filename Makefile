@@ -203,3 +203,11 @@ endif
 
 # PGXS knows nothing of our headers
 $(OBJS) $(OBJS:.o=.bc): $(wildcard $(srcdir)/src/*.h $(srcdir)/src/*/*.h)
+
+# The last commit as an archive that PGXN takes
+VERSION = $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" $(srcdir)/wallet_projection.control)
+
+.PHONY: dist
+dist:
+	git -C $(srcdir) archive --format=zip --prefix=$(EXTENSION)-$(VERSION)/ \
+		--output=$(CURDIR)/$(EXTENSION)-$(VERSION).zip HEAD
