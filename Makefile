@@ -57,6 +57,7 @@ OBJS = \
 	src/merge/check_constant.o \
 	src/merge/collation_use.o \
 	src/merge/fingerprint.o \
+	src/merge/fingerprint_key.o \
 	src/merge/hint_names.o \
 	src/merge/hint_syntax.o \
 	src/merge/hint_types.o \
@@ -151,7 +152,9 @@ OBJS = \
 	src/batch/writekeys.o \
 	src/consumer/assignment.o \
 	src/consumer/consume.o \
+	src/consumer/alter.o \
 	src/consumer/create.o \
+	src/consumer/define.o \
 	src/consumer/create_check.o \
 	src/consumer/create_notice.o \
 	src/consumer/dead_letter.o \

@@ -545,6 +545,30 @@ COMMENT ON FUNCTION @extschema@.projection_create(text, text, text, text, text, 
     'creates a projection from a MERGE over a stream, or from a statement over its events, and starts it where there are background workers';
 
 /*
+ * projection_alter(name, definition): gives a projection that projection_create
+ * has made another definition, which is checked as at its creation, with the
+ * settings of this session.  Waits until running batches have ended; from the
+ * commit on events are applied by the new definition, also those of parked keys
+ * that are tried again.  Rows that are there stay as they are until projection_rebuild has
+ * made them what the new definition makes of all events; until then
+ * projection_status.state is 'rebuild advised'.  To add a column: ALTER TABLE, projection_alter,
+ * projection_rebuild.
+ *
+ * What stays: read model, stream, key (what ON compares, or argument key),
+ * partitions, for_each, start_at, ordering, strict and allow_stable.  The
+ * conditions, the filter and the values may be others.  A statement has to change
+ * the same tables as before.
+ * Errors: 0A000 what stays would be another one, and for a projection that comes with
+ * the extension; 42501 not the owner; 42704 no such projection; those of projection_create
+ * for a definition.
+ */
+CREATE FUNCTION @extschema@.projection_alter(name text, definition text) RETURNS void
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'projection_alter';
+COMMENT ON FUNCTION @extschema@.projection_alter(text, text) IS
+    'gives a declared projection another definition, for events from now on; rows follow with projection_rebuild';
+
+/*
  * projection_drop(name): forgets a projection that projection_create has made:
  * its definition, positions, options, dead letters.  The read model and the
  * stream stay as they are.
