@@ -20,19 +20,21 @@
 
 #include "batch/opened.h"
 #include "handler/fold.h"
+#include "rebuild/shadow.h"
 
 typedef struct Refold Refold;
 
 /* A key of the refold, and its row as it ought to be. */
 typedef struct RefoldKey
 {
+	ShadowEntry *shadow;		/* the refold's own */
 	FoldEntry  *entry;			/* the key alone: no state, nothing folded.
 								 * For ReadModelFind(), and so on */
 	uint32		hash;			/* of FoldedKey */
 	int			partition;
 	int			group;			/* of partitions */
 	bool		has_row;		/* it ought to have a row */
-	char	   *fault;			/* an event that is applied cannot be folded:
+	const char *fault;			/* an event that is applied cannot be folded:
 								 * SQLSTATE and message.  The row is not known;
 								 * NULL: there is none */
 } RefoldKey;
@@ -62,12 +64,6 @@ typedef struct RefoldDifference
 
 typedef void (*RefoldReceiver) (void *arg, const RefoldDifference *difference);
 
-/* Where RefoldNext() is; begin with zeros. */
-typedef struct RefoldCursor
-{
-	uint64		at;
-} RefoldCursor;
-
 /*
  * Begin a refold of the keys whose hashes are first..last (0..PG_UINT64_MAX:
  * all keys), which are the same in each process.
@@ -91,35 +87,44 @@ extern uint64 RefoldLast(const Refold *refold);
 
 /*
  * Compare with the table's rows, as the snapshot of the last RefoldAdvance()
- * sees them, once.  Keys that are equal are dropped; the refold then has
- * exactly those that differ, with or without a row, and RefoldAdvance() folds
- * only these.  receive: told of each difference; or NULL.  Returns how many
- * keys were compared.
+ * sees them, once.  Keys that are equal are dropped, and from then on
+ * RefoldAdvance() folds only those that are left.  keep_surplus: keys of rows
+ * that ought not to be there get into the refold, too, so that it has exactly
+ * the keys that differ; that may narrow the range once more (RefoldLast()).
+ * receive: told of each difference; or NULL.  Returns how many keys were
+ * compared.
  */
 extern int64 RefoldCompare(Refold *refold, Snapshot snapshot,
-						   RefoldReceiver receive, void *arg);
+						   bool keep_surplus, RefoldReceiver receive,
+						   void *arg);
 
 /* How many keys the refold has. */
 extern int64 RefoldCount(const Refold *refold);
 
-/* The next key of a group (< 0: of any), or NULL. */
-extern RefoldKey *RefoldNext(Refold *refold, int group, RefoldCursor *cursor);
+/*
+ * The next key of a group (< 0: of any), in the current memory context; or NULL.
+ * It is good until the next RefoldAdvance(); has_row and fault may change then,
+ * and RefoldRenew() reads them again.
+ */
+extern RefoldKey *RefoldNext(Refold *refold, int group, ShadowCursor *cursor);
+extern void RefoldRenew(Refold *refold, RefoldKey *key);
 
 /* The key's text, for people. */
 extern char *RefoldKeyText(Refold *refold, const RefoldKey *key);
 
-/* Drop a key.  A cursor may go on. */
+/* Drop a key; the RefoldKey must not be used then.  A cursor may go on. */
 extern void RefoldDrop(Refold *refold, RefoldKey *key);
 
 /*
  * Columns (numbers from 1) that are compared, and that a rebuild may write.
- * The others are defaults', triggers', generated or the user's.
+ * The others are the key's, which an INSERT sets as well, defaults', triggers',
+ * generated or the user's.
  */
 extern const Bitmapset *RefoldColumns(const Refold *refold);
 
 /*
  * The key's row as it ought to be, all columns of the read model; only
- * RefoldColumns() are meant to be used.  NULL: no row.  Good until the next
+ * RefoldColumns() and the key's are meant to be used.  NULL: no row.  Good until the next
  * call.
  */
 extern TupleTableSlot *RefoldRow(Refold *refold, const RefoldKey *key);
