@@ -152,6 +152,14 @@ OBJS = \
 	src/batch/taken.o \
 	src/batch/unhandled_counts.o \
 	src/batch/writekeys.o \
+	src/rebuild/applied.o \
+	src/rebuild/refold.o \
+	src/rebuild/refold_apply.o \
+	src/rebuild/refold_compare.o \
+	src/rebuild/refold_read.o \
+	src/rebuild/refold_sink.o \
+	src/rebuild/shadow.o \
+	src/rebuild/verify.o \
 	src/consumer/assignment.o \
 	src/consumer/consume.o \
 	src/rebuild/keyrow.o \
