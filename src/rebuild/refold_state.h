@@ -57,6 +57,7 @@ struct Refold
 	FoldedKey  *keys;			/* of the fold, being applied */
 	int64		nkeys;
 	int64		at;				/* which one of them */
+	bool		all_new;		/* none of them is in the shadow */
 	int64		item_no;		/* which item of it */
 	Size		most;			/* memory that was used at most */
 };
