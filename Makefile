@@ -163,6 +163,7 @@ OBJS = \
 	src/consumer/assignment.o \
 	src/consumer/consume.o \
 	src/rebuild/keyrow.o \
+	src/rebuild/selfcheck.o \
 	src/consumer/alter.o \
 	src/consumer/create.o \
 	src/consumer/define.o \

@@ -22,6 +22,7 @@ extern TupleTableSlot *KeyRowMake(Refold *refold, Snapshot snapshot,
 								  const char *key, int64 last,
 								  KeyRowChooser choose, void *arg,
 								  int64 *looked);
+extern bool KeyRowHasIndex(const Refold *refold);
 extern char *KeyRowIndex(const Refold *refold);
 
 #endif							/* WALLET_PROJECTION_KEYROW_H */
