@@ -153,6 +153,7 @@ OBJS = \
 	src/batch/unhandled_counts.o \
 	src/batch/writekeys.o \
 	src/rebuild/applied.o \
+	src/rebuild/late.o \
 	src/rebuild/refold.o \
 	src/rebuild/refold_apply.o \
 	src/rebuild/refold_compare.o \

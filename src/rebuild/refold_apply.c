@@ -16,7 +16,6 @@
 
 #include "errors.h"
 #include "fault.h"
-#include "keyhash.h"
 #include "rebuild/refold_state.h"
 #include "savepoint.h"
 
@@ -45,17 +44,6 @@ entry_of(Refold *refold, const FoldEntry *folded, uint32 hash)
 					  folded->key_length, hash);
 }
 
-static uint32
-hash_of(Refold *refold, const FoldEntry *folded)
-{
-	Datum		key[INDEX_MAX_KEYS];
-
-	if (refold->sink.key == NULL)
-		return KeyHash(FoldEntryKey(folded), folded->key_length) >> 32;
-	KeyImageRead(refold->sink.key, FoldEntryKey(folded), key);
-	return KeyHashesOf(refold->sink.key, key).place >> 32;
-}
-
 /* FoldRefused: the handler cannot fold the event */
 static void
 refuse_event(void *arg, FoldEntry *entry, const Event *event,
@@ -64,7 +52,9 @@ refuse_event(void *arg, FoldEntry *entry, const Event *event,
 	Refold	   *refold = arg;
 
 	ShadowSetFault(refold->shadow,
-				   entry_of(refold, entry, hash_of(refold, entry)),
+				   entry_of(refold, entry,
+							RefoldHash(refold, FoldEntryKey(entry),
+									   entry->key_length)),
 				   describe_fault(fault->sqlerrcode, event->no,
 								  fault->reason));
 }

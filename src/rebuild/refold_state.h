@@ -79,6 +79,7 @@ extern void RefoldApply(Refold *refold);
 /* refold.c */
 extern void RefoldNarrow(Refold *refold);
 extern RefoldKey *RefoldKeyOf(Refold *refold, ShadowEntry *entry);
-extern Size RefoldHalf(void);
+extern Size RefoldShare(void);
+extern uint32 RefoldHash(Refold *refold, const char *image, int length);
 
 #endif							/* WALLET_PROJECTION_REFOLD_STATE_H */
