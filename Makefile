@@ -87,6 +87,7 @@ OBJS = \
 	src/merge/words.o \
 	src/handler/apply.o \
 	src/handler/apply_declared.o \
+	src/handler/apply_row.o \
 	src/handler/apply_statement.o \
 	src/handler/fit.o \
 	src/handler/fold.o \
@@ -150,6 +151,9 @@ OBJS = \
 	src/batch/unhandled_counts.o \
 	src/batch/writekeys.o \
 	src/rebuild/beginning.o \
+	src/rebuild/board.o \
+	src/rebuild/chunk.o \
+	src/rebuild/rebuild.o \
 	src/consumer/assignment.o \
 	src/consumer/consume.o \
 	src/consumer/create.o \
@@ -158,6 +162,7 @@ OBJS = \
 	src/consumer/dead_letter.o \
 	src/consumer/lifecycle.o \
 	src/consumer/options.o \
+	src/consumer/rebuild.o \
 	src/consumer/run.o \
 	src/consumer/time_limit.o \
 	src/wallet/event.o \
