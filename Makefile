@@ -150,10 +150,18 @@ OBJS = \
 	src/batch/taken.o \
 	src/batch/unhandled_counts.o \
 	src/batch/writekeys.o \
+	src/rebuild/applied.o \
 	src/rebuild/beginning.o \
 	src/rebuild/board.o \
 	src/rebuild/chunk.o \
 	src/rebuild/rebuild.o \
+	src/rebuild/refold.o \
+	src/rebuild/refold_apply.o \
+	src/rebuild/refold_compare.o \
+	src/rebuild/refold_read.o \
+	src/rebuild/refold_sink.o \
+	src/rebuild/shadow.o \
+	src/rebuild/verify.o \
 	src/consumer/assignment.o \
 	src/consumer/consume.o \
 	src/consumer/create.o \

@@ -545,6 +545,14 @@ COMMENT ON FUNCTION @extschema@.projection_create(text, text, text, text, text, 
     'creates a projection from a MERGE over a stream, or from a statement over its events, and starts it where there are background workers';
 
 /*
+ * projection_verify(name): are the read model's rows what the events say?
+ */
+CREATE FUNCTION @extschema@.projection_verify(name text, INOUT partition_key text DEFAULT NULL, force boolean DEFAULT false,
+                                  OUT problem text, OUT column_name text, OUT expected text, OUT actual text) RETURNS SETOF record
+    LANGUAGE C STABLE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'projection_verify';
+
+/*
  * projection_drop(name): forgets a projection that projection_create has made:
  * its definition, positions, options, dead letters.  The read model and the
  * stream stay as they are.
