@@ -29,6 +29,7 @@ OBJS = \
 	src/unique_index.o \
 	src/stream/aggregate.o \
 	src/stream/append.o \
+	src/stream/at_time.o \
 	src/stream/attach.o \
 	src/stream/attached.o \
 	src/stream/attached_sequence.o \
@@ -57,6 +58,7 @@ OBJS = \
 	src/merge/check_constant.o \
 	src/merge/collation_use.o \
 	src/merge/fingerprint.o \
+	src/merge/fingerprint_key.o \
 	src/merge/hint_names.o \
 	src/merge/hint_syntax.o \
 	src/merge/hint_types.o \
@@ -102,6 +104,7 @@ OBJS = \
 	src/handler/merge_shorten.o \
 	src/handler/merge_sum.o \
 	src/handler/merge_tested.o \
+	src/handler/native_row.o \
 	src/handler/read_model.o \
 	src/handler/registry.o \
 	src/handler/rowcache.o \
@@ -164,17 +167,22 @@ OBJS = \
 	src/rebuild/verify.o \
 	src/consumer/assignment.o \
 	src/consumer/consume.o \
+	src/rebuild/keyrow.o \
+	src/consumer/alter.o \
 	src/consumer/create.o \
+	src/consumer/define.o \
 	src/consumer/create_check.o \
 	src/consumer/create_notice.o \
 	src/consumer/dead_letter.o \
 	src/consumer/lifecycle.o \
 	src/consumer/options.o \
 	src/consumer/rebuild.o \
+	src/consumer/row_at.o \
 	src/consumer/run.o \
 	src/consumer/time_limit.o \
 	src/wallet/event.o \
 	src/wallet/wallet.o \
+	src/wallet/wallet_at.o \
 	src/wallet/wallet_balance.o \
 	src/wallet/wallet_query.o \
 	src/worker/behind.o \

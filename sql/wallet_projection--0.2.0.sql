@@ -449,6 +449,25 @@ COMMENT ON FUNCTION @extschema@.wallet_get_statistics(text) IS
     'a wallet''s balance, total_debits, total_credits and transaction_count in the read model, as numbers';
 
 /*
+ * wallet_balance_at(wallet_id, at): a wallet's balance after its events up to
+ * a number, or before its first event that is younger than a time; null: the wallet did not
+ * exist yet.  From the events alone, with the caller's right to read the stream.
+ * Errors: 42501 no right to select from the stream; WP005 an event of the
+ * wallet cannot be applied; 22004, 22023, 22001 bad id.
+ */
+CREATE FUNCTION @extschema@.wallet_balance_at(wallet_id text, at bigint) RETURNS numeric
+    LANGUAGE C STABLE PARALLEL RESTRICTED
+    AS 'MODULE_PATHNAME', 'wallet_balance_at';
+COMMENT ON FUNCTION @extschema@.wallet_balance_at(text, bigint) IS
+    'a wallet''s balance after its events up to a number; null: there was no such wallet';
+
+CREATE FUNCTION @extschema@.wallet_balance_at(wallet_id text, at timestamptz) RETURNS numeric
+    LANGUAGE C STABLE PARALLEL RESTRICTED
+    AS 'MODULE_PATHNAME', 'wallet_balance_at_time';
+COMMENT ON FUNCTION @extschema@.wallet_balance_at(text, timestamptz) IS
+    'a wallet''s balance at a time; null: there was no such wallet';
+
+/*
  * Projections
  *
  * All of these need the rights of the projection's owner, who is the owner of
@@ -545,6 +564,30 @@ COMMENT ON FUNCTION @extschema@.projection_create(text, text, text, text, text, 
     'creates a projection from a MERGE over a stream, or from a statement over its events, and starts it where there are background workers';
 
 /*
+ * projection_alter(name, definition): gives a projection that projection_create
+ * has made another definition, which is checked as at its creation, with the
+ * settings of this session.  Waits until running batches have ended; from the
+ * commit on events are applied by the new definition, also those of parked keys
+ * that are tried again.  Rows that are there stay as they are until projection_rebuild has
+ * made them what the new definition makes of all events; until then
+ * projection_status.state is 'rebuild advised'.  To add a column: ALTER TABLE, projection_alter,
+ * projection_rebuild.
+ *
+ * What stays: read model, stream, key (what ON compares, or argument key),
+ * partitions, for_each, start_at, ordering, strict and allow_stable.  The
+ * conditions, the filter and the values may be others.  A statement has to change
+ * the same tables as before.
+ * Errors: 0A000 what stays would be another one, and for a projection that comes with
+ * the extension; 42501 not the owner; 42704 no such projection; those of projection_create
+ * for a definition.
+ */
+CREATE FUNCTION @extschema@.projection_alter(name text, definition text) RETURNS void
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'projection_alter';
+COMMENT ON FUNCTION @extschema@.projection_alter(text, text) IS
+    'gives a declared projection another definition, for events from now on; rows follow with projection_rebuild';
+
+/*
  * projection_verify(name): are the read model's rows what the events say?
  */
 CREATE FUNCTION @extschema@.projection_verify(name text, INOUT partition_key text DEFAULT NULL, force boolean DEFAULT false,
@@ -563,6 +606,33 @@ CREATE FUNCTION @extschema@.projection_drop(name text) RETURNS void
     AS 'MODULE_PATHNAME', 'projection_drop';
 COMMENT ON FUNCTION @extschema@.projection_drop(text) IS
     'forgets a declared projection; its read model stays';
+
+/*
+ * projection_row_at(name, key, at): the row that the projection's definition, as
+ * it is now, makes of the key's events up to a number, or of those before the
+ * first one that is younger than a time; null: there was no row.  From the events alone: what is applied or stands
+ * in the read model makes no difference, and events are left out that
+ * dead_letter_delete has skipped.  Columns whose defaults change (a
+ * sequence's next number, the time of day) are null.  The key is a text as in
+ * projection_dead_letters; one of several columns is a row: '(a,1)'.  A time needs a
+ * stream that stream_create has made, or a column created_at, occurred_at, recorded_at,
+ * inserted_at or event_time of type timestamptz.  Uses an index on the key where
+ * the stream has one; a notice says which one would help.
+ * Errors: that of an event that cannot be applied, its context says which;
+ * 0A000 a statement projection, or no column says when; 42501 not the owner; 42704 no such
+ * projection; 22004 null.
+ */
+CREATE FUNCTION @extschema@.projection_row_at(name text, key text, at bigint) RETURNS jsonb
+    LANGUAGE C STABLE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'projection_row_at';
+COMMENT ON FUNCTION @extschema@.projection_row_at(text, text, bigint) IS
+    'the row that the key''s events up to a number make; null: none';
+
+CREATE FUNCTION @extschema@.projection_row_at(name text, key text, at timestamptz) RETURNS jsonb
+    LANGUAGE C STABLE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'projection_row_at_time';
+COMMENT ON FUNCTION @extschema@.projection_row_at(text, text, timestamptz) IS
+    'the row that the key''s events up to a time make; null: none';
 
 /*
  * projection_set(name, option, value): sets an option.

@@ -1,0 +1,23 @@
+/*
+ * keyrow.h
+ *		One key's row, as some of its events make it.
+ */
+#ifndef WALLET_PROJECTION_KEYROW_H
+#define WALLET_PROJECTION_KEYROW_H
+
+#include "batch/keyevents.h"
+
+/* What to do with an event of the key. */
+typedef enum KeyRowChoice
+{
+	KEYROW_TAKE,
+	KEYROW_LEAVE,
+	KEYROW_END					/* and with all behind it */
+} KeyRowChoice;
+
+typedef KeyRowChoice (*KeyRowChooser) (void *arg, const Event *event);
+
+extern TupleTableSlot *KeyRowMake(const ApplyScope *scope, const char *key,
+								  int64 last, KeyRowChooser choose, void *arg);
+
+#endif							/* WALLET_PROJECTION_KEYROW_H */
