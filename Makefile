@@ -89,6 +89,7 @@ OBJS = \
 	src/merge/words.o \
 	src/handler/apply.o \
 	src/handler/apply_declared.o \
+	src/handler/apply_row.o \
 	src/handler/apply_statement.o \
 	src/handler/fit.o \
 	src/handler/fold.o \
@@ -154,6 +155,10 @@ OBJS = \
 	src/batch/writekeys.o \
 	src/rebuild/applied.o \
 	src/rebuild/late.o \
+	src/rebuild/beginning.o \
+	src/rebuild/board.o \
+	src/rebuild/chunk.o \
+	src/rebuild/rebuild.o \
 	src/rebuild/refold.o \
 	src/rebuild/refold_apply.o \
 	src/rebuild/refold_compare.o \
@@ -173,6 +178,7 @@ OBJS = \
 	src/consumer/dead_letter.o \
 	src/consumer/lifecycle.o \
 	src/consumer/options.o \
+	src/consumer/rebuild.o \
 	src/consumer/row_at.o \
 	src/consumer/run.o \
 	src/consumer/time_limit.o \

@@ -711,6 +711,48 @@ COMMENT ON PROCEDURE @extschema@.projection_consume(text, bigint, interval, bool
     'serves the projections of a channel, a transaction per batch';
 
 /*
+ * CALL projection_rebuild(name, partition_key, force): makes the read model what
+ * its events say, while everything goes on.  The stream is folded without a
+ * claim; then, some keys at a time and a transaction each, only rows that differ
+ * are written.  A reader sees each row as it was or as it ought to be, never an empty
+ * table; events that come meanwhile are applied as ever.  Parked keys are tried
+ * again.  May be cancelled, and called again; sessions that call it for
+ * one projection share the work.  With a partition_key, only that key's row, in the
+ * caller's transaction.  force: also where the stream has lost its oldest
+ * events.  A row that cannot be written is left as it is, with a warning.
+ * Errors: 42704 no such projection; 25001 inside a transaction block, without a
+ * partition_key; 55000 not initialized, its stream does not begin at the
+ * beginning any more, or the projection was changed meanwhile; 55006 it is being reset,
+ * or, without preloading, rebuilt by another session; 0A000 it is a statement; 42501; 22004.
+ */
+CREATE PROCEDURE @extschema@.projection_rebuild(name text, partition_key text DEFAULT NULL, force boolean DEFAULT false)
+    LANGUAGE C
+    AS 'MODULE_PATHNAME', 'projection_rebuild';
+COMMENT ON PROCEDURE @extschema@.projection_rebuild(text, text, boolean) IS
+    'makes rows of the read model what the events say, and writes only those that differ';
+
+/*
+ * CALL projection_rebuild_all(channel, force): rebuilds all projections of a
+ * channel, one after the other, but for statements.  The first error ends the
+ * call.
+ * Errors: 42704 no projection has the channel; and those of projection_rebuild.
+ */
+CREATE PROCEDURE @extschema@.projection_rebuild_all(channel text DEFAULT 'async_projection', force boolean DEFAULT false)
+    LANGUAGE C
+    AS 'MODULE_PATHNAME', 'projection_rebuild_all';
+COMMENT ON PROCEDURE @extschema@.projection_rebuild_all(text, boolean) IS
+    'rebuilds the projections of a channel';
+
+/* The rebuilds that run in this database; none without preloading. */
+CREATE FUNCTION wallet_projection.rebuild_progress(OUT projection text, OUT phase text, OUT done bigint, OUT total bigint,
+                                                   OUT started_at timestamptz)
+    RETURNS SETOF record
+    LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'rebuild_progress';
+COMMENT ON FUNCTION wallet_projection.rebuild_progress() IS
+    'the rebuilds that run in this database';
+
+/*
  * Background workers.  They need shared_preload_libraries =
  * 'wallet_projection'; without it projection_start, projection_stop,
  * channel_scale and the view projection_workers raise 55000.
@@ -1074,6 +1116,33 @@ COMMENT ON COLUMN @extschema@.projection_options."default" IS
 COMMENT ON COLUMN @extschema@.projection_options.description IS
     'what the option means';
 
+CREATE VIEW @extschema@.projection_progress AS
+SELECT q.projection, q.phase, q.done, q.total, q.rate,
+       CASE WHEN q.rate OPERATOR(pg_catalog.>) 0::numeric
+            THEN pg_catalog.make_interval(secs => ((q.total OPERATOR(pg_catalog.-) q.done)::numeric OPERATOR(pg_catalog./) q.rate)::double precision) END AS time_left,
+       q.started_at
+  FROM (SELECT p.projection, p.phase, p.done, p.total,
+               pg_catalog.round(p.done::numeric OPERATOR(pg_catalog./)
+                                greatest(extract(epoch FROM pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) p.started_at), 0.001)) AS rate,
+               p.started_at
+          FROM wallet_projection.rebuild_progress() p) q;
+COMMENT ON VIEW @extschema@.projection_progress IS
+    'a row per rebuild that runs in this database (projection_rebuild); none where the library is not preloaded';
+COMMENT ON COLUMN @extschema@.projection_progress.projection IS
+    'name of the projection';
+COMMENT ON COLUMN @extschema@.projection_progress.phase IS
+    'folding (the stream is read), comparing, writing (rows that differ) or replaying (parked keys); of several sessions the earliest';
+COMMENT ON COLUMN @extschema@.projection_progress.done IS
+    'how much of total is done';
+COMMENT ON COLUMN @extschema@.projection_progress.total IS
+    'the work as a number: the stream''s last event number';
+COMMENT ON COLUMN @extschema@.projection_progress.rate IS
+    'done per second, since the rebuild began';
+COMMENT ON COLUMN @extschema@.projection_progress.time_left IS
+    'how long it will take at this rate';
+COMMENT ON COLUMN @extschema@.projection_progress.started_at IS
+    'when the first session began it';
+
 CREATE VIEW @extschema@.projection_workers AS
 SELECT pid, database, channel, projection, state, partitions, events, batches, last_error, since
   FROM wallet_projection.worker_slots();
@@ -1228,7 +1297,7 @@ CREATE FUNCTION @extschema@.dead_letter_show(id bigint)
 COMMENT ON FUNCTION @extschema@.dead_letter_show(bigint) IS
     'all that is known of one parked key: its event, the error, what waits behind it, and what happens next';
 
-GRANT SELECT ON @extschema@.projection_partitions, @extschema@.projection_status, @extschema@.projection_workers,
+GRANT SELECT ON @extschema@.projection_partitions, @extschema@.projection_progress, @extschema@.projection_status, @extschema@.projection_workers,
     @extschema@.projection_dead_letters, @extschema@.projection_unhandled, @extschema@.projection_options, wallet_projection.parked_event TO PUBLIC;
 
 /*
