@@ -154,22 +154,22 @@ OBJS = \
 	src/batch/unhandled_counts.o \
 	src/batch/writekeys.o \
 	src/rebuild/applied.o \
-	src/rebuild/late.o \
 	src/rebuild/beginning.o \
 	src/rebuild/board.o \
 	src/rebuild/chunk.o \
+	src/rebuild/keyrow.o \
+	src/rebuild/late.o \
 	src/rebuild/rebuild.o \
 	src/rebuild/refold.o \
 	src/rebuild/refold_apply.o \
 	src/rebuild/refold_compare.o \
 	src/rebuild/refold_read.o \
 	src/rebuild/refold_sink.o \
+	src/rebuild/selfcheck.o \
 	src/rebuild/shadow.o \
 	src/rebuild/verify.o \
 	src/consumer/assignment.o \
 	src/consumer/consume.o \
-	src/rebuild/keyrow.o \
-	src/rebuild/selfcheck.o \
 	src/consumer/alter.o \
 	src/consumer/create.o \
 	src/consumer/define.o \
