@@ -149,6 +149,7 @@ OBJS = \
 	src/batch/unhandled_counts.o \
 	src/batch/writekeys.o \
 	src/rebuild/applied.o \
+	src/rebuild/beginning.o \
 	src/rebuild/late.o \
 	src/rebuild/refold.o \
 	src/rebuild/refold_apply.o \

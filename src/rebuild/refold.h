@@ -35,8 +35,8 @@ typedef struct RefoldKey
 	int			group;			/* of partitions */
 	bool		has_row;		/* it ought to have a row */
 	const char *fault;			/* an event that is applied cannot be folded:
-								 * SQLSTATE and message.  The row is not known;
-								 * NULL: there is none */
+								 * SQLSTATE and message.  The row is not
+								 * known; NULL: there is none */
 } RefoldKey;
 
 typedef enum RefoldProblem
