@@ -127,7 +127,7 @@ apply_waiting(OpenProjection *work, const ApplyScope *scope, const KeyTask *task
 		ParkFree(parked);
 	result.id = parked->id;
 	if (outcome.applied > 0)
-		NoticeProgress(work->projection->name, outcome.applied, 0);
+		NoticeProgress(work->projection->name, outcome.applied, 0, 0);
 	return result;
 }
 
@@ -478,6 +478,7 @@ ReplayKey(const char *projection, const char *key, bool by_number, int64 id,
 		return too_late(parked, id, skip);
 	found.key = parked->key;
 	found.by_number = parked->by_number;
+	found.no = parked->failure.no;
 	found.partition = parked->partition;
 	return run(projection, &found, skip, false);
 }
