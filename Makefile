@@ -157,6 +157,7 @@ OBJS = \
 	src/rebuild/beginning.o \
 	src/rebuild/board.o \
 	src/rebuild/chunk.o \
+	src/rebuild/late.o \
 	src/rebuild/rebuild.o \
 	src/rebuild/refold.o \
 	src/rebuild/refold_apply.o \
@@ -168,6 +169,7 @@ OBJS = \
 	src/consumer/assignment.o \
 	src/consumer/consume.o \
 	src/rebuild/keyrow.o \
+	src/rebuild/selfcheck.o \
 	src/consumer/alter.o \
 	src/consumer/create.o \
 	src/consumer/define.o \

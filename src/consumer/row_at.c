@@ -170,20 +170,20 @@ static bool
 make_row(RowAt *at, Datum *json)
 {
 	OpenProjection *work = &at->work;
-	ApplyScope	scope = {.projection = work->projection,.sink = &work->sink,
-		.stream = work->stream,.read_model = work->read_model,
-		.snapshot = GetActiveSnapshot(),.looked = &at->looked
-	};
+	Refold	   *refold;
 	TupleTableSlot *row;
 
 	if (work->sink.statement != NULL)
 		refuse_statement(work->projection);
 	find_end(at);
 	at->skipped = skipped_of(at);
-	row = KeyRowMake(&scope, at->key, at->last, choose, at);
-	tell(at, at->looked > 0 ? KeyEventsIndex(&scope) : NULL);
+	refold = RefoldBegin(work, 0, PG_UINT64_MAX);
+	row = KeyRowMake(refold, GetActiveSnapshot(), at->key, at->last, choose, at,
+					 &at->looked);
+	tell(at, at->looked > 0 ? KeyRowIndex(refold) : NULL);
 	if (row != NULL)
 		*json = row_as_json(row, work->read_model);
+	RefoldEnd(refold);
 	return row != NULL;
 }
 

@@ -17,6 +17,7 @@
 #include "handler/native_row.h"
 #include "handler/read_model.h"
 #include "rebuild/keyrow.h"
+#include "rebuild/refold_state.h"
 
 typedef struct KeyRow
 {
@@ -171,21 +172,25 @@ begin(KeyRow *row)
 	}
 	KeyImageRead(sink->key, KeyFromText(sink->key, row->key_text, &length),
 				 row->key);
-	MergeRunOpen(sink->run, row->scope->read_model);
 	row->row = MergeRowBegin(sink->run, NULL);
 }
 
 /*
  * The row of a key as those of its events up to last make it that are chosen;
  * NULL: there is none then.  An event that cannot be applied raises an error.
- * An active snapshot is needed.
+ * The refold is one that is not used otherwise; looked counts numbers that were
+ * looked through for want of an index.  An active snapshot is needed.
  */
 TupleTableSlot *
-KeyRowMake(const ApplyScope *scope, const char *key, int64 last,
-		   KeyRowChooser choose, void *arg)
+KeyRowMake(Refold *refold, Snapshot snapshot, const char *key, int64 last,
+		   KeyRowChooser choose, void *arg, int64 *looked)
 {
-	KeyRow		row = {.scope = scope,.key_text = key,.choose = choose,.arg = arg};
-	KeyTask		task = {.key = key,.from_no = 1,.last_no = last};
+	ApplyScope	scope = {.projection = refold->projection,
+		.sink = &refold->sink,.stream = refold->work->stream,
+		.read_model = refold->work->read_model,.snapshot = snapshot,
+	.looked = looked};
+	KeyRow		row = {.scope = &scope,.key_text = key,.choose = choose,.arg = arg};
+	KeyTask		task = {.key = key};
 	ErrorContextCallback callback = {.callback = event_context,.arg = &row};
 	TupleTableSlot *result;
 
@@ -195,13 +200,29 @@ KeyRowMake(const ApplyScope *scope, const char *key, int64 last,
 	callback.previous = error_context_stack;
 	error_context_stack = &callback;
 	begin(&row);
-	(void) KeyEventsRead(scope, &task, 1, last, take_event, &row);
+	(void) KeyEventsRead(&scope, &task, 1, last, take_event, &row);
 	if (row.native == NULL)
-		MergeRowSettle(scope->sink->run);
+		MergeRowSettle(refold->sink.run);
 	error_context_stack = callback.previous;
 	result = copy_row(&row);
-	if (row.native == NULL)
-		MergeRunClose(scope->sink->run);
 	MemoryContextDelete(row.memory);
 	return result;
+}
+
+/* Are the events of a declared projection's key found by an index? */
+bool
+KeyRowHasIndex(const Refold *refold)
+{
+	ApplyScope	scope = {.sink = &refold->sink,.stream = refold->work->stream};
+
+	return refold->sink.merge->fan_out == NULL && KeyEventsHaveIndex(&scope);
+}
+
+/* The statement that makes an index by which a key's events are found; or NULL. */
+char *
+KeyRowIndex(const Refold *refold)
+{
+	ApplyScope	scope = {.sink = &refold->sink,.stream = refold->work->stream};
+
+	return KeyEventsIndex(&scope);
 }

@@ -6,6 +6,7 @@
 #define WALLET_PROJECTION_KEYROW_H
 
 #include "batch/keyevents.h"
+#include "rebuild/refold.h"
 
 /* What to do with an event of the key. */
 typedef enum KeyRowChoice
@@ -17,7 +18,11 @@ typedef enum KeyRowChoice
 
 typedef KeyRowChoice (*KeyRowChooser) (void *arg, const Event *event);
 
-extern TupleTableSlot *KeyRowMake(const ApplyScope *scope, const char *key,
-								  int64 last, KeyRowChooser choose, void *arg);
+extern TupleTableSlot *KeyRowMake(Refold *refold, Snapshot snapshot,
+								  const char *key, int64 last,
+								  KeyRowChooser choose, void *arg,
+								  int64 *looked);
+extern bool KeyRowHasIndex(const Refold *refold);
+extern char *KeyRowIndex(const Refold *refold);
 
 #endif							/* WALLET_PROJECTION_KEYROW_H */

@@ -33,6 +33,7 @@
 #include "rebuild/board.h"
 #include "rebuild/rebuild_state.h"
 #include "savepoint.h"
+#include "tablesize.h"
 
 #define COMMAND "projection_rebuild()"
 
@@ -136,6 +137,27 @@ refuse_statement(const Projection *projection)
 			 errhint("Create a second projection with the same statement into a second table with projection_create, compare the tables with projection_compare, and exchange them with projection_promote.")));
 }
 
+/*
+ * The rows of a projection that has begun in the middle of the stream may hold
+ * what came before: no event makes them again.
+ */
+static void
+check_start(const Rebuild *rebuild, const OpenProjection *work)
+{
+	const Declared *declared = work->projection->declared;
+
+	if (rebuild->force || declared == NULL || declared->start.head == 0 ||
+		!TableHasBlock(work->read_model, 0))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("projection \"%s\" cannot be rebuilt with its rows",
+					rebuild->name),
+			 errdetail("It begins after event " INT64_FORMAT ", and what its read model held then would be lost.",
+					   declared->start.head),
+			 errhint("If the read model was empty then: force => true.")));
+}
+
 /* One key is a range of its own. */
 static void
 range_of_key(Rebuild *rebuild, const OpenProjection *work)
@@ -171,7 +193,10 @@ fold_step(Rebuild *rebuild, OpenProjection *work)
 	/* the tables are locked: from now on they are what a snapshot shows */
 	PushActiveSnapshot(GetLatestSnapshot());
 	if (!rebuild->begun)
+	{
+		check_start(rebuild, work);
 		BeginningCheck(work, rebuild->force);
+	}
 	rebuild->begun = true;
 	if (rebuild->key != NULL)
 		range_of_key(rebuild, work);

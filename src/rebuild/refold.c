@@ -2,9 +2,9 @@
  * refold.c
  *		The rows of a read model as the events say that they ought to be.
  *
- * A refold's keys are those whose hashes are in its range.  Half of
- * wallet_projection.batch_memory is for events that are being folded, half for the
- * rows (shadow.c).  Where the rows need more, the upper half of the range is
+ * A refold's keys are those whose hashes are in its range.  A share of
+ * wallet_projection.batch_memory is for events that are being folded, another for
+ * the rows (shadow.c).  Where the rows need more, the upper half of the range is
  * given up, and is left to another refold.  So memory is bounded whatever the
  * number of keys is, and nobody has to know it beforehand.
  *
@@ -20,15 +20,19 @@
 #include "utils/snapmgr.h"
 
 #include "fault.h"
+#include "keyhash.h"
 #include "rebuild/refold_state.h"
 #include "savepoint.h"
 #include "settings.h"
 
-/* How much memory events, or rows, may use, in bytes. */
+/*
+ * How much memory events, or rows, may use, in bytes: the allocator has more
+ * than what is in use, and a table has twice its size while it grows.
+ */
 Size
-RefoldHalf(void)
+RefoldShare(void)
 {
-	return (Size) BatchMemory * 1024 / 2;
+	return (Size) BatchMemory * 1024 / 8 * 3;
 }
 
 /* What of the projection must stay as it is. */
@@ -88,6 +92,44 @@ RefoldBegin(OpenProjection *work, uint64 first, uint64 last)
 	return refold;
 }
 
+/* The refold is of this key alone. */
+void
+RefoldOnly(Refold *refold, const char *key)
+{
+	MemoryContext old = MemoryContextSwitchTo(refold->context);
+	int			length;
+	char	   *image = KeyFromText(refold->sink.key, key, &length);
+
+	refold->only_key = pstrdup(key);
+	(void) ShadowMake(refold->shadow, image, length,
+					  RefoldHash(refold, image, length));
+	refold->compared = true;
+	MemoryContextSwitchTo(old);
+}
+
+/* The hash of a key in the refold's tables. */
+uint32
+RefoldHash(Refold *refold, const char *image, int length)
+{
+	Datum		key[INDEX_MAX_KEYS];
+
+	if (refold->sink.key == NULL)
+		return KeyHash(image, length) >> 32;
+	KeyImageRead(refold->sink.key, image, key);
+	return KeyHashesOf(refold->sink.key, key).place >> 32;
+}
+
+static void
+refuse_changed(const Refold *refold)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("projection \"%s\" was changed meanwhile",
+					refold->projection->name),
+			 errdetail("Its definition, its options or its read model is another one than before."),
+			 errhint("Run the command again, in a new transaction.")));
+}
+
 /* An error if what has been folded is not what would be folded now. */
 static void
 check_same(const Refold *refold, const OpenProjection *work)
@@ -103,11 +145,7 @@ check_same(const Refold *refold, const OpenProjection *work)
 		 strcmp(before->declared->definition, now->declared->definition) == 0) &&
 		equalTupleDescs(refold->desc, RelationGetDescr(work->read_model)))
 		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("projection \"%s\" was changed meanwhile", before->name),
-			 errdetail("Its definition, its options or its read model is another one than before."),
-			 errhint("Run the command again.")));
+	refuse_changed(refold);
 }
 
 /* The projection was opened anew; an error if it or a table was altered. */
@@ -131,7 +169,7 @@ RefoldUse(Refold *refold, OpenProjection *work)
 void
 RefoldNarrow(Refold *refold)
 {
-	while (ShadowMemory(refold->shadow) > RefoldHalf() &&
+	while (ShadowMemory(refold->shadow) > RefoldShare() &&
 		   refold->last > refold->first && !refold->compared)
 	{
 		refold->most = Max(refold->most, RefoldMemory(refold));
@@ -218,6 +256,10 @@ RefoldAdvance(Refold *refold, Snapshot snapshot, int group)
 
 	refold->snapshot = snapshot;
 	refold->group = group;
+	if (refold->projection->declared != NULL &&
+		!DeclaredIsAsOf(refold->projection->name,
+						refold->projection->declared->definition, snapshot))
+		refuse_changed(refold);
 	refold->now = AppliedAsOf(refold->projection, refold->sink.key, snapshot);
 	PushActiveSnapshot(snapshot);
 	error = InSavepoint(advance_step, refold);

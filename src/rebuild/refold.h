@@ -70,6 +70,13 @@ typedef void (*RefoldReceiver) (void *arg, const RefoldDifference *difference);
  */
 extern Refold *RefoldBegin(OpenProjection *work, uint64 first, uint64 last);
 
+/*
+ * The refold is of this key alone, whose events are found by an index of the
+ * stream where there is one.  To be called right after RefoldBegin(), for all
+ * hashes.  An error if the text is no key.
+ */
+extern void RefoldOnly(Refold *refold, const char *key);
+
 /* The projection was opened anew; an error if it or a table was altered. */
 extern void RefoldUse(Refold *refold, OpenProjection *work);
 

@@ -16,9 +16,13 @@
 
 #include "errors.h"
 #include "fault.h"
-#include "keyhash.h"
 #include "rebuild/refold_state.h"
 #include "savepoint.h"
+
+/* How many keys ahead an entry, its first and its second item are asked for. */
+#define FETCH_ENTRY 6
+#define FETCH_FIRST 4
+#define FETCH_SECOND 2
 
 /* keys between two looks at the memory */
 #define CHECK_INTERVAL 1024
@@ -40,17 +44,6 @@ entry_of(Refold *refold, const FoldEntry *folded, uint32 hash)
 					  folded->key_length, hash);
 }
 
-static uint32
-hash_of(Refold *refold, const FoldEntry *folded)
-{
-	Datum		key[INDEX_MAX_KEYS];
-
-	if (refold->sink.key == NULL)
-		return KeyHash(FoldEntryKey(folded), folded->key_length) >> 32;
-	KeyImageRead(refold->sink.key, FoldEntryKey(folded), key);
-	return KeyHashesOf(refold->sink.key, key).place >> 32;
-}
-
 /* FoldRefused: the handler cannot fold the event */
 static void
 refuse_event(void *arg, FoldEntry *entry, const Event *event,
@@ -59,7 +52,9 @@ refuse_event(void *arg, FoldEntry *entry, const Event *event,
 	Refold	   *refold = arg;
 
 	ShadowSetFault(refold->shadow,
-				   entry_of(refold, entry, hash_of(refold, entry)),
+				   entry_of(refold, entry,
+							RefoldHash(refold, FoldEntryKey(entry),
+									   entry->key_length)),
 				   describe_fault(fault->sqlerrcode, event->no,
 								  fault->reason));
 }
@@ -191,7 +186,10 @@ apply_key(Refold *refold, const FoldedKey *key)
 
 	if (key->hash > refold->last)
 		return;
-	entry = entry_of(refold, key->entry, key->hash);
+	entry = refold->all_new ?
+		ShadowAdd(refold->shadow, FoldEntryKey(key->entry),
+				  key->entry->key_length, key->hash) :
+		entry_of(refold, key->entry, key->hash);
 	if (entry->state == SHADOW_FAULT)
 		return;
 	refold->item_no = 0;
@@ -204,6 +202,26 @@ apply_key(Refold *refold, const FoldedKey *key)
 									  reason));
 }
 
+/* Items lie where their events were, far apart: ask for them beforehand. */
+static inline void
+fetch_ahead(const Refold *refold)
+{
+	const FoldedKey *keys = &refold->keys[refold->at];
+	int64		left = refold->nkeys - refold->at;
+	const FoldItem *item;
+
+	if (left > FETCH_ENTRY)
+		__builtin_prefetch(keys[FETCH_ENTRY].entry);
+	if (refold->sink.run == NULL || left <= FETCH_ENTRY)
+		return;
+	item = FoldEntryItems(keys[FETCH_FIRST].entry)->first;
+	if (item != NULL)
+		__builtin_prefetch(item);
+	item = FoldEntryItems(keys[FETCH_SECOND].entry)->first;
+	if (item != NULL && item->next != NULL)
+		__builtin_prefetch(item->next);
+}
+
 /* SavepointStep: apply the keys that are left, in memory of their own */
 static void
 apply_rest(void *arg)
@@ -214,8 +232,7 @@ apply_rest(void *arg)
 	for (; refold->at < refold->nkeys; refold->at++)
 	{
 		MemoryContextReset(refold->row_context);
-		if (refold->at + 1 < refold->nkeys)
-			__builtin_prefetch(refold->keys[refold->at + 1].entry);
+		fetch_ahead(refold);
 		apply_key(refold, &refold->keys[refold->at]);
 		if (refold->at % CHECK_INTERVAL != 0)
 			continue;
@@ -237,6 +254,7 @@ refuse_key(Refold *refold, const ErrorData *error)
 		MergeRunOpen(refold->sink.run, refold->work->read_model);
 		MergeRowKeepSums(refold->sink.run);
 	}
+	/* of which the shadow may have an entry by now */
 	ShadowSetFault(refold->shadow, entry_of(refold, key->entry, key->hash),
 				   describe_fault(error->sqlerrcode, refold->item_no,
 								  error->message));
@@ -253,6 +271,9 @@ RefoldApply(Refold *refold)
 	FoldFlush(refold->fold);
 	refold->keys = FoldKeys(refold->fold, &refold->nkeys);
 	refold->most = Max(refold->most, RefoldMemory(refold));
+	refold->all_new = ShadowCount(refold->shadow) == 0;
+	if (refold->all_new)
+		ShadowExpect(refold->shadow, refold->nkeys);
 	for (refold->at = 0; refold->at < refold->nkeys; refold->at++)
 	{
 		ErrorData  *error = InSavepoint(apply_rest, refold);

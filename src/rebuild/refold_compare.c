@@ -330,6 +330,26 @@ compare_rows(Comparison *comparison, Snapshot snapshot)
 	table_endscan(scan);
 }
 
+/* The row of the only key, by the table's index. */
+static void
+compare_only(Comparison *comparison, Snapshot snapshot)
+{
+	Refold	   *refold = comparison->refold;
+	ShadowCursor cursor = {0};
+	ShadowEntry *entry = ShadowNext(refold->shadow, &cursor);
+	ReadModel  *model = ReadModelBeginToRead(&refold->sink,
+											 refold->work->read_model, snapshot);
+	FoldedKey	key = {.rank = PG_UINT64_MAX};
+	MemoryContext old = MemoryContextSwitchTo(refold->row_context);
+
+	key.entry = RefoldKeyOf(refold, entry)->entry;
+	key.hash = entry->hash;
+	if (ReadModelFind(model, &key))
+		compare_row(comparison, model->row);
+	MemoryContextSwitchTo(old);
+	ReadModelEnd(model);
+}
+
 /* Keys whose rows the table does not have. */
 static void
 compare_rest(Comparison *comparison)
@@ -384,7 +404,10 @@ RefoldCompare(Refold *refold, Snapshot snapshot, bool keep_surplus,
 	.receive = receive,.arg = arg};
 
 	PushActiveSnapshot(snapshot);
-	compare_rows(&comparison, snapshot);
+	if (refold->only_key != NULL)
+		compare_only(&comparison, snapshot);
+	else
+		compare_rows(&comparison, snapshot);
 	compare_rest(&comparison);
 	tell_no_keys(&comparison);
 	PopActiveSnapshot();

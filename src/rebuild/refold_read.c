@@ -173,7 +173,7 @@ take_items(Refold *refold, const Event *event)
 	MergeRunItems(refold->sink.run, event->slot, take_item, refold);
 }
 
-/* Apply what is folded when it has used its half of the memory. */
+/* Apply what is folded when it has used its share of the memory. */
 static inline void
 check_memory(Refold *refold)
 {
@@ -181,7 +181,7 @@ check_memory(Refold *refold)
 		return;
 	refold->until_check = CHECK_INTERVAL;
 	CHECK_FOR_INTERRUPTS();
-	if (FoldMemory(refold->fold) >= RefoldHalf())
+	if (FoldMemory(refold->fold) >= RefoldShare())
 	{
 		RefoldApply(refold);
 		RefoldBeginFold(refold);
@@ -248,8 +248,8 @@ plan_read(Refold *refold)
 	return plan;
 }
 
-/* The events of one key alone, by the stream's index if there is one. */
-static void
+/* The events of one key alone, if there is an index by which they are found. */
+static bool
 read_key(Refold *refold, const ReadPlan *plan)
 {
 	ApplyScope	scope = {.projection = refold->projection,
@@ -259,8 +259,11 @@ read_key(Refold *refold, const ReadPlan *plan)
 	int64		first = plan->gaps.count > 0 ? plan->gaps.ranges[0].first :
 		plan->low + 1;
 
+	if (refold->only_key == NULL || !KeyEventsIndexed(&scope))
+		return false;
 	(void) KeyEventsRead(&scope, &task, first, plan->high, receive_event,
 						 refold);
+	return true;
 }
 
 /* Read and fold; what is left in the fold at the end is the caller's to apply. */
@@ -271,9 +274,7 @@ RefoldRead(Refold *refold)
 	ReadPlan	plan = plan_read(refold);
 
 	refold->until_check = CHECK_INTERVAL;
-	if (refold->only_key != NULL)
-		read_key(refold, &plan);
-	else
+	if (!read_key(refold, &plan))
 	{
 		(void) GapsRead(stream, refold->snapshot, &plan.gaps, receive_event,
 						refold);

@@ -57,6 +57,7 @@ struct Refold
 	FoldedKey  *keys;			/* of the fold, being applied */
 	int64		nkeys;
 	int64		at;				/* which one of them */
+	bool		all_new;		/* none of them is in the shadow */
 	int64		item_no;		/* which item of it */
 	Size		most;			/* memory that was used at most */
 };
@@ -78,6 +79,7 @@ extern void RefoldApply(Refold *refold);
 /* refold.c */
 extern void RefoldNarrow(Refold *refold);
 extern RefoldKey *RefoldKeyOf(Refold *refold, ShadowEntry *entry);
-extern Size RefoldHalf(void);
+extern Size RefoldShare(void);
+extern uint32 RefoldHash(Refold *refold, const char *image, int length);
 
 #endif							/* WALLET_PROJECTION_REFOLD_STATE_H */

@@ -113,22 +113,49 @@ ShadowFind(Shadow *shadow, const char *key, int length, uint32 hash)
 	return entry;
 }
 
-/* The key's entry, which has no row if it is new. */
-ShadowEntry *
-ShadowMake(Shadow *shadow, const char *key, int length, uint32 hash)
+static ShadowEntry *
+add_entry(Shadow *shadow, const char *key, int length, uint32 hash)
 {
-	ShadowEntry *entry = ShadowFind(shadow, key, length, hash);
+	ShadowEntry *entry = MemoryContextAlloc(shadow->context, entry_size(length));
 	bool		found;
 
-	if (entry != NULL)
-		return entry;
-	entry = MemoryContextAllocZero(shadow->context, entry_size(length));
+	memset(entry, 0, offsetof(ShadowEntry, key));
 	entry->hash = hash;
 	entry->length = length;
 	memcpy(entry->key, key, length);
 	shadowtable_insert_hash(shadow->table, entry, hash, &found);
 	shadow->used += GetMemoryChunkSpace(entry);
 	return entry;
+}
+
+/* The key's entry, which has no row if it is new. */
+ShadowEntry *
+ShadowMake(Shadow *shadow, const char *key, int length, uint32 hash)
+{
+	ShadowEntry *entry = ShadowFind(shadow, key, length, hash);
+
+	return entry != NULL ? entry : add_entry(shadow, key, length, hash);
+}
+
+/*
+ * An entry for a key that certainly has none, without looking for it.
+ */
+ShadowEntry *
+ShadowAdd(Shadow *shadow, const char *key, int length, uint32 hash)
+{
+	return add_entry(shadow, key, length, hash);
+}
+
+/* So many keys are going to be added to an empty shadow. */
+void
+ShadowExpect(Shadow *shadow, int64 keys)
+{
+	KeyType    *type = shadow->table->private_data;
+
+	Assert(shadow->table->members == 0);
+	shadowtable_destroy(shadow->table);
+	shadow->table = shadowtable_create(shadow->context,
+									   Min(keys, PG_INT32_MAX), type);
 }
 
 static void

@@ -49,6 +49,9 @@ extern ShadowEntry *ShadowFind(Shadow *shadow, const char *key, int length,
 							   uint32 hash);
 extern ShadowEntry *ShadowMake(Shadow *shadow, const char *key, int length,
 							   uint32 hash);
+extern ShadowEntry *ShadowAdd(Shadow *shadow, const char *key, int length,
+							  uint32 hash);
+extern void ShadowExpect(Shadow *shadow, int64 keys);
 extern void ShadowSetRow(Shadow *shadow, ShadowEntry *entry,
 						 TupleTableSlot *row);
 extern void ShadowSetFault(Shadow *shadow, ShadowEntry *entry,
