@@ -160,6 +160,8 @@ rebuild_range(RebuildCall *call, Rebuild *rebuild, uint64 first, uint64 last)
 		RebuildFold(rebuild);
 		commit(call);
 		reached = RebuildReached(rebuild);
+		/* a part of it may have been given to another session */
+		last = BoardEnd();
 		if (reached < last && BoardKeep(reached))
 			last = reached;
 		write_range(call, rebuild);

@@ -26,7 +26,6 @@
 #include "batch/replay.h"
 #include "encoding.h"
 #include "fault.h"
-#include "keyhash.h"
 #include "keylock.h"
 #include "parking/park.h"
 #include "rebuild/beginning.h"
@@ -39,6 +38,12 @@
 
 /* so many texts say why rows could not be written */
 #define TROUBLES_MAX 10
+
+/* the fold's part of the work, as progress shows it */
+#define FOLD_PART 0.8
+
+/* until when keys are given to a session that comes later, part of the fold */
+#define SHARE_UNTIL 0.4
 
 /* how long a replay waits for a lock, in milliseconds */
 #define REPLAY_LOCK_WAIT 200
@@ -158,29 +163,33 @@ check_start(const Rebuild *rebuild, const OpenProjection *work)
 			 errhint("If the read model was empty then: force => true.")));
 }
 
-/* One key is a range of its own. */
-static void
-range_of_key(Rebuild *rebuild, const OpenProjection *work)
+/* What the key may be parked as. */
+static char *
+parked_as(const Rebuild *rebuild, const OpenProjection *work)
 {
 	KeyType    *type = work->sink.key;
 	int			length;
-	char	   *image = KeyFromText(type, rebuild->key, &length);
-	Datum		key[INDEX_MAX_KEYS];
-	uint64		hash;
+	char	   *image;
+	char	   *found;
 
 	if (type == NULL)
-		hash = KeyHash(image, length);
-	else
-	{
-		KeyImageRead(type, image, key);
-		hash = KeyHashesOf(type, key).place;
-	}
-	rebuild->parked_key = type == NULL ? rebuild->key :
-		ParkedEqual(rebuild->name, type, image, length);
-	if (rebuild->parked_key != NULL)
-		rebuild->parked_key = MemoryContextStrdup(rebuild->context,
-												  rebuild->parked_key);
-	RebuildRange(rebuild, hash, hash);
+		return rebuild->key;
+	image = KeyFromText(type, rebuild->key, &length);
+	found = ParkedEqual(rebuild->name, type, image, length);
+	return found == NULL ? NULL :
+		MemoryContextStrdup(rebuild->context, found);
+}
+
+/*
+ * RefoldWatcher: progress, and whether a session that waits is given the half of
+ * the range.  It has to read the stream from its beginning, so late it would
+ * rather hold us up.
+ */
+static bool
+watch(void *arg, double part, uint64 half)
+{
+	BoardReport(REBUILD_FOLDS, part * FOLD_PART);
+	return part < SHARE_UNTIL && BoardIsWanted() && BoardKeep(half);
 }
 
 /* RebuildStep */
@@ -198,14 +207,19 @@ fold_step(Rebuild *rebuild, OpenProjection *work)
 		BeginningCheck(work, rebuild->force);
 	}
 	rebuild->begun = true;
-	if (rebuild->key != NULL)
-		range_of_key(rebuild, work);
 	old = MemoryContextSwitchTo(rebuild->context);
 	rebuild->refold = RefoldBegin(work, rebuild->first, rebuild->last);
 	MemoryContextSwitchTo(old);
+	if (rebuild->key != NULL)
+	{
+		RefoldOnly(rebuild->refold, rebuild->key);
+		rebuild->parked_key = parked_as(rebuild, work);
+	}
+	else if (!rebuild->callers_transaction)
+		RefoldWatch(rebuild->refold, watch, rebuild);
 	BoardTotal(StreamLastNumber(work->stream->parts.sequence));
 	RefoldAdvance(rebuild->refold, GetActiveSnapshot(), -1);
-	BoardReport(REBUILD_COMPARES, 0.8);
+	BoardReport(REBUILD_COMPARES, FOLD_PART);
 	rebuild->count.compared += RefoldCompare(rebuild->refold,
 											 GetActiveSnapshot(), true, NULL, NULL);
 	PopActiveSnapshot();
