@@ -240,24 +240,25 @@ check_call(FunctionCallInfo fcinfo, const char *name, const char *hint)
 static void
 rebuild_names(List *(*names) (const char *), const char *name, bool force)
 {
-	RebuildCall call = {0};
+	RebuildCall *call;
 	List	   *list;
 	ListCell   *cell;
 
 	OpenedCheckTransaction(COMMAND);
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
-	call.context = CurrentMemoryContext;
-	call.round = AllocSetContextCreate(call.context, "wallet_projection round",
+	call = palloc0_object(RebuildCall);
+	call->context = CurrentMemoryContext;
+	call->round = AllocSetContextCreate(call->context, "wallet_projection round",
 									   ALLOCSET_SMALL_SIZES);
 	list = names(name);
 	PG_TRY();
 	{
 		foreach(cell, list)
-			rebuild_whole(&call, lfirst(cell), force);
+			rebuild_whole(call, lfirst(cell), force);
 	}
 	PG_FINALLY();
 	{
-		unlock_projection(&call);
+		unlock_projection(call);
 	}
 	PG_END_TRY();
 	SPI_finish();
