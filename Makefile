@@ -164,6 +164,7 @@ OBJS = \
 	src/rebuild/refold_compare.o \
 	src/rebuild/refold_read.o \
 	src/rebuild/refold_sink.o \
+	src/rebuild/refold_tell.o \
 	src/rebuild/shadow.o \
 	src/rebuild/verify.o \
 	src/consumer/assignment.o \
