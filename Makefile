@@ -157,6 +157,7 @@ OBJS = \
 	src/rebuild/beginning.o \
 	src/rebuild/board.o \
 	src/rebuild/chunk.o \
+	src/rebuild/keyrow.o \
 	src/rebuild/late.o \
 	src/rebuild/rebuild.o \
 	src/rebuild/refold.o \
@@ -165,12 +166,11 @@ OBJS = \
 	src/rebuild/refold_read.o \
 	src/rebuild/refold_sink.o \
 	src/rebuild/refold_tell.o \
+	src/rebuild/selfcheck.o \
 	src/rebuild/shadow.o \
 	src/rebuild/verify.o \
 	src/consumer/assignment.o \
 	src/consumer/consume.o \
-	src/rebuild/keyrow.o \
-	src/rebuild/selfcheck.o \
 	src/consumer/alter.o \
 	src/consumer/create.o \
 	src/consumer/define.o \

@@ -194,9 +194,9 @@ quals_of(const ApplyScope *scope, const Datum *key)
 	return quals;
 }
 
-/* Are the events of a key found by an index? */
-bool
-KeyEventsHaveIndex(const ApplyScope *scope)
+/* Can this be asked of an index? */
+static bool
+has_index(const ApplyScope *scope)
 {
 	for (int i = 0; i < scope->sink->key->ncolumns; i++)
 	{
@@ -241,7 +241,7 @@ KeyEventsIndex(const ApplyScope *scope)
 static void
 count_looks(const ApplyScope *scope, int64 first, int64 last)
 {
-	if (scope->sink->merge->fan_out != NULL || KeyEventsHaveIndex(scope))
+	if (scope->sink->merge->fan_out != NULL || has_index(scope))
 		return;
 	last = Min(last, StreamLastNumber(scope->stream->parts.sequence));
 	*scope->looked += Max(last - first + 1, 0);

@@ -7,7 +7,6 @@
 
 #include "batch/onekey.h"
 
-extern bool KeyEventsHaveIndex(const ApplyScope *scope);
 extern char *KeyEventsIndex(const ApplyScope *scope);
 extern bool KeyEventsIndexed(const ApplyScope *scope);
 extern bool KeyEventsRead(const ApplyScope *scope, const KeyTask *task,

@@ -63,6 +63,57 @@ renumber(Node *node, void *context)
 	return (Node *) var;
 }
 
+/* The columns of an item of FROM that these use; *whole: or all of them. */
+static Bitmapset *
+used_columns(List *vars, int item, bool *whole)
+{
+	Bitmapset  *columns = NULL;
+	ListCell   *cell;
+
+	*whole = false;
+	foreach(cell, vars)
+	{
+		const Var  *var = lfirst(cell);
+
+		if (var->varno == item && var->varattno <= 0)
+			*whole = true;
+		else if (var->varno == item)
+			columns = bms_add_member(columns, var->varattno);
+	}
+	return columns;
+}
+
+/* Leave out what sub-selects compute and nobody uses; numbers stay. */
+static void
+reduce_sub_selects(Query *query)
+{
+	List	   *vars = pull_vars_of_level((Node *) query, 0);
+	ListCell   *cell;
+	int			item = 0;
+
+	foreach(cell, query->rtable)
+	{
+		RangeTblEntry *entry = lfirst_node(RangeTblEntry, cell);
+		bool		whole;
+		Bitmapset  *used = used_columns(vars, ++item, &whole);
+		ListCell   *lc;
+
+		if (entry->rtekind != RTE_SUBQUERY)
+			continue;
+		foreach(lc, entry->subquery->targetList)
+		{
+			const TargetEntry *target = lfirst(lc);
+
+			if (!whole && !target->resjunk && target->ressortgroupref == 0 &&
+				entry->subquery->setOperations == NULL &&
+				!bms_is_member(target->resno, used))
+				entry->subquery->targetList =
+					foreach_delete_current(entry->subquery->targetList, lc);
+		}
+		reduce_sub_selects(entry->subquery);
+	}
+}
+
 /* The fan-out's columns that the key is made of, or that put items in order. */
 static Query *
 reduce_fan_out(Reduction *reduction)
@@ -84,6 +135,7 @@ reduce_fan_out(Reduction *reduction)
 		targets = lappend(targets, target);
 	}
 	query->targetList = targets;
+	reduce_sub_selects(query);
 	(void) note_columns((Node *) query, reduction);
 	return query;
 }

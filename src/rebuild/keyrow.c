@@ -209,13 +209,13 @@ KeyRowMake(Refold *refold, Snapshot snapshot, const char *key, int64 last,
 	return result;
 }
 
-/* Are the events of a declared projection's key found by an index? */
+/* Are the events of a key found by an index? */
 bool
 KeyRowHasIndex(const Refold *refold)
 {
 	ApplyScope	scope = {.sink = &refold->sink,.stream = refold->work->stream};
 
-	return refold->sink.merge->fan_out == NULL && KeyEventsHaveIndex(&scope);
+	return KeyEventsIndexed(&scope);
 }
 
 /* The statement that makes an index by which a key's events are found; or NULL. */

@@ -188,7 +188,7 @@ RefoldWatch(Refold *refold, RefoldWatcher watch, void *arg)
 
 /* Tell how far we are, and give up the upper half of the range if asked to. */
 void
-RefoldTell(Refold *refold, int64 no)
+RefoldReport(Refold *refold, int64 no)
 {
 	uint32		half = refold->first + (refold->last - refold->first) / 2;
 	double		part = (double) (no - refold->read_from) /

@@ -182,7 +182,7 @@ check_memory(Refold *refold, int64 no)
 	refold->until_check = CHECK_INTERVAL;
 	CHECK_FOR_INTERRUPTS();
 	if (refold->watch != NULL)
-		RefoldTell(refold, no);
+		RefoldReport(refold, no);
 	if (FoldMemory(refold->fold) >= RefoldShare())
 	{
 		RefoldApply(refold);

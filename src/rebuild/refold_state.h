@@ -106,7 +106,7 @@ extern void RefoldApply(Refold *refold);
 
 /* refold.c */
 extern void RefoldNarrow(Refold *refold);
-extern void RefoldTell(Refold *refold, int64 no);
+extern void RefoldReport(Refold *refold, int64 no);
 extern RefoldKey *RefoldKeyOf(Refold *refold, ShadowEntry *entry);
 extern Size RefoldShare(void);
 extern uint32 RefoldHash(Refold *refold, const char *image, int length);

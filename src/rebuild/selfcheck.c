@@ -323,7 +323,7 @@ is_possible(Check *check, SelfCheck *result)
 		(projection->declared != NULL && projection->declared->start.head > 0) ||
 		!ParkedFew(projection->name, PARKED_FEW, &parked))
 		return false;
-	if (check->work.sink.handler != NULL || KeyRowHasIndex(check->refold))
+	if (KeyRowHasIndex(check->refold))
 		return true;
 	result->no_index = true;
 	result->index = KeyRowIndex(check->refold);
