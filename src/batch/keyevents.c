@@ -213,7 +213,7 @@ bool
 KeyEventsIndexed(const ApplyScope *scope)
 {
 	return scope->sink->key == NULL ||
-		(scope->sink->merge->fan_out == NULL && KeyEventsHaveIndex(scope));
+		(scope->sink->merge->fan_out == NULL && has_index(scope));
 }
 
 /*

@@ -249,7 +249,7 @@ rebuild_names(List *(*names) (const char *), const char *name, bool force)
 	call = palloc0_object(RebuildCall);
 	call->context = CurrentMemoryContext;
 	call->round = AllocSetContextCreate(call->context, "wallet_projection round",
-									   ALLOCSET_SMALL_SIZES);
+										ALLOCSET_SMALL_SIZES);
 	list = names(name);
 	PG_TRY();
 	{

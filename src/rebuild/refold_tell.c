@@ -59,7 +59,7 @@ row_text(TupleTableSlot *row)
 /* Tell of a difference of the row as a whole. */
 void
 RefoldTellRow(const Comparison *comparison, RefoldKey *key, RefoldProblem problem,
-		 TupleTableSlot *expected, TupleTableSlot *actual)
+			  TupleTableSlot *expected, TupleTableSlot *actual)
 {
 	RefoldDifference difference = {.key = key,.problem = problem,.row = actual};
 
