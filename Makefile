@@ -148,6 +148,17 @@ OBJS = \
 	src/batch/taken.o \
 	src/batch/unhandled_counts.o \
 	src/batch/writekeys.o \
+	src/promote/alike.o \
+	src/promote/compare.o \
+	src/promote/obstacles.o \
+	src/promote/promote.o \
+	src/promote/reach.o \
+	src/promote/references.o \
+	src/promote/rename.o \
+	src/promote/retarget.o \
+	src/promote/sql.o \
+	src/promote/swap.o \
+	src/promote/switch.o \
 	src/consumer/assignment.o \
 	src/consumer/consume.o \
 	src/consumer/create.o \
