@@ -151,6 +151,7 @@ OBJS = \
 	src/promote/alike.o \
 	src/promote/compare.o \
 	src/promote/obstacles.o \
+	src/promote/older.o \
 	src/promote/promote.o \
 	src/promote/reach.o \
 	src/promote/references.o \

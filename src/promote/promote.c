@@ -35,7 +35,7 @@
  *	  applied (and perhaps newer ones): who reads the table never sees a step
  *	  back.  Where the new one has consumers, that is committed before the
  *	  tables are locked, so it holds also for a statement whose snapshot is
- *	  older than its lock.
+ *	  older than its lock (older.c).
  *	- No batch of either runs: rows and positions of each fit each other, and stay
  *	  together.
  *	- A reader waits for the time of an attempt at most, and finds either the old
@@ -45,6 +45,7 @@
  */
 #include "postgres.h"
 
+#include "access/relation.h"
 #include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "compat.h"
@@ -70,6 +71,7 @@
 #include "position/trouble.h"
 #include "promote/alike.h"
 #include "promote/obstacles.h"
+#include "promote/older.h"
 #include "promote/reach.h"
 #include "promote/switch.h"
 #include "savepoint.h"
@@ -81,6 +83,8 @@
 #define WAIT_FOR_BATCH 1000
 /* for the new projection, while the old one stands still */
 #define WAIT_FOR_EVENTS 2000
+/* for statements that are older than what the new one has applied last */
+#define WAIT_FOR_SNAPSHOTS 200
 /* for tables, while readers queue behind us */
 #define WAIT_FOR_TABLE 100
 /* between attempts, and between two looks at positions */
@@ -210,6 +214,18 @@ check_obstacles(const Promotion *promotion)
 						 pair->differ)));
 }
 
+/* The rows of which its positions speak must be there. */
+static void
+check_rows(const Projection *projection)
+{
+	Relation	table = ProjectionOpenReadModel(projection, AccessShareLock);
+	Positions	positions = PositionsRead(projection);
+
+	TroubleRaise(TroubleOfTable(projection, table));
+	TroubleRaise(TroubleOfPositions(projection, &positions, table));
+	relation_close(table, NoLock);
+}
+
 /* Everything that can be asked of the two. */
 static void
 check_pair(Promotion *promotion)
@@ -218,6 +234,7 @@ check_pair(Promotion *promotion)
 
 	check_one_table(pair->new);
 	check_one_table(pair->old);
+	check_rows(pair->new);
 	check_parked(promotion);
 	pair->differ = TablesDiffer(pair->old->read_model, pair->new->read_model);
 	check_obstacles(promotion);
@@ -338,6 +355,7 @@ attempt(void *arg)
 		refuse_behind(promotion);
 	lock_projection(pair->new->name);
 	DesiredLock();
+	OlderSnapshotsWait(WAIT_FOR_SNAPSHOTS);
 	fetch_pair(pair, pair->new->name, pair->old->name);
 	lock_tables(pair);
 	if (!look_behind(promotion))

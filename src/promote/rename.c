@@ -70,7 +70,7 @@ NAMES
 " CASE WHEN polpermissive THEN 'PERMISSIVE' ELSE 'RESTRICTIVE' END,"
 " CASE polcmd WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE' WHEN 'd' THEN 'DELETE' ELSE 'ALL' END,"
 " (SELECT string_agg(CASE role WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(role)) END, ', ') FROM unnest(polroles) role))"
-" || coalesce(format(' USING (%s)', pg_get_expr(polqual, polrelid)), '') || coalesce(format(' WITH CHECK (%s)', pg_get_expr(polwithcheck, polrelid)), '')"
+" || coalesce(' USING (' || pg_get_expr(polqual, polrelid) || ')', '') || coalesce(' WITH CHECK (' || pg_get_expr(polwithcheck, polrelid) || ')', '')"
 " FROM names, pg_policy p WHERE polrelid = $1 AND NOT EXISTS (SELECT FROM pg_policy o WHERE o.polrelid = $2 AND o.polname = p.polname)";
 
 static const char *const triggers =
@@ -93,7 +93,7 @@ NAMES
 " (format('ALTER PUBLICATION %I DROP TABLE %s', pubname, old_name), 1),"
 " (format('ALTER PUBLICATION %I ADD TABLE %s', pubname, new_name)"
 " || coalesce(' (' || (SELECT string_agg(quote_ident(attname), ', ') FROM pg_attribute WHERE attrelid = $1 AND attnum = ANY (prattrs)) || ')', '')"
-" || coalesce(format(' WHERE (%s)', pg_get_expr(prqual, prrelid)), ''), 2)) v (s, step)"
+" || coalesce(' WHERE (' || pg_get_expr(prqual, prrelid) || ')', ''), 2)) v (s, step)"
 " WHERE prrelid = $1 AND NOT EXISTS (SELECT FROM pg_publication_rel o WHERE o.prrelid = $2 AND o.prpubid = r.prpubid) ORDER BY pubname, step";
 
 static char *
@@ -112,6 +112,23 @@ move_to(const char *schema, const char *table, const char *to)
 					quote_identifier(to));
 }
 
+/*
+ * Indexes and sequences of a table go to another schema with it, where the other
+ * table's may have their names until these have left: for as long they have
+ * names of their own.
+ */
+#define PARTS \
+	" FROM pg_class p JOIN pg_class t ON t.oid = $1 WHERE p.oid IN (SELECT indexrelid FROM pg_index WHERE indrelid = $1" \
+	" UNION SELECT objid FROM pg_depend WHERE classid = 'pg_class'::regclass AND refclassid = 'pg_class'::regclass AND refobjid = $1 AND deptype IN ('a', 'i'))" \
+	" AND p.relkind IN ('i', 'S') ORDER BY p.oid"
+
+static const char *const hide_parts =
+"SELECT format('ALTER %s %s RENAME TO wallet_projection_moves_%s', CASE p.relkind WHEN 'i' THEN 'INDEX' ELSE 'SEQUENCE' END, p.oid::regclass, p.oid)" PARTS;
+
+static const char *const show_parts =
+"SELECT format('ALTER %s %I.wallet_projection_moves_%s RENAME TO %I', CASE p.relkind WHEN 'i' THEN 'INDEX' ELSE 'SEQUENCE' END,"
+" (SELECT nspname FROM pg_class n JOIN pg_namespace s ON s.oid = n.relnamespace WHERE n.oid = $2), p.oid, p.relname)" PARTS;
+
 /* Each table gets the other one's schema and name. */
 static List *
 renamings(Oid old, Oid new)
@@ -127,8 +144,10 @@ renamings(Oid old, Oid new)
 
 	if (strcmp(schema_old, schema_new) != 0)
 	{
+		statements = list_concat(statements, SqlTexts(hide_parts, old, new));
 		statements = lappend(statements, move_to(schema_old, moving_old, schema_new));
 		statements = lappend(statements, move_to(schema_new, moving_new, schema_old));
+		statements = list_concat(statements, SqlTexts(show_parts, old, new));
 	}
 	statements = lappend(statements, rename_to(schema_new, moving_old, name_new));
 	return lappend(statements, rename_to(schema_old, moving_new, name_old));
