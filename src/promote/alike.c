@@ -17,9 +17,9 @@
 #define COLUMN \
 	"CASE WHEN NOT attisdropped THEN" \
 	" format_type(atttypid, atttypmod) || concat_ws(' ', ''," \
-	" CASE WHEN attcollation <> 0 THEN 'COLLATE ' || attcollation::regcollation END," \
+	" CASE WHEN attcollation NOT IN (0, 100) THEN 'COLLATE ' || attcollation::regcollation END," \
 	" CASE WHEN attnotnull THEN 'NOT NULL' END, CASE WHEN attidentity <> '' THEN 'GENERATED AS IDENTITY' END," \
-	" CASE WHEN attgenerated = '' THEN 'DEFAULT' WHEN attgenerated <> '' THEN 'GENERATED AS' END || ' ' || pg_get_expr(adbin, adrelid)) END"
+	" CASE attgenerated WHEN '' THEN 'DEFAULT' WHEN 's' THEN 'GENERATED AS' ELSE 'VIRTUAL AS' END || ' ' || pg_get_expr(adbin, adrelid)) END"
 
 #define COLUMNS(table) \
 	"SELECT attnum, attname, attisdropped, attlen, attalign, attbyval, atthasmissing, attidentity, " COLUMN " AS look" \

@@ -48,6 +48,26 @@ static const char *const other =
 " UNION ALL SELECT format('trigger \"%s\" of table %s', tgname, tgrelid::regclass) FROM pg_trigger WHERE tgconstrrelid = $1 AND NOT tgisinternal"
 " ORDER BY 1";
 
+/* Views that use columns which the new table does not have. */
+static const char *const views =
+"SELECT DISTINCT format('view %s, which uses column \"%s\"', v.oid::regclass, a.attname) AS what"
+" FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid JOIN pg_class v ON v.oid = r.ev_class AND v.relkind = 'v'"
+" JOIN pg_attribute a ON a.attrelid = $1 AND a.attnum = d.refobjsubid"
+" WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = $1"
+" AND NOT EXISTS (SELECT FROM pg_attribute b WHERE b.attrelid = $2 AND b.attname = a.attname AND NOT b.attisdropped)"
+" ORDER BY what";
+
+#define SORTED_NAMES(keys, table) \
+	"(SELECT array_agg(attname ORDER BY attname) FROM pg_attribute WHERE attrelid = " table " AND attnum = ANY (" keys "))"
+
+/* Foreign keys that refer to columns which are not unique in the new table. */
+static const char *const references =
+"SELECT format('foreign key \"%s\" of table %s', conname, conrelid::regclass) FROM pg_constraint"
+" WHERE contype = 'f' AND confrelid = $1 AND conrelid <> $1 AND conparentid = 0"
+" AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = $2 AND indisunique AND indimmediate AND indisvalid AND indpred IS NULL AND indexprs IS NULL"
+" AND " SORTED_NAMES("(indkey::int2[])[0:indnkeyatts - 1]", "$2") " = " SORTED_NAMES("confkey", "$1") ")"
+" ORDER BY 1";
+
 /*
  * What would still mean the old table after it has lost its name, or has to keep
  * it; each in words.
@@ -58,6 +78,8 @@ ObstaclesToNames(Oid old, Oid new)
 	List	   *found = SqlTexts(not_moved, old, new);
 
 	found = list_concat(found, SqlTexts(of_row_type, old, new));
+	found = list_concat(found, SqlTexts(views, old, new));
+	found = list_concat(found, SqlTexts(references, old, new));
 	return list_concat(found, SqlTexts(other, old, new));
 }
 

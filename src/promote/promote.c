@@ -90,6 +90,8 @@
 /* between attempts, and between two looks at positions */
 #define PAUSE 200
 #define NAP 5
+#define LONG_NAP 100			/* where the new one is MANY_EVENTS behind */
+#define MANY_EVENTS 100
 
 SQL_FUNCTION(projection_promote);
 
@@ -99,7 +101,6 @@ typedef struct Promotion
 	TimestampTz deadline;
 	bool		force;
 	bool		with_triggers;
-	bool		has_consumers;	/* somebody else works on the new one */
 	int64		behind;			/* events, at the last look */
 } Promotion;
 
@@ -287,19 +288,27 @@ run_batches(const char *name)
 		CHECK_FOR_INTERRUPTS();
 }
 
-/* Until the new one has caught up, or the time is up. */
+/*
+ * Until the new one has caught up, or the time is up.  Who looks often at a
+ * long backlog would read it often.
+ */
 static bool
 wait_for_events(Promotion *promotion, TimestampTz until)
 {
-	if (!promotion->has_consumers)
-		run_batches(promotion->pair.new->name);
-	while (!look_behind(promotion))
+	const char *name = promotion->pair.new->name;
+
+	for (;;)
 	{
-		if (!promotion->has_consumers || GetCurrentTimestamp() >= until)
+		bool		consumers = has_consumers(name);
+
+		if (!consumers)
+			run_batches(name);
+		if (look_behind(promotion))
+			return true;
+		if (!consumers || GetCurrentTimestamp() >= until)
 			return false;
-		sleep_for(NAP);
+		sleep_for(promotion->behind < MANY_EVENTS ? NAP : LONG_NAP);
 	}
-	return true;
 }
 
 static void
@@ -437,7 +446,6 @@ projection_promote(PG_FUNCTION_ARGS)
 	OpenedCheckTransaction(COMMAND);
 	fetch_pair(&promotion.pair, new, old);
 	check_pair(&promotion);
-	promotion.has_consumers = has_consumers(new);
 	if (!wait_for_events(&promotion, promotion.deadline))
 		refuse_behind(&promotion);
 	get_ready(&promotion);

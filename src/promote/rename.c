@@ -79,6 +79,11 @@ NAMES
 " (format('ALTER TABLE %s %s TRIGGER %I', new_name, CASE tgenabled WHEN 'D' THEN 'DISABLE' WHEN 'R' THEN 'ENABLE REPLICA' WHEN 'A' THEN 'ENABLE ALWAYS' ELSE 'ENABLE' END, tgname), 3)) v (s, step)"
 " WHERE tgrelid = $1 AND NOT tgisinternal ORDER BY tgname, step";
 
+static const char *const identity =
+NAMES
+"SELECT format('ALTER TABLE %s REPLICA IDENTITY FULL', new_name) FROM names, pg_class o, pg_class n"
+" WHERE o.oid = $1 AND n.oid = $2 AND o.relreplident = 'f' AND n.relreplident <> 'f'";
+
 /* a foreign key of a partitioned table cannot be added without its check */
 static const char *const references =
 "SELECT s FROM pg_constraint c JOIN pg_class t ON t.oid = conrelid, LATERAL (VALUES"
@@ -161,7 +166,7 @@ void
 NamesSwap(Oid old, Oid new, bool with_triggers)
 {
 	const char *const what[] = {
-		grants, comments, policies, views, references, publications
+		grants, comments, policies, views, references, identity, publications
 	};
 	List	   *statements = list_concat(SqlTexts(owner, old, new),
 										 renamings(old, new));

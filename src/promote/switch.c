@@ -104,7 +104,7 @@ check_not_used(Oid table)
 {
 	Relation	relation = relation_open(table, NoLock);
 
-	CheckTableNotInUse(relation, "projection_promote()");
+	CheckTableNotInUse(relation, "promote");
 	if (!RelationNeedsWAL(relation))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),

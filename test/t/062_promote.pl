@@ -220,7 +220,7 @@ is($node->safe_psql('restored', "SELECT string_agg(differences(t)::text, ' ') FR
 is($node->safe_psql('restored', "SELECT projection_promote('v1', 'v2')"), 'storage', 'restored: and back');
 $node->safe_psql('restored', "INSERT INTO sale (k, amount) VALUES (1, 7); SELECT projection_run('v1'), projection_run('v2'), projection_run('v3')");
 is($node->safe_psql('restored', "SELECT string_agg(differences(t)::text, ' ') FROM unnest(ARRAY['sums', 'alike', 'other']) t"), '0 0 0', 'restored: all goes on again');
-is($node->safe_psql('restored', q(SELECT string_agg(DISTINCT state, ' ') FROM projection_status WHERE projection LIKE 'v_')), 'stopped', 'restored: nothing is wrong');
+is($node->safe_psql('restored', q(SELECT count(*) FROM projection_status WHERE projection LIKE 'v_' AND last_error IS NULL)), '3', 'restored: nothing is wrong');
 
 $node->stop;
 done_testing();
