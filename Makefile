@@ -153,8 +153,10 @@ OBJS = \
 	src/rebuild/beginning.o \
 	src/promote/alike.o \
 	src/promote/compare.o \
+	src/promote/comparison.o \
 	src/promote/obstacles.o \
 	src/promote/older.o \
+	src/promote/pair.o \
 	src/promote/promote.o \
 	src/promote/reach.o \
 	src/promote/references.o \

@@ -133,6 +133,23 @@ CREATE OR REPLACE FUNCTION @extschema@.projection_drop(name text) RETURNS void
 COMMENT ON FUNCTION @extschema@.projection_drop(text) IS
     'forgets a declared projection; its read model stays';
 
+CREATE OR REPLACE FUNCTION @extschema@.projection_compare(a text, b text, timeout interval DEFAULT '10 seconds'::pg_catalog.interval,
+                                   OUT partition_key text, OUT problem text, OUT column_name text, OUT in_a text, OUT in_b text)
+    RETURNS SETOF record
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'projection_compare';
+
+COMMENT ON FUNCTION @extschema@.projection_compare(text, text, interval) IS
+    'the differences between the read models of two projections of one stream, at equal positions';
+
+CREATE OR REPLACE FUNCTION @extschema@.projection_promote(new text, old text, timeout interval DEFAULT '30 seconds'::pg_catalog.interval,
+                                   force boolean DEFAULT false, triggers boolean DEFAULT true) RETURNS text
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'projection_promote';
+
+COMMENT ON FUNCTION @extschema@.projection_promote(text, text, interval, boolean, boolean) IS
+    'lets a projection''s rows take the place of another one''s, under the name of its table';
+
 CREATE OR REPLACE FUNCTION wallet_projection.waits_for(projection text) RETURNS text
     LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'projection_waits_for';

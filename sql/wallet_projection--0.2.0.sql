@@ -595,7 +595,11 @@ COMMENT ON FUNCTION @extschema@.projection_compare(text, text, interval) IS
  *                name, indexes and constraints as well
  *     'names'    the tables differ: they have exchanged their names. The owner, grants,
  *                comments, policies, triggers, views, foreign keys that refer
- *                to the old table, and publications were moved
+ *                to the old table, and publications were moved. A statement
+ *                that was prepared before goes on, unless the types of its
+ *                result are others now
+ * Where the two tables have different owners, the name's owner stays, and each
+ * definition has the rights of the owner of its table from now on.
  * First the new projection has to apply what the old one has applied; its
  * consumers do that, or the call where there are none. Then both are locked, then
  * the tables, each for a moment; whatever cannot be had at once, everything is

@@ -19,7 +19,6 @@
 #include "compat.h"
 #include "executor/spi.h"
 #include "funcapi.h"
-#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "storage/latch.h"
 #include "utils/builtins.h"
@@ -36,6 +35,7 @@
 #include "definition/compiled.h"
 #include "merge/pinned.h"
 #include "position/trouble.h"
+#include "promote/comparison.h"
 #include "promote/reach.h"
 
 /* rows that are fetched at once */
@@ -44,16 +44,6 @@
 #define NAP 5
 
 SQL_FUNCTION(projection_compare);
-
-typedef struct Comparison
-{
-	Projection *a;
-	Projection *b;
-	List	   *key;			/* of char *: columns of a's table */
-	List	   *operators;		/* of char *: their equality */
-	List	   *columns;		/* of char *: of both, that are compared */
-	ReturnSetInfo *result;
-} Comparison;
 
 static Projection *
 fetch(const char *name)
@@ -240,76 +230,6 @@ take_columns(Comparison *comparison)
 	}
 }
 
-static char *
-text_of(const char *table, const char *column)
-{
-	return psprintf("CASE WHEN %s.%s IS DISTINCT FROM NULL THEN format('%%s', %s.%s) END",
-					table, quote_identifier(column), table,
-					quote_identifier(column));
-}
-
-/* The key as text, whichever of the two has it. */
-static void
-append_key(StringInfo query, const Comparison *comparison)
-{
-	ListCell   *cell;
-	bool		several = list_length(comparison->key) > 1;
-
-	appendStringInfoString(query, several ? "format('%s', ROW(" : "format('%s', ");
-	foreach(cell, comparison->key)
-		appendStringInfo(query, "%scoalesce(a.%s, b.%s::%s)",
-						 cell == list_head(comparison->key) ? "" : ", ",
-						 quote_identifier(lfirst(cell)),
-						 quote_identifier(lfirst(cell)),
-						 format_type_extended(get_atttype(comparison->a->read_model,
-														  get_attnum(comparison->a->read_model, lfirst(cell))),
-											  -1, FORMAT_TYPE_FORCE_QUALIFY));
-	appendStringInfoString(query, several ? "))" : ")");
-}
-
-static void
-append_join(StringInfo query, const Comparison *comparison)
-{
-	ListCell   *column;
-	ListCell   *operator;
-	const char *and = "";
-
-	appendStringInfo(query, " FROM ONLY %s a FULL JOIN ONLY %s b ON ",
-					 TableNameOf(comparison->a->read_model),
-					 TableNameOf(comparison->b->read_model));
-	forboth(column, comparison->key, operator, comparison->operators)
-	{
-		const char *name = quote_identifier(lfirst(column));
-
-		appendStringInfo(query, "%sa.%s %s b.%s::%s", and, name,
-						 (char *) lfirst(operator), name,
-						 format_type_extended(get_atttype(comparison->a->read_model,
-														  get_attnum(comparison->a->read_model, lfirst(column))),
-											  -1, FORMAT_TYPE_FORCE_QUALIFY));
-		and = " AND ";
-	}
-}
-
-static char *
-make_query(const Comparison *comparison)
-{
-	StringInfoData query;
-	ListCell   *cell;
-
-	initStringInfo(&query);
-	appendStringInfoString(&query, "SELECT ");
-	append_key(&query, comparison);
-	appendStringInfoString(&query, ", CASE WHEN b.ctid IS NULL THEN 'only in a' WHEN a.ctid IS NULL THEN 'only in b' ELSE 'different' END, d.name, d.a, d.b");
-	append_join(&query, comparison);
-	appendStringInfoString(&query, ", LATERAL (VALUES (NULL, CASE WHEN b.ctid IS NULL THEN format('%s', a) END, CASE WHEN a.ctid IS NULL THEN format('%s', b) END)");
-	foreach(cell, comparison->columns)
-		appendStringInfo(&query, ", (%s, CASE WHEN b.ctid IS NOT NULL THEN %s END, CASE WHEN a.ctid IS NOT NULL THEN %s END)",
-						 quote_literal_cstr(lfirst(cell)),
-						 text_of("a", lfirst(cell)), text_of("b", lfirst(cell)));
-	appendStringInfoString(&query, ") d (name, a, b) WHERE d.a IS DISTINCT FROM d.b AND (d.name IS NULL OR a.ctid IS NOT NULL AND b.ctid IS NOT NULL) ORDER BY 1, 2, 3");
-	return query.data;
-}
-
 /* What the query finds, under the active snapshot, as the current role. */
 static void
 run_query(Comparison *comparison)
@@ -317,7 +237,7 @@ run_query(Comparison *comparison)
 	Portal		portal;
 
 	SPI_connect();
-	portal = SPI_cursor_open_with_args(NULL, make_query(comparison), 0, NULL,
+	portal = SPI_cursor_open_with_args(NULL, ComparisonQuery(comparison), 0, NULL,
 									   NULL, NULL, true, 0);
 	for (;;)
 	{

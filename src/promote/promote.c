@@ -45,7 +45,6 @@
  */
 #include "postgres.h"
 
-#include "access/relation.h"
 #include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "compat.h"
@@ -67,11 +66,8 @@
 #include "definition/desired.h"
 #include "keylock.h"
 #include "notice.h"
-#include "parking/park.h"
-#include "position/trouble.h"
-#include "promote/alike.h"
-#include "promote/obstacles.h"
 #include "promote/older.h"
+#include "promote/pair.h"
 #include "promote/reach.h"
 #include "promote/switch.h"
 #include "savepoint.h"
@@ -111,134 +107,6 @@ sleep_for(int milliseconds)
 					 milliseconds, PG_WAIT_EXTENSION);
 	ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();
-}
-
-/* A projection that the caller may promote, whose table is what it was. */
-static Projection *
-fetch(const char *name)
-{
-	Projection *projection = ProjectionFetch(name);
-
-	ProjectionCheckOwner(projection);
-	ProjectionCheckInitialized(projection);
-	TroubleRaise(TroubleOfReadModel(projection));
-	return projection;
-}
-
-static void
-fetch_pair(Pair *pair, const char *new, const char *old)
-{
-	pair->new = fetch(new);
-	pair->old = fetch(old);
-	if (pair->new->relation != pair->old->relation ||
-		strcmp(pair->new->stream, pair->old->stream) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("projections \"%s\" and \"%s\" are of different streams",
-						new, old),
-				 errdetail("The one reads stream \"%s\", the other one stream \"%s\".",
-						   pair->new->stream, pair->old->stream)));
-}
-
-static void
-check_one_table(const Projection *projection)
-{
-	const Declared *declared = projection->declared;
-
-	if (declared == NULL || declared->kind != DECLARED_STATEMENT ||
-		DeclaredTargets(declared) == 1)
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("projection \"%s\" cannot be promoted, nor replaced",
-					projection->name),
-			 errdetail("Its statement changes %d tables.",
-					   DeclaredTargets(declared)),
-			 errhint("Write a projection for each table.")));
-}
-
-static void
-check_parked(const Promotion *promotion)
-{
-	const char *name = promotion->pair.new->name;
-	int			parked = ParkedCount(name);
-
-	if (parked == 0 || promotion->force)
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("projection \"%s\" has parked keys", name),
-			 errdetail("Events of %d keys are not applied, so that their rows are older than they ought to be.",
-					   parked),
-			 errhint("See them with: SELECT * FROM projection_dead_letters WHERE projection = %s; To promote it as it is: force => true.",
-					 quote_literal_cstr(name))));
-}
-
-static char *
-listed(List *obstacles)
-{
-	StringInfoData list;
-	ListCell   *cell;
-
-	initStringInfo(&list);
-	foreach(cell, obstacles)
-		appendStringInfo(&list, "%s%s", cell == list_head(obstacles) ? "" : "\n",
-						 (char *) lfirst(cell));
-	return list.data;
-}
-
-static void
-check_obstacles(const Promotion *promotion)
-{
-	const Pair *pair = &promotion->pair;
-	Oid			old = pair->old->read_model;
-	Oid			new = pair->new->read_model;
-	List	   *found = promotion->force ? NIL : ObstaclesToRows(old, new);
-
-	if (found != NIL)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("other servers may have copies of the rows of \"%s\"",
-						get_rel_name(old)),
-				 errdetail_internal("%s", listed(found)),
-				 errhint("Subscribers would not be told that all rows are others. Take the tables out of the publications, and have them copied again afterwards; or force => true.")));
-	if (pair->differ == NULL)
-		return;
-	found = ObstaclesToNames(old, new);
-	if (found != NIL)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("table \"%s\" cannot give its name to \"%s\"",
-						get_rel_name(old), get_rel_name(new)),
-				 errdetail_internal("These depend on it and cannot be moved:\n%s", listed(found)),
-				 errhint("Drop them and create them again afterwards. Or make the two tables alike, so that storage is swapped: %s",
-						 pair->differ)));
-}
-
-/* The rows of which its positions speak must be there. */
-static void
-check_rows(const Projection *projection)
-{
-	Relation	table = ProjectionOpenReadModel(projection, AccessShareLock);
-	Positions	positions = PositionsRead(projection);
-
-	TroubleRaise(TroubleOfTable(projection, table));
-	TroubleRaise(TroubleOfPositions(projection, &positions, table));
-	relation_close(table, NoLock);
-}
-
-/* Everything that can be asked of the two. */
-static void
-check_pair(Promotion *promotion)
-{
-	Pair	   *pair = &promotion->pair;
-
-	check_one_table(pair->new);
-	check_one_table(pair->old);
-	check_rows(pair->new);
-	check_parked(promotion);
-	pair->differ = TablesDiffer(pair->old->read_model, pair->new->read_model);
-	check_obstacles(promotion);
 }
 
 /* Has the new one applied what the old one has applied? */
@@ -365,7 +233,7 @@ attempt(void *arg)
 	lock_projection(pair->new->name);
 	DesiredLock();
 	OlderSnapshotsWait(WAIT_FOR_SNAPSHOTS);
-	fetch_pair(pair, pair->new->name, pair->old->name);
+	PairFetch(pair, pair->new->name, pair->old->name);
 	lock_tables(pair);
 	if (!look_behind(promotion))
 		refuse_behind(promotion);
@@ -444,12 +312,16 @@ projection_promote(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("a projection cannot take its own place")));
 	OpenedCheckTransaction(COMMAND);
-	fetch_pair(&promotion.pair, new, old);
-	check_pair(&promotion);
+	PairFetch(&promotion.pair, new, old);
+	PairCheck(&promotion.pair, promotion.force);
 	if (!wait_for_events(&promotion, promotion.deadline))
 		refuse_behind(&promotion);
 	get_ready(&promotion);
-	check_pair(&promotion);
+	PairCheck(&promotion.pair, promotion.force);
+	if (promotion.pair.differ != NULL)
+		ereport(NOTICE,
+				(errmsg("the tables differ, and exchange their names"),
+				 errdetail_internal("%s", promotion.pair.differ)));
 	NoticeDesired();			/* workers look again when we are done */
 	PairSwitch(&promotion.pair, promotion.with_triggers);
 	PG_RETURN_TEXT_P(cstring_to_text(promotion.pair.differ == NULL ? "storage" : "names"));

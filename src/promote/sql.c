@@ -35,7 +35,7 @@ SqlTexts(const char *query, Oid first, Oid second)
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		char	   *value = SPI_getvalue(SPI_tuptable->vals[i],
-										SPI_tuptable->tupdesc, 1);
+										 SPI_tuptable->tupdesc, 1);
 		MemoryContext old = MemoryContextSwitchTo(context);
 
 		if (value != NULL)

@@ -5,15 +5,7 @@
 #ifndef WALLET_PROJECTION_SWITCH_H
 #define WALLET_PROJECTION_SWITCH_H
 
-#include "definition/projection.h"
-
-typedef struct Pair
-{
-	Projection *new;
-	Projection *old;
-	char	   *differ;			/* why their tables cannot exchange their
-								 * storage; NULL: they can */
-} Pair;
+#include "promote/pair.h"
 
 extern void PairSwitch(Pair *pair, bool with_triggers);
 

@@ -42,6 +42,11 @@ CREATE TABLE fired (shop text);
 CREATE FUNCTION fire() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO regress_wp.fired VALUES (NEW.shop); RETURN NULL; END $$;
 CREATE TRIGGER fire AFTER INSERT OR UPDATE ON "Totals" FOR EACH ROW WHEN (NEW.n > 10) EXECUTE FUNCTION fire();
 ALTER TABLE "Totals" ENABLE ALWAYS TRIGGER fire;
+SET client_min_messages = error;
+CREATE PUBLICATION regress_changes FOR TABLE "Totals" (shop, n) WHERE (shop <> 's9');
+CREATE PUBLICATION regress_inserts FOR TABLE "Totals" WITH (publish = 'insert');
+RESET client_min_messages;
+SET client_min_messages = warning;
 CREATE FUNCTION by_name() RETURNS numeric LANGUAGE sql AS 'SELECT sum(total) FROM "Totals"';
 
 -- obstacles, all of them at once; and nothing has happened
@@ -75,6 +80,7 @@ SELECT by_name();
 SELECT conrelid::regclass, conname, convalidated, pg_get_constraintdef(oid) FROM pg_constraint WHERE contype = 'f' ORDER BY 1;
 SELECT indexrelid::regclass FROM pg_index WHERE indrelid = '"Totals"'::regclass;
 SELECT pg_get_serial_sequence('"Totals"', 'id');
+SELECT pubname, schemaname, tablename, attnames, rowfilter FROM pg_publication_tables ORDER BY 1;
 SELECT reloptions FROM pg_class WHERE oid = 'busiest'::regclass;
 SELECT grantee, privilege_type, is_grantable FROM information_schema.table_privileges WHERE table_schema = 'regress_wp' AND table_name IN ('Totals', 'busiest') AND grantee IN ('regress_reader', 'PUBLIC') ORDER BY table_name, 1, 2;
 SELECT column_name, privilege_type, is_grantable FROM information_schema.column_privileges WHERE table_schema = 'regress_wp' AND table_name = 'Totals' AND grantee = 'regress_reader' AND privilege_type <> 'SELECT';
@@ -124,6 +130,7 @@ CREATE TABLE e2 (no bigint);
 SELECT projection_create('two', 'WITH one AS (INSERT INTO e1 SELECT no FROM events) INSERT INTO e2 SELECT no FROM events', stream => 'sales');
 SELECT error_of($$ SELECT projection_promote('two', 'v1') $$);
 SET client_min_messages = error;
+DROP PUBLICATION regress_changes, regress_inserts;
 DROP SCHEMA regress_staging CASCADE;
 DROP OWNED BY regress_reader;
 DROP ROLE regress_reader;

@@ -16,7 +16,7 @@ use Time::HiRes qw(usleep);
 use WalletTest qw(:DEFAULT query wait_until);
 
 my $rounds = $ENV{PROMOTE_ROUNDS} // 3;
-my $node = worker_node('promote', 'restart_after_crash = on', "wallet_projection.poll_interval = '20ms'");
+my $node = worker_node('promote', 'restart_after_crash = on', 'wal_level = logical', "wallet_projection.poll_interval = '20ms'");
 
 query('CREATE EXTENSION wallet_projection');
 query(<<'SQL');
@@ -208,8 +208,19 @@ foreach my $round (1 .. 4)
 	all_right("crash $round");
 }
 
-# dumped and restored, it goes on with the names that it has
+# a table of which a subscriber may have a copy
 query("SELECT projection_promote('v2', 'v1', '60 s')") if query(q(SELECT definition ~ 'sums' FROM wallet_projection.definition WHERE projection = 'v1')) eq 't';
+query('CREATE PUBLICATION changes FOR TABLE sums');
+is(query("SELECT projection_promote('v1', 'v2', '60 s')"), 'storage', 'a publication alone has no copies');
+query("SELECT pg_create_logical_replication_slot('subscriber', 'pgoutput')");
+is(sqlstate($node, "SELECT projection_promote('v2', 'v1')"), '55000', 'subscribers may have copies');
+is(query("SELECT projection_promote('v2', 'v1', force => true)"), 'storage', 'but for force');
+query("SELECT projection_promote('v1', 'v2', force => true)");
+query("SELECT pg_drop_replication_slot('subscriber')");
+query('DROP PUBLICATION changes');
+
+# dumped and restored, it goes on with the names that it has
+query("SELECT projection_promote('v2', 'v1', '60 s')");
 my $dump = $node->basedir . '/dump';
 $node->command_ok([ 'pg_dump', '-f', $dump, '-d', $node->connstr('postgres') ], 'dump');
 query('CREATE DATABASE restored');
