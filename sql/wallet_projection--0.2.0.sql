@@ -607,14 +607,16 @@ COMMENT ON FUNCTION @extschema@.projection_compare(text, text, interval) IS
  * given back and tried again. Readers wait for a tenth of a second or so, and see
  * the old rows before, the new ones after: never none, and none that are older.
  *     timeout   how long it tries
- *     force     also where keys of the new projection are parked, or subscribers of
- *               a publication may have copies of the rows
+ *     force     also where keys of the new projection are parked, its definition
+ *               was altered and it was not rebuilt, or subscribers of a
+ *               publication may have copies of the rows
  *     triggers  where names are exchanged: the old table's triggers go along
  * In READ COMMITTED. For the owner of both; of views and tables that are changed
  * along as well.
  * Errors, after which nothing has changed: 42704 no such projection; 42501 not the
  * owner; 55000 they are of different streams, the new one has not caught up (the
- * detail says by how much), it has parked keys, subscribers may have copies;
+ * detail says by how much), it has parked keys or rows of an earlier definition,
+ * subscribers may have copies;
  * 0A000 something that cannot be moved depends on the old table (the detail
  * lists it); 55P03 the locks could not be had in time; 23503 a foreign key
  * refers to a row that the new table does not have; 22004, 22023 an argument.

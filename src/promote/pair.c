@@ -10,6 +10,7 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
+#include "encoding.h"
 #include "parking/park.h"
 #include "position/trouble.h"
 #include "promote/alike.h"
@@ -78,6 +79,24 @@ check_parked(const Projection *new)
 					 quote_literal_cstr(name))));
 }
 
+/* Its rows must be what its definition makes of the events, as far as is known. */
+static void
+check_rebuilt(const Projection *new)
+{
+	if (new->rebuild_advised == 0 && new->drift == NULL)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("rows of projection \"%s\" may not be what its definition makes of the events",
+					new->name),
+			 new->drift != NULL ?
+			 errdetail("A self-check has found key \"%s\" different.",
+					   TextForClient(new->drift)) :
+			 errdetail("Its definition was altered, and its rows have not been made anew since."),
+			 errhint("Run: CALL projection_rebuild(%s); To promote it as it is: force => true.",
+					 quote_literal_cstr(new->name))));
+}
+
 static char *
 listed(List *obstacles)
 {
@@ -141,7 +160,10 @@ PairCheck(Pair *pair, bool force)
 	check_one_table(pair->old);
 	check_rows(pair->new);
 	if (!force)
+	{
 		check_parked(pair->new);
+		check_rebuilt(pair->new);
+	}
 	pair->differ = TablesDiffer(pair->old->read_model, pair->new->read_model);
 	check_obstacles(pair, force);
 }

@@ -169,8 +169,14 @@ RESET ROLE;
 SELECT projection_promote('v1', 'v2');
 SET ROLE regress_owner;
 
--- rows that are gone
+-- rows that are known to be wrong, or may be
 RESET ROLE;
+UPDATE wallet_projection.projection_state SET rebuild_advised = now() WHERE projection = 'v2';
+SELECT error_of($$ SELECT projection_promote('v2', 'v1') $$);
+UPDATE wallet_projection.projection_state SET rebuild_advised = NULL, drift = 's1' WHERE projection = 'v2';
+SELECT error_of($$ SELECT projection_promote('v2', 'v1') $$);
+UPDATE wallet_projection.projection_state SET drift = NULL WHERE projection = 'v2';
+-- rows that are gone
 TRUNCATE totals_new;
 SELECT error_of($$ SELECT projection_promote('v2', 'v1') $$);
 RESET ROLE;
