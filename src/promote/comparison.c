@@ -60,6 +60,59 @@ append_join(StringInfo query, const Comparison *comparison)
 	}
 }
 
+static bool
+has_same_type(const Comparison *comparison, const char *column)
+{
+	Oid			a = comparison->a->read_model;
+	Oid			b = comparison->b->read_model;
+
+	return get_atttype(a, get_attnum(a, column)) ==
+		get_atttype(b, get_attnum(b, column));
+}
+
+/* The columns of one table that are of the same type in both, as a row. */
+static void
+append_row(StringInfo query, const Comparison *comparison, const char *table)
+{
+	ListCell   *cell;
+	const char *comma = "";
+
+	appendStringInfoString(query, "ROW(");
+	foreach(cell, comparison->columns)
+	{
+		if (!has_same_type(comparison, lfirst(cell)))
+			continue;
+		appendStringInfo(query, "%s%s.%s", comma, table,
+						 quote_identifier(lfirst(cell)));
+		comma = ", ";
+	}
+	appendStringInfoString(query, ")::record");
+}
+
+/*
+ * Rows that may differ.  Most do not: their images are the same, which is found
+ * out without making texts of them.
+ */
+static void
+append_filter(StringInfo query, const Comparison *comparison)
+{
+	ListCell   *cell;
+
+	appendStringInfoString(query, "(a.ctid IS NULL OR b.ctid IS NULL OR NOT (");
+	append_row(query, comparison, "a");
+	appendStringInfoString(query, " OPERATOR(pg_catalog.*=) ");
+	append_row(query, comparison, "b");
+	appendStringInfoChar(query, ')');
+	foreach(cell, comparison->columns)
+	{
+		if (!has_same_type(comparison, lfirst(cell)))
+			appendStringInfo(query, " OR %s IS DISTINCT FROM %s",
+							 text_of("a", lfirst(cell)),
+							 text_of("b", lfirst(cell)));
+	}
+	appendStringInfoChar(query, ')');
+}
+
 /*
  * The differences: key, problem, column, and the value of each; a row that only
  * one of them has is one line.
@@ -80,6 +133,8 @@ ComparisonQuery(const Comparison *comparison)
 		appendStringInfo(&query, ", (%s, CASE WHEN b.ctid IS NOT NULL THEN %s END, CASE WHEN a.ctid IS NOT NULL THEN %s END)",
 						 quote_literal_cstr(lfirst(cell)),
 						 text_of("a", lfirst(cell)), text_of("b", lfirst(cell)));
-	appendStringInfoString(&query, ") d (name, a, b) WHERE d.a IS DISTINCT FROM d.b AND (d.name IS NULL OR a.ctid IS NOT NULL AND b.ctid IS NOT NULL) ORDER BY 1, 2, 3");
+	appendStringInfoString(&query, ") d (name, a, b) WHERE ");
+	append_filter(&query, comparison);
+	appendStringInfoString(&query, " AND d.a IS DISTINCT FROM d.b AND (d.name IS NULL OR a.ctid IS NOT NULL AND b.ctid IS NOT NULL) ORDER BY 1, 2, 3");
 	return query.data;
 }
