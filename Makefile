@@ -171,6 +171,20 @@ OBJS = \
 	src/rebuild/selfcheck.o \
 	src/rebuild/shadow.o \
 	src/rebuild/verify.o \
+	src/promote/alike.o \
+	src/promote/compare.o \
+	src/promote/comparison.o \
+	src/promote/obstacles.o \
+	src/promote/older.o \
+	src/promote/pair.o \
+	src/promote/promote.o \
+	src/promote/reach.o \
+	src/promote/references.o \
+	src/promote/rename.o \
+	src/promote/retarget.o \
+	src/promote/sql.o \
+	src/promote/swap.o \
+	src/promote/switch.o \
 	src/consumer/alter.o \
 	src/consumer/assignment.o \
 	src/consumer/consume.o \

@@ -177,6 +177,23 @@ CREATE OR REPLACE FUNCTION @extschema@.projection_row_at(name text, key text, at
 COMMENT ON FUNCTION @extschema@.projection_row_at(text, text, timestamptz) IS
     'the row that the key''s events up to a time make; null: none';
 
+CREATE OR REPLACE FUNCTION @extschema@.projection_compare(a text, b text, timeout interval DEFAULT '10 seconds'::pg_catalog.interval,
+                                   OUT partition_key text, OUT problem text, OUT column_name text, OUT in_a text, OUT in_b text)
+    RETURNS SETOF record
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'projection_compare';
+
+COMMENT ON FUNCTION @extschema@.projection_compare(text, text, interval) IS
+    'the differences between the read models of two projections of one stream, at equal positions';
+
+CREATE OR REPLACE FUNCTION @extschema@.projection_promote(new text, old text, timeout interval DEFAULT '30 seconds'::pg_catalog.interval,
+                                   force boolean DEFAULT false, triggers boolean DEFAULT true) RETURNS text
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'projection_promote';
+
+COMMENT ON FUNCTION @extschema@.projection_promote(text, text, interval, boolean, boolean) IS
+    'lets a projection''s rows take the place of another one''s, under the name of its table';
+
 CREATE OR REPLACE PROCEDURE @extschema@.projection_rebuild(name text, partition_key text DEFAULT NULL, force boolean DEFAULT false)
     LANGUAGE C
     AS 'MODULE_PATHNAME', 'projection_rebuild';
@@ -764,6 +781,7 @@ CREATE OR REPLACE FUNCTION @extschema@.projection_health(patience interval DEFAU
           FROM wallet_projection.health h
          WHERE h.lasted IS NULL OR h.lasted OPERATOR(pg_catalog.>=) projection_health.patience
          ORDER BY CASE WHEN h.severity OPERATOR(pg_catalog.=) 'critical' THEN 1 WHEN h.severity OPERATOR(pg_catalog.=) 'warning' THEN 2 ELSE 3 END, h.projection NULLS FIRST, h.what, h.since;
+    END;
 
 COMMENT ON FUNCTION @extschema@.projection_health(interval) IS
     'a row per finding: how grave it is, what, since when, what to do about it, and the statement for that; no row: all is well';

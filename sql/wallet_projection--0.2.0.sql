@@ -673,6 +673,77 @@ COMMENT ON FUNCTION @extschema@.projection_row_at(text, text, timestamptz) IS
     'the row that the key''s events up to a time make; null: none';
 
 /*
+ * projection_compare(a, b): the differences between the read models of two
+ * projections of one stream, in one snapshot in which both have applied the same
+ * events. Such a snapshot is waited for, at most as long as timeout says. Rows
+ * belong together by the key of a (of a statement projection, its table's primary
+ * key); columns are compared that one of the projections uses. Returns no row
+ * where there is no difference; otherwise
+ *     partition_key  the key as text; null: it is not about a row
+ *     problem        'different'; 'only in a', 'only in b': the other one has no
+ *                    row of the key; 'column missing'
+ *     column_name    the column; null: the row as a whole
+ *     a, b           the values as text, or the rows
+ * Nothing is written, and nobody waits. For the owner of both.
+ * Errors: 42704 no such projection; 42501 not the owner; 55000 they are of
+ * different streams, or have not applied the same events in time: the detail says
+ * which is behind, and by how much; 42703 b's table lacks a column of the key;
+ * 22004, 22023 an argument.
+ */
+CREATE FUNCTION @extschema@.projection_compare(a text, b text, timeout interval DEFAULT '10 seconds'::pg_catalog.interval,
+                                   OUT partition_key text, OUT problem text, OUT column_name text, OUT in_a text, OUT in_b text)
+    RETURNS SETOF record
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'projection_compare';
+COMMENT ON FUNCTION @extschema@.projection_compare(text, text, interval) IS
+    'the differences between the read models of two projections of one stream, at equal positions';
+
+/*
+ * projection_promote(new, old): a projection takes another one's place. From the
+ * commit on, the table that has the old one's name holds the rows of the new one,
+ * which goes on with them; the old one goes on with its own rows, under the name
+ * that the table of the new one had. Projections keep their names: 'v2' now feeds
+ * the public table and 'v1' the other one, so the way back is
+ * projection_promote('v1', 'v2'). Returns how it was done:
+ *     'storage'  the tables are alike (columns, constraints, indexes): their
+ *                storage was exchanged, and everything that depends on a table
+ *                goes on to do so. Triggers, policies and rights stay with the
+ *                name, indexes and constraints as well
+ *     'names'    the tables differ: they have exchanged their names. The owner, grants,
+ *                comments, policies, triggers, views, foreign keys that refer
+ *                to the old table, and publications were moved. A statement
+ *                that was prepared before goes on, unless the types of its
+ *                result are others now
+ * Where the two tables have different owners, the name's owner stays, and each
+ * definition has the rights of the owner of its table from now on.
+ * First the new projection has to apply what the old one has applied; its
+ * consumers do that, or the call where there are none. Then both are locked, then
+ * the tables, each for a moment; whatever cannot be had at once, everything is
+ * given back and tried again. Readers wait for a tenth of a second or so, and see
+ * the old rows before, the new ones after: never none, and none that are older.
+ *     timeout   how long it tries
+ *     force     also where keys of the new projection are parked, its definition
+ *               was altered and it was not rebuilt, or subscribers of a
+ *               publication may have copies of the rows
+ *     triggers  where names are exchanged: the old table's triggers go along
+ * In READ COMMITTED. For the owner of both; of views and tables that are changed
+ * along as well.
+ * Errors, after which nothing has changed: 42704 no such projection; 42501 not the
+ * owner; 55000 they are of different streams, the new one has not caught up (the
+ * detail says by how much), it has parked keys or rows of an earlier definition,
+ * subscribers may have copies;
+ * 0A000 something that cannot be moved depends on the old table (the detail
+ * lists it); 55P03 the locks could not be had in time; 23503 a foreign key
+ * refers to a row that the new table does not have; 22004, 22023 an argument.
+ */
+CREATE FUNCTION @extschema@.projection_promote(new text, old text, timeout interval DEFAULT '30 seconds'::pg_catalog.interval,
+                                   force boolean DEFAULT false, triggers boolean DEFAULT true) RETURNS text
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'projection_promote';
+COMMENT ON FUNCTION @extschema@.projection_promote(text, text, interval, boolean, boolean) IS
+    'lets a projection''s rows take the place of another one''s, under the name of its table';
+
+/*
  * projection_set(name, option, value): sets an option.
  *     channel     the workers and consumers that apply it (default async_projection)
  *     partitions  1 to 1024 (default 16); only before projection_init
