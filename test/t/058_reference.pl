@@ -24,7 +24,7 @@ is($said, '', 'doc/reference.md and comments are as the catalog and the source')
 is($?, 0, 'and the comparison ends well');
 
 # A picture has a source, and the other way round; a link leads somewhere.
-is(`$root/doc/pictures/draw --check 2>&1`, '', 'pictures are drawn from their sources');
+is(`$root/test/pictures --check 2>&1`, '', 'pictures are drawn from their sources');
 is(join("\n", broken_links()), '', 'links lead to files and headings that are there');
 $node->stop;
 done_testing();
