@@ -11,6 +11,7 @@ OBJS = \
 	src/argument.o \
 	src/catalog.o \
 	src/catalog_row.o \
+	src/catalog_write.o \
 	src/encoding.o \
 	src/facts.o \
 	src/fault.o \
@@ -113,6 +114,7 @@ OBJS = \
 	src/handler/try_statement.o \
 	src/handler/try_trace.o \
 	src/handler/unhandled.o \
+	src/definition/advised.o \
 	src/definition/compiled.o \
 	src/definition/declared.o \
 	src/definition/desired.o \
@@ -148,6 +150,7 @@ OBJS = \
 	src/batch/taken.o \
 	src/batch/unhandled_counts.o \
 	src/batch/writekeys.o \
+	src/rebuild/beginning.o \
 	src/consumer/assignment.o \
 	src/consumer/consume.o \
 	src/consumer/create.o \
@@ -174,6 +177,7 @@ OBJS = \
 	src/worker/rotation.o \
 	src/worker/slots.o \
 	src/worker/status.o \
+	src/worker/survey.o \
 	src/worker/wait.o \
 	src/worker/worker.o
 
@@ -200,3 +204,11 @@ endif
 
 # PGXS knows nothing of our headers
 $(OBJS) $(OBJS:.o=.bc): $(wildcard $(srcdir)/src/*.h $(srcdir)/src/*/*.h)
+
+# The last commit as an archive that PGXN takes
+VERSION = $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" $(srcdir)/wallet_projection.control)
+
+.PHONY: dist
+dist:
+	git -C $(srcdir) archive --format=zip --prefix=$(EXTENSION)-$(VERSION)/ \
+		--output=$(CURDIR)/$(EXTENSION)-$(VERSION).zip HEAD

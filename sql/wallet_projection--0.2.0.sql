@@ -85,12 +85,15 @@ CREATE TABLE wallet_projection.projection_state (
     owner        oid,
     owner_name   text,
     stream_tables oid[],
+    rebuild_advised timestamptz,
+    verify_rate  integer CHECK (verify_rate OPERATOR(pg_catalog.>=) 0 AND verify_rate OPERATOR(pg_catalog.<=) 1000000),
+    drift        text,
     failed_since timestamptz,
     CHECK (max_attempts IS NULL AND retry_delay IS NULL AND retry_multiplier IS NULL AND retry_max_delay IS NULL AND retry_jitter IS NULL AND max_parked IS NULL
         OR max_attempts IS NOT NULL AND retry_delay IS NOT NULL AND retry_multiplier IS NOT NULL AND retry_max_delay IS NOT NULL AND retry_jitter IS NOT NULL AND max_parked IS NOT NULL)
 );
 COMMENT ON TABLE wallet_projection.projection_state IS
-    'options set since (null: as declared; delays in milliseconds); the read model and the stream''s table, once initialized, by their OIDs, which are true in this installation, and the read model''s name: the first one, and that of now, if it was renamed; whose the projection is; the partitions or children of the stream''s table when positions were last saved, by their OIDs; the last error of a whole batch';
+    'options set since (null: as declared; delays in milliseconds); the read model and the stream''s table, once initialized, by their OIDs, which are true in this installation, and the read model''s name: the first one, and that of now, if it was renamed; whose the projection is; the partitions or children of the stream''s table when positions were last saved, by their OIDs; the last error of a whole batch; when the definition was altered, if rows may still be those of an older one; keys per second that idle workers verify, and the first key that they have found different';
 
 CREATE TABLE wallet_projection.position (
     projection text COLLATE "C" NOT NULL,
@@ -570,6 +573,8 @@ COMMENT ON FUNCTION @extschema@.projection_drop(text) IS
  *                       ways: 0 to 1 (default 0.1)
  *     max_parked        keys, 0 to 1000000 (default 100000); one more stops the
  *                       projection.  0: the first event that fails does.
+ *     verify_rate keys per second that background workers with nothing else to
+ *                 do compare with their events, 0 to 1000000 (default 0)
  *     strict      true or false: an event for which no WHEN of the definition
  *                 holds is bad; from the next batch on
  * Errors: 22023 no such option or bad value; 55000 partitions after init.
@@ -850,7 +855,7 @@ COMMENT ON COLUMN @extschema@.projection_partitions.lag_events IS
 CREATE VIEW @extschema@.projection_status AS
 SELECT q.name AS projection, q.stream, q.channel,
        CASE WHEN NOT q.initialized THEN 'defined' WHEN coalesce(q.trouble, q.last_error) IS NOT NULL THEN 'failed'
-            WHEN q.locked THEN 'locked' ELSE 'ready' END AS state,
+            WHEN q.locked THEN 'locked' WHEN q.rebuild_advised THEN 'rebuild advised' ELSE 'ready' END AS state,
        q.partitions, q.head, q.last_position, q.lag_events, q.gaps, k.parked, k.dead_letters,
        CASE WHEN q.trouble IS NOT NULL THEN q.trouble
             WHEN q.last_error IS NULL OR pg_catalog.pg_has_role(q.owner, 'USAGE'::pg_catalog.text) THEN q.last_error
@@ -870,8 +875,10 @@ SELECT q.name AS projection, q.stream, q.channel,
                                                                   OPERATOR(pg_catalog./) a.numbers_per_second)) END AS catch_up_time,
        wallet_projection.progress_bar(q.done) AS progress, CASE WHEN q.initialized THEN a.problem END AS workers_problem,
        coalesce(q.failures, 0) AS failures, q.next_try, q.read_model, a.running_since, q.kind, q.ordering,
-       CASE WHEN q.lag_events OPERATOR(pg_catalog.>) 0 THEN wallet_projection.waits_for(q.name) END AS waits_for
-  FROM (SELECT coalesce(t.kind, 'native') AS kind, coalesce(t.ordering, 'version') AS ordering, s.failures, s.next_try, d.name, d.stream, coalesce(s.channel, d.channel) AS channel, coalesce(s.partitions, d.partitions) AS partitions,
+       CASE WHEN q.lag_events OPERATOR(pg_catalog.>) 0 THEN wallet_projection.waits_for(q.name) END AS waits_for,
+       CASE WHEN q.drift IS NULL OR pg_catalog.pg_has_role(q.owner, 'USAGE'::pg_catalog.text) THEN q.drift
+            ELSE '<insufficient privilege>' END AS drift
+  FROM (SELECT s.rebuild_advised IS NOT NULL AS rebuild_advised, s.drift, coalesce(t.kind, 'native') AS kind, coalesce(t.ordering, 'version') AS ordering, s.failures, s.next_try, d.name, d.stream, coalesce(s.channel, d.channel) AS channel, coalesce(s.partitions, d.partitions) AS partitions,
                f.initialized, f.read_model, f.owner, f.locked, f.problem AS trouble, s.last_error, l.last_position, p.head, p.lag_events, p.gaps, p.lag_sum,
                CASE WHEN l.last_position OPERATOR(pg_catalog.>) 0
                     THEN least(p.head_average OPERATOR(pg_catalog./) l.last_position::numeric, 1::numeric) END AS done
@@ -899,7 +906,7 @@ COMMENT ON COLUMN @extschema@.projection_status.stream IS
 COMMENT ON COLUMN @extschema@.projection_status.channel IS
     'the workers and consumers that apply it';
 COMMENT ON COLUMN @extschema@.projection_status.state IS
-    'defined: not initialized; ready; failed: the read model may not equal the events, see last_error; locked: stream or read model are locked by somebody else';
+    'defined: not initialized; ready; failed: the read model may not equal the events, see last_error; locked: stream or read model are locked by somebody else; rebuild advised: the definition was altered, and rows may still be those of the old one';
 COMMENT ON COLUMN @extschema@.projection_status.partitions IS
     'number of partitions';
 COMMENT ON COLUMN @extschema@.projection_status.head IS
@@ -946,6 +953,8 @@ COMMENT ON COLUMN @extschema@.projection_status.ordering IS
     'how events of one key are ordered: version, number or arrival';
 COMMENT ON COLUMN @extschema@.projection_status.waits_for IS
     'with ordering number, the open transactions that may still write smaller numbers';
+COMMENT ON COLUMN @extschema@.projection_status.drift IS
+    'the first key whose row idle workers have found to be another one than its events make (option verify_rate); null: none since the last rebuild';
 
 /*
  * A row per projection and option.  value: in force now, as projection_set or
@@ -971,7 +980,8 @@ SELECT d.name AS projection, o.option, o.value, o."default", o.description
        (12, 'allow_stable', t.allow_stable::pg_catalog.text, 'false', 'user-defined functions that are STABLE may be used'),
        (13, 'start_at', CASE WHEN t.projection IS NOT NULL THEN CASE WHEN t.start_head OPERATOR(pg_catalog.=) '0'::bigint THEN 'beginning' ELSE pg_catalog.format('after event %s', t.start_head) END END, 'beginning', 'the events that it begins with'),
        (14, 'for_each', t.for_each, 'event', 'how many events a statement sees at once'),
-       (15, 'key', t.key, NULL, 'the key of a statement''s events')
+       (15, 'key', t.key, NULL, 'the key of a statement''s events'),
+       (16, 'verify_rate', coalesce(s.verify_rate, 0)::pg_catalog.text, '0', 'keys per second that idle workers compare with their events')
        ) AS o (place, option, value, "default", description)
  WHERE o.value IS NOT NULL;
 COMMENT ON VIEW @extschema@.projection_options IS
@@ -1041,7 +1051,7 @@ COMMENT ON VIEW wallet_projection.parked_event IS
  * source multiplies counts once for each of its items.
  */
 CREATE VIEW @extschema@.projection_unhandled WITH (security_barrier) AS
-SELECT u.projection, u.what, pg_catalog.sum(u.count)::bigint AS count, pg_catalog.min(u.first_no) AS first_no,
+SELECT u.projection, u.what, least(greatest(pg_catalog.sum(u.count), 0::numeric), 9223372036854775807::numeric)::bigint AS count, pg_catalog.min(u.first_no) AS first_no,
        pg_catalog.max(u.last_no) AS last_no, u.why
   FROM wallet_projection.unhandled u
   JOIN (SELECT name, wallet_projection.owner(name) AS owner
@@ -1177,7 +1187,7 @@ CREATE VIEW wallet_projection.health WITH (security_barrier) AS
 WITH status AS MATERIALIZED (
     SELECT s.projection, s.stream, s.channel, s.state, s.activity, s.head, s.last_position, s.lag_events, s.gaps, s.parked, s.dead_letters,
            s.last_error, s.workers, s.workers_wanted, s.workers_problem, s.lag_time, s.catch_up_time, s.running_since, s.read_model,
-           s.ordering, s.waits_for, s.partitions,
+           s.ordering, s.waits_for, s.partitions, s.drift,
            CASE WHEN s.lag_time OPERATOR(pg_catalog.>) '0'::interval THEN pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) s.lag_time END AS lag_since,
            coalesce(pg_catalog.strpos(s.workers_problem, 'shared_preload_libraries') OPERATOR(pg_catalog.>) 0, false) AS not_preloaded
       FROM @extschema@.projection_status s
@@ -1274,7 +1284,7 @@ SELECT CASE WHEN r.drawn OPERATOR(pg_catalog.>) (r.passed OPERATOR(pg_catalog.*)
        greatest(s.lag_time, s.catch_up_time)
   FROM status s
  CROSS JOIN LATERAL wallet_projection.rates(s.projection, s.partitions) r
- WHERE s.activity OPERATOR(pg_catalog.=) 'running' AND s.state OPERATOR(pg_catalog.=) 'ready' AND s.lag_events OPERATOR(pg_catalog.>) '0'::bigint AND s.waits_for IS NULL
+ WHERE s.activity OPERATOR(pg_catalog.=) 'running' AND s.state OPERATOR(pg_catalog.<>) 'failed' AND s.lag_events OPERATOR(pg_catalog.>) '0'::bigint AND s.waits_for IS NULL
 UNION ALL
 SELECT 'warning', s.projection, 'long batch', s.running_since,
        'a worker has not ended its batch',
@@ -1339,6 +1349,21 @@ SELECT 'warning', NULL, 'autovacuum is off', NULL,
        'autovacuum, or track_counts, is off for the whole server: dead rows of read models and positions are not removed',
        'Switch it on.', 'ALTER SYSTEM SET autovacuum = on; ALTER SYSTEM SET track_counts = on; SELECT pg_reload_conf()', NULL
  WHERE NOT (pg_catalog.current_setting('autovacuum')::boolean AND pg_catalog.current_setting('track_counts')::boolean) AND EXISTS (SELECT FROM status)
+UNION ALL
+SELECT 'critical', s.projection, 'drift', NULL,
+       pg_catalog.format('the row of key %s is another one than its events make', s.drift),
+       'Somebody has changed the read model by hand, or a trigger has. projection_verify lists all such keys; the statement makes their rows anew.',
+       pg_catalog.format('CALL projection_rebuild(%L)', s.projection), NULL
+  FROM status s
+ WHERE s.drift IS NOT NULL
+UNION ALL
+SELECT 'info', s.projection, 'rebuild advised', t.rebuild_advised,
+       'the definition was altered, and rows may still be those of the old one',
+       'Make the rows anew when the server has time. Readers see the old ones until then.',
+       pg_catalog.format('CALL projection_rebuild(%L)', s.projection), NULL
+  FROM status s
+  JOIN wallet_projection.projection_state t ON t.projection OPERATOR(pg_catalog.=) s.projection
+ WHERE s.state OPERATOR(pg_catalog.<>) 'failed' AND t.rebuild_advised IS NOT NULL
 UNION ALL
 SELECT 'info', u.projection, 'unhandled events', NULL,
        pg_catalog.format('events with which nothing was done: %s; of them most are %L (%s)', u.events, u.most, u.why),

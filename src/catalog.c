@@ -48,7 +48,7 @@ typedef struct KnownTable
 	Oid			index;			/* the primary key's */
 } KnownTable;
 
-/* there are nine */
+/* there are eleven */
 #define KNOWN_TABLES 16
 
 static KnownTable known_tables[KNOWN_TABLES];
@@ -72,32 +72,81 @@ static HTAB *places = NULL;
 static Oid	extension_oid = InvalidOid;
 static ItemPointerData extension_place;
 
+static HeapTuple extension_row(void);
+
+/* The version of the extension in this database; NULL if it is not there. */
+static char *
+extension_version(HeapTuple row)
+{
+	Relation	catalog;
+	bool		isnull;
+	char	   *version;
+
+	if (!HeapTupleIsValid(row))
+		return NULL;
+	catalog = table_open(ExtensionRelationId, AccessShareLock);
+	version = TextDatumGetCString(heap_getattr(row,
+											   Anum_pg_extension_extversion,
+											   RelationGetDescr(catalog),
+											   &isnull));
+	table_close(catalog, AccessShareLock);
+	return version;
+}
+
+/* Is this version one that comes before this code's? */
+static bool
+is_older(const char *version)
+{
+	int			theirs[3] = {0};
+	int			ours[3] = {0};
+
+	(void) sscanf(version, "%d.%d.%d", &theirs[0], &theirs[1], &theirs[2]);
+	(void) sscanf(EXTENSION_VERSION, "%d.%d.%d", &ours[0], &ours[1], &ours[2]);
+	for (int i = 0; i < lengthof(ours); i++)
+	{
+		if (theirs[i] != ours[i])
+			return theirs[i] < ours[i];
+	}
+	return false;
+}
+
+static void
+refuse_version(void)
+{
+	char	   *version = extension_version(extension_row());
+
+	if (version == NULL)
+		version = "none";
+
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the extension wallet_projection in this database is not of version %s, which is loaded",
+					EXTENSION_VERSION),
+			 errdetail("It is of version %s.", version),
+			 is_older(version) ?
+			 errhint("Run in this database: ALTER EXTENSION wallet_projection UPDATE;") :
+			 errhint("Connect again; if the library is in shared_preload_libraries, restart the server.")));
+}
+
 /* The table's OID; an error if the extension is not in this database. */
 Oid
 CatalogRelation(const char *table)
 {
 	Oid			schema = get_namespace_oid(CATALOG_SCHEMA, true);
 	Oid			relid = InvalidOid;
+	char	   *version;
 
 	if (OidIsValid(schema))
 		relid = get_relname_relid(table, schema);
-	if (!OidIsValid(relid))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("table \"%s.%s\" does not exist",
-						CATALOG_SCHEMA, table),
-				 errhint("Run CREATE EXTENSION wallet_projection in this database.")));
-	return relid;
-}
-
-static void
-refuse_version(void)
-{
+	if (OidIsValid(relid))
+		return relid;
+	version = extension_version(extension_row());
+	if (version != NULL && strcmp(version, EXTENSION_VERSION) != 0)
+		refuse_version();
 	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("the extension wallet_projection in this database is not of version %s, which is loaded",
-					EXTENSION_VERSION),
-			 errhint("After an update connect again; if the library is in shared_preload_libraries, restart the server. If the library is the newer one, run ALTER EXTENSION wallet_projection UPDATE.")));
+			(errcode(ERRCODE_UNDEFINED_TABLE),
+			 errmsg("table \"%s.%s\" does not exist", CATALOG_SCHEMA, table),
+			 errhint("Run CREATE EXTENSION wallet_projection in this database.")));
 }
 
 /* What is remembered of a table; or room for it. */
@@ -316,7 +365,7 @@ CatalogDelete(const char *table, const char *key)
 	HeapTuple	tuple;
 
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-		CatalogTupleDelete(catalog, &tuple->t_self);
+		CatalogRowDelete(catalog, &tuple->t_self);
 	systable_endscan(scan);
 	table_close(catalog, NoLock);
 	CommandCounterIncrement();
@@ -408,21 +457,15 @@ bool
 ExtensionIsThere(void)
 {
 	HeapTuple	tuple = lock_known_extension();
-	Relation	catalog;
-	bool		isnull;
+	char	   *version;
 
 	if (!HeapTupleIsValid(tuple))
 		tuple = lock_extension();
-	if (!HeapTupleIsValid(tuple))
+	version = extension_version(tuple);
+	if (version == NULL)
 		return false;
-	catalog = table_open(ExtensionRelationId, AccessShareLock);
-	if (strcmp(TextDatumGetCString(heap_getattr(tuple,
-												Anum_pg_extension_extversion,
-												RelationGetDescr(catalog),
-												&isnull)),
-			   EXTENSION_VERSION) != 0)
+	if (strcmp(version, EXTENSION_VERSION) != 0)
 		refuse_version();
-	table_close(catalog, AccessShareLock);
 	return true;
 }
 

@@ -95,6 +95,9 @@ enum
 	STATE_CATALOG_OWNER = STATE_CATALOG_TABLE_SCHEMA + 5,
 	STATE_CATALOG_OWNER_NAME,
 	STATE_CATALOG_STREAM_TABLES,
+	STATE_CATALOG_REBUILD_ADVISED,
+	STATE_CATALOG_VERIFY_RATE,
+	STATE_CATALOG_DRIFT,
 	STATE_CATALOG_FAILED_SINCE,
 	STATE_CATALOG_NATTS = STATE_CATALOG_FAILED_SINCE
 };
@@ -217,6 +220,9 @@ extern SysScanDesc CatalogScan(Relation catalog, const char *key);
 extern HeapTuple CatalogFetch(Relation catalog, const char *key);
 extern bool CatalogRowStands(const char *table, HeapTuple row);
 extern void CatalogDelete(const char *table, const char *key);
+extern void CatalogRowUpdate(Relation catalog, ItemPointer place,
+							 HeapTuple row);
+extern void CatalogRowDelete(Relation catalog, ItemPointer place);
 extern bool ExtensionIsThere(void);
 extern Oid	ExtensionSchema(void);
 extern char *QualifiedName(Relation relation);

@@ -1,6 +1,6 @@
 /*
  * compat.h
- *		What differs between PostgreSQL 15, 16, 17 and 18, and nothing else.
+ *		What differs between PostgreSQL 15 to 19, and nothing else.
  *
  * The only file that looks at PG_VERSION_NUM.  Include it after postgres.h
  * and before the headers whose calls it smooths over.
@@ -9,7 +9,9 @@
 #define WALLET_PROJECTION_COMPAT_H
 
 #include "access/genam.h"
+#include "access/heapam.h"
 #include "access/tableam.h"
+#include "catalog/dependency.h"
 #include "catalog/pg_namespace.h"
 #include "executor/executor.h"
 #include "fmgr.h"
@@ -19,15 +21,20 @@
 #pragma GCC diagnostic ignored "-Wstrict-prototypes"
 #include "nodes/nodeFuncs.h"
 #include "nodes/pathnodes.h"
+#include "optimizer/planner.h"
 #pragma GCC diagnostic pop
-#if PG_VERSION_NUM >= 160000
-#include "parser/parse_relation.h"
-#else
+#if PG_VERSION_NUM < 160000
 #include "executor/nodeModifyTable.h"
 #endif
+#include "parser/parse_relation.h"
+#include "rewrite/rewriteManip.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
+#include "tcop/tcopprot.h"
+#include "utils/jsonb.h"
 #include "utils/rel.h"
+#include "utils/tuplestore.h"
+#include "utils/typcache.h"
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
 #endif
@@ -48,7 +55,10 @@
 	extern PGDLLEXPORT Datum name(PG_FUNCTION_ARGS); \
 	PG_FUNCTION_INFO_V1(name)
 
-#if PG_VERSION_NUM >= 180000
+#if PG_VERSION_NUM >= 190000
+#define compat_index_beginscan(heap, index, snapshot, nkeys) \
+	index_beginscan(heap, index, snapshot, NULL, nkeys, 0, SO_NONE)
+#elif PG_VERSION_NUM >= 180000
 #define compat_index_beginscan(heap, index, snapshot, nkeys) \
 	index_beginscan(heap, index, snapshot, NULL, nkeys, 0)
 #else
@@ -56,14 +66,68 @@
 	index_beginscan(heap, index, snapshot, nkeys, 0)
 #endif
 
+#if PG_VERSION_NUM >= 190000
+#define compat_table_beginscan(relation, snapshot, nkeys, keys) \
+	table_beginscan(relation, snapshot, nkeys, keys, SO_NONE)
+#else
+#define compat_table_beginscan table_beginscan
+#endif
+
+/* A row is deleted or updated if nobody else is about to; or waited for. */
+#if PG_VERSION_NUM >= 190000
+#define compat_table_tuple_delete(relation, tid, command, snapshot, failure) \
+	table_tuple_delete(relation, tid, command, 0, snapshot, InvalidSnapshot, \
+					   false, failure)
+#define compat_table_tuple_update(relation, tid, slot, command, snapshot, \
+								  failure, mode, indexes) \
+	table_tuple_update(relation, tid, slot, command, 0, snapshot, \
+					   InvalidSnapshot, true, failure, mode, indexes)
+#else
+#define compat_table_tuple_delete(relation, tid, command, snapshot, failure) \
+	table_tuple_delete(relation, tid, command, snapshot, InvalidSnapshot, \
+					   false, failure, false)
+#define compat_table_tuple_update(relation, tid, slot, command, snapshot, \
+								  failure, mode, indexes) \
+	table_tuple_update(relation, tid, slot, command, snapshot, \
+					   InvalidSnapshot, true, failure, mode, indexes)
+#endif
+
+/* Remove what no snapshot sees from a page. */
+static inline void
+compat_heap_page_prune_opt(Relation relation, Buffer buffer)
+{
+#if PG_VERSION_NUM >= 190000
+	Buffer		visible = InvalidBuffer;
+
+	heap_page_prune_opt(relation, buffer, &visible, false);
+	if (BufferIsValid(visible))
+		ReleaseBuffer(visible);
+#else
+	heap_page_prune_opt(relation, buffer);
+#endif
+}
+
+#if PG_VERSION_NUM >= 190000
+#define compat_pg_plan_query(query, text, options) \
+	pg_plan_query(query, text, options, NULL, NULL)
+#define compat_standard_planner(query, text, options) \
+	standard_planner(query, text, options, NULL, NULL)
+#else
+#define compat_pg_plan_query(query, text, options) \
+	pg_plan_query(query, text, options, NULL)
+#define compat_standard_planner(query, text, options) \
+	standard_planner(query, text, options, NULL)
+#endif
+
 /* Has the table columns whose values are not stored? */
 #if PG_VERSION_NUM >= 180000
+#define compat_has_virtual(constraints) ((constraints)->has_generated_virtual)
+#else
+#define compat_has_virtual(constraints) false
+#endif
 #define compat_has_virtual_columns(relation) \
 	(RelationGetDescr(relation)->constr != NULL && \
-	 RelationGetDescr(relation)->constr->has_generated_virtual)
-#else
-#define compat_has_virtual_columns(relation) false
-#endif
+	 compat_has_virtual(RelationGetDescr(relation)->constr))
 
 #if PG_VERSION_NUM >= 180000
 #define compat_ExecutorRun(query) \
@@ -82,16 +146,27 @@
 	(rt_fetch(1, (query)->rtable)->requiredPerms = 0)
 #endif
 
-#if PG_VERSION_NUM >= 160000
+#if PG_VERSION_NUM >= 190000
+#define compat_ExecInsertIndexTuples(rri, slot, estate, update, summarizing) \
+	ExecInsertIndexTuples(rri, estate, \
+						  ((update) ? EIIT_IS_UPDATE : 0) | \
+						  ((summarizing) ? EIIT_ONLY_SUMMARIZING : 0), \
+						  slot, NIL, NULL)
+#elif PG_VERSION_NUM >= 160000
 #define compat_ExecInsertIndexTuples(rri, slot, estate, update, summarizing) \
 	ExecInsertIndexTuples(rri, slot, estate, update, false, NULL, NIL, \
 						  summarizing)
+#else
+#define compat_ExecInsertIndexTuples(rri, slot, estate, update, summarizing) \
+	ExecInsertIndexTuples(rri, slot, estate, update, false, NULL, NIL)
+#endif
+
+/* Which indexes get an entry of a row's new version. */
+#if PG_VERSION_NUM >= 160000
 typedef TU_UpdateIndexes CompatUpdateIndexes;
 #define compat_wants_index_update(u) ((u) != TU_None)
 #define compat_only_summarizing(u) ((u) == TU_Summarizing)
 #else
-#define compat_ExecInsertIndexTuples(rri, slot, estate, update, summarizing) \
-	ExecInsertIndexTuples(rri, slot, estate, update, false, NULL, NIL)
 typedef bool CompatUpdateIndexes;
 #define compat_wants_index_update(u) (u)
 #define compat_only_summarizing(u) false
@@ -114,13 +189,16 @@ typedef bool CompatUpdateIndexes;
 	getIdentitySequence(RelationGetRelid(relation), column, missing_ok)
 #endif
 
-/* Is the current role the relation's owner, or a member of it? */
+/* Is a role, or the current one, the relation's owner, or a member of it? */
 #if PG_VERSION_NUM >= 160000
-#define compat_owns_relation(relid) \
-	object_ownercheck(RelationRelationId, relid, GetUserId())
+#define compat_role_owns_relation(relid, role) \
+	object_ownercheck(RelationRelationId, relid, role)
 #else
-#define compat_owns_relation(relid) pg_class_ownercheck(relid, GetUserId())
+#define compat_role_owns_relation(relid, role) \
+	pg_class_ownercheck(relid, role)
 #endif
+#define compat_owns_relation(relid) \
+	compat_role_owns_relation(relid, GetUserId())
 
 /* May a role create tables in this schema? */
 #if PG_VERSION_NUM >= 160000
@@ -131,6 +209,9 @@ typedef bool CompatUpdateIndexes;
 #define compat_role_may_create_in(schema, role) \
 	(pg_namespace_aclcheck(schema, role, ACL_CREATE) == ACLCHECK_OK)
 #endif
+#define compat_may_create_in(schema) \
+	compat_role_may_create_in(schema, GetUserId())
+
 /* May the current role use what is in this schema? */
 #if PG_VERSION_NUM >= 160000
 #define compat_may_use_schema(schema) \
@@ -140,8 +221,6 @@ typedef bool CompatUpdateIndexes;
 #define compat_may_use_schema(schema) \
 	(pg_namespace_aclcheck(schema, GetUserId(), ACL_USAGE) == ACLCHECK_OK)
 #endif
-#define compat_may_create_in(schema) \
-	compat_role_may_create_in(schema, GetUserId())
 
 /* Begin a function that returns its rows in a tuplestore. */
 #if PG_VERSION_NUM >= 160000
@@ -207,13 +286,6 @@ compat_vxid_proc(const VirtualTransactionId *vxid)
 #else
 #define compat_init_generated(target, estate) \
 	ExecInitStoredGenerated(target, estate, CMD_INSERT)
-#endif
-
-/* Has the table generated columns that are not stored? */
-#if PG_VERSION_NUM >= 180000
-#define compat_has_virtual(constraints) ((constraints)->has_generated_virtual)
-#else
-#define compat_has_virtual(constraints) false
 #endif
 
 /* Does our own transaction hold this lock? */
@@ -357,15 +429,6 @@ compat_init_range_table(EState *estate, Relation rel, Bitmapset *columns)
 #define compat_reader_of(query, rte) ((rte)->checkAsUser)
 #endif
 
-/* Is this role the relation's owner, or a member of it? */
-#if PG_VERSION_NUM >= 160000
-#define compat_role_owns_relation(relid, role) \
-	object_ownercheck(RelationRelationId, relid, role)
-#else
-#define compat_role_owns_relation(relid, role) \
-	pg_class_ownercheck(relid, role)
-#endif
-
 /* The rights on relations that a query needs, as one role; its sub-queries' not. */
 static inline void
 compat_check_query_rights(Query *query, Oid role)
@@ -394,5 +457,61 @@ compat_check_query_rights(Query *query, Oid role)
 	ExecCheckRTPerms(infos, true);
 #endif
 }
+
+/* Does the query use a temporary table? */
+static inline bool
+compat_uses_temporary(Query *query)
+{
+#if PG_VERSION_NUM >= 190000
+	ObjectAddress object;
+
+	return query_uses_temp_object(query, &object);
+#else
+	return isQueryUsingTempRelation(query);
+#endif
+}
+
+#if PG_VERSION_NUM >= 190000
+#define compat_DomainHasConstraints(type) DomainHasConstraints(type, NULL)
+typedef const Var CompatReplacedVar;
+#else
+#define compat_DomainHasConstraints(type) DomainHasConstraints(type)
+typedef Var CompatReplacedVar;
+#endif
+
+/* A jsonb in the making, to be zeroed first: 19 has a struct for it. */
+#if PG_VERSION_NUM >= 190000
+#define compat_pushJsonbValue pushJsonbValue
+#else
+typedef struct JsonbInState
+{
+	JsonbValue *result;
+	JsonbParseState *parseState;
+} JsonbInState;
+
+static inline void
+compat_pushJsonbValue(JsonbInState *state, JsonbIteratorToken token,
+					  JsonbValue *value)
+{
+	state->result = pushJsonbValue(&state->parseState, token, value);
+}
+#endif
+
+/* From a signal handler: end this process as SIGTERM does. */
+static inline void
+compat_die(void)
+{
+#if PG_VERSION_NUM >= 190000
+	pg_signal_info nobody = {0};
+
+	die(SIGTERM, &nobody);
+#else
+	die(SIGTERM);
+#endif
+}
+
+#ifndef PG_SIG_IGN
+#define PG_SIG_IGN SIG_IGN
+#endif
 
 #endif							/* WALLET_PROJECTION_COMPAT_H */

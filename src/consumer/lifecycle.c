@@ -147,7 +147,8 @@ ProjectionBegin(Projection *projection)
 	stream = StreamOpen(projection->stream, AccessShareLock, false);
 	SkipCheck(stream, projection->name);
 	OwnerLeave(&owner);
-	projection->last_error = NULL;
+	projection->last_error = projection->drift = NULL;
+	projection->rebuild_advised = 0;
 	ProjectionSaveState(projection, false);
 	MembersAccept(projection, stream->relation);
 	StreamRelease(stream);

@@ -17,6 +17,7 @@
 #define BATCH_SIZE_MAX 10000000
 #define ATTEMPTS_MAX 1000
 #define PARKED_MAX 1000000
+#define VERIFY_RATE_MAX 1000000
 #define DELAY_MAX (366.0 * SECS_PER_DAY)
 
 SQL_FUNCTION(projection_set);
@@ -147,7 +148,7 @@ refuse_option(const Projection *projection, const char *option)
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("projection option \"%s\" does not exist", option),
-			 errhint("The options are channel, partitions, batch_size, max_attempts, retry_delay, retry_multiplier, retry_max_delay, retry_jitter, max_parked and strict.")));
+			 errhint("The options are channel, partitions, batch_size, max_attempts, retry_delay, retry_multiplier, retry_max_delay, retry_jitter, max_parked, verify_rate and strict.")));
 }
 
 static bool
@@ -168,6 +169,9 @@ set_retry_option(Projection *projection, const char *option,
 		retry->jitter = number_option(option, value, 0, 1);
 	else if (strcmp(option, "max_parked") == 0)
 		projection->max_parked = integer_option(option, value, 0, PARKED_MAX);
+	else if (strcmp(option, "verify_rate") == 0)
+		projection->verify_rate = integer_option(option, value, 0,
+												 VERIFY_RATE_MAX);
 	else
 		return false;
 	return true;

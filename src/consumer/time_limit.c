@@ -13,6 +13,8 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
+
 #include "miscadmin.h"
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
@@ -36,7 +38,7 @@ cancel_batch(void)
 	fired++;
 	if (fired > TIMES && MyBackendType == B_BG_WORKER)
 	{
-		die(SIGTERM);
+		compat_die();
 		return;
 	}
 	InterruptPending = true;

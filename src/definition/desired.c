@@ -6,10 +6,17 @@
  * The truth is in this database, in wallet_projection.started and .channel.
  * The launcher is connected to no database, and cannot read them.  So what
  * follows from them, the channels with something to do, is published as a
- * label on the database in pg_shseclabel, one of the few catalogs that can be
- * read without a database (pg_db_role_setting cannot).  The label changes in
- * the same transaction as the tables, survives restarts and renaming, goes
- * with the database when that is dropped, and is not copied with it.
+ * label in pg_shseclabel, one of the few catalogs that can be read without a
+ * database (pg_db_role_setting cannot).  The label changes in the same
+ * transaction as the tables, survives restarts and renaming, goes with the
+ * database when that is dropped, and is not copied with it.
+ *
+ * The label belongs to (pg_db_role_setting, the database's OID), not to
+ * (pg_database, OID) as up to version 0.1.0: pg_dump writes a label of the
+ * latter down as SECURITY LABEL ... ON DATABASE, which fails where the library
+ * is not preloaded, and pg_upgrade with it.  A label of ours is never dumped.
+ * pg_upgrade takes the tables along, and the launcher's survey
+ * (worker/survey.c) makes a new label from them.
  *
  * wallet_projection.started is not dumped: a restored projection is stopped
  * until somebody starts it, so that no worker reads half a stream.
@@ -21,9 +28,11 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/indexing.h"
+#include "catalog/objectaccess.h"
 #include "catalog/pg_database.h"
 #include "commands/extension.h"
 #include "commands/seclabel.h"
+#include "compat.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -41,6 +50,8 @@
  * it.
  */
 #define LABEL_LENGTH_MAX 1600
+
+SQL_FUNCTION(desired_publish);
 
 /*
  * Lock what is wanted, until the transaction ends.  The functions below do it
@@ -97,7 +108,7 @@ DesiredStart(const Projection *projection)
 	if (!HeapTupleIsValid(old))
 		CatalogTupleInsert(catalog, tuple);
 	else if (!is_of_here(catalog, old))
-		CatalogTupleUpdate(catalog, &old->t_self, tuple);
+		CatalogRowUpdate(catalog, &old->t_self, tuple);
 	table_close(catalog, NoLock);
 	CommandCounterIncrement();
 	DesiredPublish();
@@ -158,7 +169,7 @@ DesiredScale(const char *channel, int workers)
 	tuple = heap_form_tuple(RelationGetDescr(catalog), values, nulls);
 	old = CatalogFetch(catalog, channel);
 	if (HeapTupleIsValid(old))
-		CatalogTupleUpdate(catalog, &old->t_self, tuple);
+		CatalogRowUpdate(catalog, &old->t_self, tuple);
 	else
 		CatalogTupleInsert(catalog, tuple);
 	table_close(catalog, NoLock);
@@ -270,19 +281,38 @@ DesiredParse(const char *label)
 	return desired;
 }
 
+/* What the launcher reads of this database; NULL: nothing is wanted. */
+char *
+DesiredPublished(void)
+{
+	ObjectAddress object;
+
+	ObjectAddressSet(object, DESIRED_CLASS, MyDatabaseId);
+	return GetSecurityLabel(&object, DESIRED_PROVIDER);
+}
+
+/* A label that version 0.1.0 has set, or its dump: nobody reads it. */
+static void
+remove_old_label(void)
+{
+	ObjectAddress database;
+
+	ObjectAddressSet(database, DatabaseRelationId, MyDatabaseId);
+	if (GetSecurityLabel(&database, DESIRED_PROVIDER) != NULL)
+		SetSecurityLabel(&database, DESIRED_PROVIDER, NULL);
+}
+
 static void
 set_label(const char *label)
 {
-	ObjectAddress database;
-	char	   *old;
+	ObjectAddress object;
+	char	   *old = DesiredPublished();
 
-	ObjectAddressSet(database, DatabaseRelationId, MyDatabaseId);
-	old = GetSecurityLabel(&database, DESIRED_PROVIDER);
+	ObjectAddressSet(object, DESIRED_CLASS, MyDatabaseId);
 	if (label == NULL ? old != NULL : old == NULL || strcmp(label, old) != 0)
-	{
-		SetSecurityLabel(&database, DESIRED_PROVIDER, label);
-		CommandCounterIncrement();
-	}
+		SetSecurityLabel(&object, DESIRED_PROVIDER, label);
+	remove_old_label();
+	CommandCounterIncrement();
 	NoticeDesired();
 }
 
@@ -310,6 +340,14 @@ DesiredPublish(void)
 	set_label(label.len == 0 ? NULL : label.data);
 }
 
+/* The same at the end of an update script, which makes and drops it. */
+Datum
+desired_publish(PG_FUNCTION_ARGS)
+{
+	DesiredPublish();
+	PG_RETURN_VOID();
+}
+
 /*
  * If the extension is gone from this database, nothing is wanted any more.
  * Whoever makes it anew and starts a projection has the lock until that is
@@ -321,4 +359,24 @@ DesiredWithdraw(void)
 	DesiredLock();
 	if (!OidIsValid(get_extension_oid("wallet_projection", true)))
 		set_label(NULL);
+}
+
+static object_access_hook_type other_access_hook = NULL;
+
+/* object_access_hook: the label of a database that is dropped goes with it. */
+static void
+drop_label(ObjectAccessType access, Oid class, Oid object, int part, void *arg)
+{
+	if (other_access_hook)
+		other_access_hook(access, class, object, part, arg);
+	if (access == OAT_DROP && class == DatabaseRelationId)
+		DeleteSharedSecurityLabel(object, DESIRED_CLASS);
+}
+
+/* From _PG_init, while the server preloads libraries. */
+void
+DesiredInstall(void)
+{
+	other_access_hook = object_access_hook;
+	object_access_hook = drop_label;
 }

@@ -6,12 +6,14 @@
 #ifndef WALLET_PROJECTION_DESIRED_H
 #define WALLET_PROJECTION_DESIRED_H
 
+#include "catalog/pg_db_role_setting.h"
 #include "nodes/pg_list.h"
 
 #include "definition/projection.h"
 
-/* The provider of the label in pg_shseclabel. */
+/* The label in pg_shseclabel: provider, class; its object is the database. */
 #define DESIRED_PROVIDER "wallet_projection"
+#define DESIRED_CLASS	DbRoleSettingRelationId
 
 #define CHANNEL_WORKERS_MAX 1024
 
@@ -28,8 +30,10 @@ extern void DesiredStart(const Projection *projection);
 extern void DesiredStop(const Projection *projection);
 extern int	DesiredWorkers(const char *channel);
 extern void DesiredScale(const char *channel, int workers);
+extern List *DesiredParse(const char *label);
+extern char *DesiredPublished(void);
 extern void DesiredPublish(void);
 extern void DesiredWithdraw(void);
-extern List *DesiredParse(const char *label);
+extern void DesiredInstall(void);
 
 #endif							/* WALLET_PROJECTION_DESIRED_H */

@@ -109,6 +109,8 @@ read_options(Projection *projection, const Datum *values, const bool *nulls)
 		retry->jitter = DatumGetFloat8(values[STATE_CATALOG_RETRY_JITTER - 1]);
 	if (!nulls[STATE_CATALOG_MAX_PARKED - 1])
 		projection->max_parked = DatumGetInt32(values[STATE_CATALOG_MAX_PARKED - 1]);
+	if (!nulls[STATE_CATALOG_VERIFY_RATE - 1])
+		projection->verify_rate = DatumGetInt32(values[STATE_CATALOG_VERIFY_RATE - 1]);
 }
 
 /*
@@ -180,6 +182,9 @@ read_state(Projection *projection)
 		projection->last_error = CatalogGetText(values, nulls, STATE_CATALOG_LAST_ERROR);
 		if (!nulls[STATE_CATALOG_NEXT_TRY - 1])
 			projection->next_try = DatumGetTimestampTz(values[STATE_CATALOG_NEXT_TRY - 1]);
+		if (!nulls[STATE_CATALOG_REBUILD_ADVISED - 1])
+			projection->rebuild_advised = DatumGetTimestampTz(values[STATE_CATALOG_REBUILD_ADVISED - 1]);
+		projection->drift = CatalogGetText(values, nulls, STATE_CATALOG_DRIFT);
 	}
 	table_close(catalog, AccessShareLock);
 }
@@ -295,6 +300,8 @@ write_options(const Projection *projection, Datum *values, bool *nulls)
 	values[STATE_CATALOG_MAX_PARKED - 1] = Int32GetDatum(projection->max_parked);
 	for (int i = STATE_CATALOG_MAX_ATTEMPTS; i <= STATE_CATALOG_MAX_PARKED; i++)
 		nulls[i - 1] = false;
+	values[STATE_CATALOG_VERIFY_RATE - 1] = Int32GetDatum(projection->verify_rate);
+	nulls[STATE_CATALOG_VERIFY_RATE - 1] = false;
 }
 
 /* The tables, and whose they are. */
@@ -338,13 +345,14 @@ ProjectionSaveState(const Projection *projection, bool with_options)
 		write_options(projection, values, nulls);
 	if (projection->initialized)
 		write_tables(projection, &projection->ref, values, nulls);
-	nulls[STATE_CATALOG_LAST_ERROR - 1] = projection->last_error == NULL;
-	if (projection->last_error != NULL)
-		values[STATE_CATALOG_LAST_ERROR - 1] = CStringGetTextDatum(projection->last_error);
+	CatalogPutText(values, nulls, STATE_CATALOG_LAST_ERROR, projection->last_error);
+	CatalogPutText(values, nulls, STATE_CATALOG_DRIFT, projection->drift);
+	nulls[STATE_CATALOG_REBUILD_ADVISED - 1] = projection->rebuild_advised == 0;
+	values[STATE_CATALOG_REBUILD_ADVISED - 1] = TimestampTzGetDatum(projection->rebuild_advised);
 
 	tuple = heap_form_tuple(RelationGetDescr(catalog), values, nulls);
 	if (HeapTupleIsValid(old))
-		CatalogTupleUpdate(catalog, &old->t_self, tuple);
+		CatalogRowUpdate(catalog, &old->t_self, tuple);
 	else
 		CatalogTupleInsert(catalog, tuple);
 	table_close(catalog, NoLock);
@@ -399,9 +407,9 @@ ProjectionRenewReference(Projection *projection)
 		TableRefRenew(&ref, catalog, projection->read_model);
 		ProjectionSetOwner(projection);
 		write_tables(projection, &ref, values, nulls);
-		CatalogTupleUpdate(catalog, &old->t_self,
-						   heap_form_tuple(RelationGetDescr(catalog), values,
-										   nulls));
+		CatalogRowUpdate(catalog, &old->t_self,
+						 heap_form_tuple(RelationGetDescr(catalog), values,
+										 nulls));
 	}
 	table_close(catalog, NoLock);
 	CommandCounterIncrement();
@@ -463,9 +471,9 @@ ProjectionSaveError(const char *name, const char *error, int failures,
 		values[STATE_CATALOG_FAILURES - 1] = Int32GetDatum(failures);
 		nulls[STATE_CATALOG_NEXT_TRY - 1] = error == NULL;
 		values[STATE_CATALOG_NEXT_TRY - 1] = TimestampTzGetDatum(next_try);
-		CatalogTupleUpdate(catalog, &old->t_self,
-						   heap_form_tuple(RelationGetDescr(catalog), values,
-										   nulls));
+		CatalogRowUpdate(catalog, &old->t_self,
+						 heap_form_tuple(RelationGetDescr(catalog), values,
+										 nulls));
 	}
 	table_close(catalog, NoLock);
 	CommandCounterIncrement();

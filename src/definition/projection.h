@@ -37,8 +37,13 @@ typedef struct Projection
 								 * of */
 	RetryPolicy retry;			/* of parked keys */
 	int			max_parked;		/* keys; 0: the first failure stops it */
+	int			verify_rate;	/* keys per second, by idle workers; 0: none */
 	char	   *last_error;		/* of a whole batch; NULL: none */
 	TimestampTz next_try;		/* whose batch it was will try again then */
+	TimestampTz rebuild_advised;	/* the definition was altered then, and
+									 * rows may be those of the old one; 0: no */
+	char	   *drift;			/* the first key that a self-check has found
+								 * different; NULL: none */
 	Oid			owner;			/* whose it is: who has initialized it */
 	char	   *owner_name;		/* the same, for a restored one; or NULL */
 	bool		tables_known;	/* the next is, which it is not at first after
@@ -81,6 +86,12 @@ extern void ProjectionDeclare(const Projection *projection);
 extern void ProjectionForget(const char *name);
 extern void ProjectionSetReadModel(Projection *projection, Oid relid);
 extern bool ProjectionRenewReference(Projection *projection);
+
+/* advised.c */
+extern TimestampTz ProjectionRebuildAdvised(const char *name);
+extern void ProjectionAdviseRebuild(Projection *projection);
+extern void ProjectionRebuilt(const char *name, TimestampTz advised);
+extern void ProjectionSaveDrift(const char *name, const char *key);
 
 /* stream_tables.c */
 extern void StreamTablesRead(Projection *projection, const Datum *values,

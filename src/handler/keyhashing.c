@@ -86,12 +86,18 @@ hashing_of_parts(Oid type, Oid collation)
 		KEY_HASH_FUNCTION;
 }
 
+static KeyHashing
+hashing_of_range(Oid range)
+{
+	return hashing_of_parts(get_range_subtype(range),
+							get_range_collation(range));
+}
+
 /* The types that have others within. */
 static KeyHashing
 hashing_of_other(Oid type, Oid collation)
 {
 	Oid			element = get_base_element_type(type);
-	Oid			range = type;
 
 	if (OidIsValid(element))
 		return hashing_of_parts(element, collation);
@@ -102,11 +108,9 @@ hashing_of_other(Oid type, Oid collation)
 		case TYPTYPE_COMPOSITE:
 			return hashing_of_row(type);
 		case TYPTYPE_MULTIRANGE:
-			range = get_multirange_range(type);
-			/* FALLTHROUGH */
+			return hashing_of_range(get_multirange_range(type));
 		case TYPTYPE_RANGE:
-			return hashing_of_parts(get_range_subtype(range),
-									get_range_collation(range));
+			return hashing_of_range(type);
 		default:
 			return KEY_HASH_FUNCTION;
 	}

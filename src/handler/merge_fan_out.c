@@ -201,8 +201,8 @@ FanOutBegin(const Merge *merge, Relation stream)
 	fan_out->event = CreateTupleDescCopy(RelationGetDescr(stream));
 	context.event = fan_out->event;
 	source = (Query *) params_to_vars((Node *) source, &context);
-	fan_out->plan = standard_planner(event_query(fan_out->event, source),
-									 NULL, 0, NULL);
+	fan_out->plan = compat_standard_planner(event_query(fan_out->event, source),
+											NULL, 0);
 	fan_out->result = ExecCleanTypeFromTL(fan_out->plan->planTree->targetlist);
 	fan_out->columns = palloc_array(AttrNumber,
 									Max(fan_out->event->natts, 1));

@@ -195,7 +195,8 @@ MergeEventTypeNoItem(MergeRun *run, const Merge *merge, TupleTableSlot *event)
 	value = slot_getattr(event, column, &isnull);
 	if (isnull ||
 		(TupleDescAttr(event->tts_tupleDescriptor, column - 1)->attlen == -1 &&
-		 (VARATT_IS_EXTERNAL(value) || VARATT_IS_COMPRESSED(value))))
+		 (VARATT_IS_EXTERNAL(DatumGetPointer(value)) ||
+		  VARATT_IS_COMPRESSED(DatumGetPointer(value)))))
 		return NULL;
 	return OutputFunctionCall(&run->tested_output, value);
 }

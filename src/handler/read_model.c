@@ -389,7 +389,7 @@ go_to_page(ReadModel *model, BlockNumber block)
 	model->buffer = ReleaseAndReadBuffer(model->buffer, model->relation,
 										 block);
 	if (PageGetHeapFreeSpace(BufferGetPage(model->buffer)) < PAGE_ROOM)
-		heap_page_prune_opt(model->relation, model->buffer);
+		compat_heap_page_prune_opt(model->relation, model->buffer);
 }
 
 /* Find the row of a key at its place; false if it is not there. */

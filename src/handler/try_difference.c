@@ -71,7 +71,7 @@ as_text(const Look *look, Datum row)
 static void
 look_for_rows(Look *look, Snapshot seen, Snapshot unseen, bool come)
 {
-	TableScanDesc scan = table_beginscan(look->table, seen, 0, NULL);
+	TableScanDesc scan = compat_table_beginscan(look->table, seen, 0, NULL);
 	TupleTableSlot *slot = table_slot_create(look->table, NULL);
 	TupleTableSlot *other = table_slot_create(look->table, NULL);
 

@@ -45,7 +45,7 @@ TryRowAsJson(Try *try, TupleTableSlot *row)
 
 /* A value of jsonb into an object or array. */
 static void
-push_json(JsonbParseState **state, JsonbIteratorToken token, Datum json)
+push_json(JsonbInState *state, JsonbIteratorToken token, Datum json)
 {
 	JsonbValue	value;
 
@@ -55,38 +55,38 @@ push_json(JsonbParseState **state, JsonbIteratorToken token, Datum json)
 		value.val.binary.data = &DatumGetJsonbP(json)->root;
 		value.val.binary.len = VARSIZE(DatumGetPointer(json)) - VARHDRSZ;
 	}
-	pushJsonbValue(state, token, &value);
+	compat_pushJsonbValue(state, token, &value);
 }
 
 static void
-push_number(JsonbParseState **state, int64 number)
+push_number(JsonbInState *state, int64 number)
 {
 	JsonbValue	value;
 
 	value.type = jbvNumeric;
 	value.val.numeric = int64_to_numeric(number);
-	pushJsonbValue(state, WJB_VALUE, &value);
+	compat_pushJsonbValue(state, WJB_VALUE, &value);
 }
 
 static void
-push_null(JsonbParseState **state)
+push_null(JsonbInState *state)
 {
 	JsonbValue	value = {.type = jbvNull};
 
-	pushJsonbValue(state, WJB_VALUE, &value);
+	compat_pushJsonbValue(state, WJB_VALUE, &value);
 }
 
 static void
-push_bool(JsonbParseState **state, bool boolean)
+push_bool(JsonbInState *state, bool boolean)
 {
 	JsonbValue	value = {.type = jbvBool};
 
 	value.val.boolean = boolean;
-	pushJsonbValue(state, WJB_VALUE, &value);
+	compat_pushJsonbValue(state, WJB_VALUE, &value);
 }
 
 static void
-push_string(JsonbParseState **state, JsonbIteratorToken token,
+push_string(JsonbInState *state, JsonbIteratorToken token,
 			const char *string)
 {
 	JsonbValue	value;
@@ -94,12 +94,12 @@ push_string(JsonbParseState **state, JsonbIteratorToken token,
 	value.type = jbvString;
 	value.val.string.val = unconstify(char *, string);
 	value.val.string.len = strlen(string);
-	pushJsonbValue(state, token, &value);
+	compat_pushJsonbValue(state, token, &value);
 }
 
 /* The key: its value, an array of several; null if any of them is. */
 static void
-push_key(Try *try, JsonbParseState **state, const MergeItem *item)
+push_key(Try *try, JsonbInState *state, const MergeItem *item)
 {
 	int			ncolumns = try->merge->key.ncolumns;
 
@@ -109,12 +109,12 @@ push_key(Try *try, JsonbParseState **state, const MergeItem *item)
 		return;
 	}
 	if (ncolumns > 1)
-		pushJsonbValue(state, WJB_BEGIN_ARRAY, NULL);
+		compat_pushJsonbValue(state, WJB_BEGIN_ARRAY, NULL);
 	for (int i = 0; i < ncolumns; i++)
 		push_json(state, ncolumns > 1 ? WJB_ELEM : WJB_VALUE,
 				  FunctionCall1(&try->columns[i].to_json, item->key[i]));
 	if (ncolumns > 1)
-		pushJsonbValue(state, WJB_END_ARRAY, NULL);
+		compat_pushJsonbValue(state, WJB_END_ARRAY, NULL);
 }
 
 static const char *
@@ -139,11 +139,10 @@ void
 TryTraceItem(Try *try, const MergeItem *item, bool matched,
 			 const MergeEffect *effect)
 {
-	JsonbParseState *state = NULL;
-	JsonbValue *object;
+	JsonbInState state = {0};
 	bool		applied = effect != NULL && effect->clause >= 0;
 
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	compat_pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	push_string(&state, WJB_KEY, "no");
 	push_number(&state, TryEventNumber(try->events, try->number));
 	push_string(&state, WJB_KEY, "key");
@@ -168,6 +167,6 @@ TryTraceItem(Try *try, const MergeItem *item, bool matched,
 		push_json(&state, WJB_VALUE, TryRowAsJson(try, try->row->slot));
 	else
 		push_null(&state);
-	object = pushJsonbValue(&state, WJB_END_OBJECT, NULL);
-	TryReturnJson(try, JsonbPGetDatum(JsonbValueToJsonb(object)));
+	compat_pushJsonbValue(&state, WJB_END_OBJECT, NULL);
+	TryReturnJson(try, JsonbPGetDatum(JsonbValueToJsonb(state.result)));
 }

@@ -51,7 +51,7 @@ check_domain(Check *check, Oid domain, int location)
 	Check		inner = *check;
 	ListCell   *cell;
 
-	if (!DomainHasConstraints(domain))
+	if (!compat_DomainHasConstraints(domain))
 		return;
 	inner.where = psprintf("a CHECK of domain %s, which a projection uses",
 						   format_type_be(domain));
@@ -90,7 +90,7 @@ check_type(Check *check, Oid type, bool input, const char *what, int location)
 {
 	Oid			function;
 	Oid			other;
-	bool		varlena;
+	bool		is_varlena;
 
 	check_stack_depth();
 	if (get_typtype(type) == TYPTYPE_DOMAIN)
@@ -110,7 +110,7 @@ check_type(Check *check, Oid type, bool input, const char *what, int location)
 	if (input)
 		getTypeInputInfo(type, &function, &other);
 	else
-		getTypeOutputInfo(type, &function, &varlena);
+		getTypeOutputInfo(type, &function, &is_varlena);
 	CheckFunction(check, function,
 				  psprintf(input ? "%s to type %s" :
 						   "%s of a value of type %s", what,

@@ -20,7 +20,7 @@
 
 SQL_FUNCTION(definition_describe);
 
-typedef JsonbParseState *Json;
+typedef JsonbInState Json;
 
 static void
 push(Json *json, JsonbIteratorToken token, const char *string)
@@ -35,13 +35,13 @@ push(Json *json, JsonbIteratorToken token, const char *string)
 		value.val.string.val = unconstify(char *, string);
 		value.val.string.len = strlen(string);
 	}
-	pushJsonbValue(json, token, &value);
+	compat_pushJsonbValue(json, token, &value);
 }
 
 static void
 open_or_close(Json *json, JsonbIteratorToken token)
 {
-	pushJsonbValue(json, token, NULL);
+	compat_pushJsonbValue(json, token, NULL);
 }
 
 static void
@@ -141,7 +141,7 @@ describe_clause(Json *json, const Merge *merge, const MergeClause *clause)
 static Jsonb *
 describe(const Merge *merge)
 {
-	Json		json = NULL;
+	Json		json = {0};
 	ListCell   *cell;
 
 	open_or_close(&json, WJB_BEGIN_OBJECT);
@@ -161,7 +161,8 @@ describe(const Merge *merge)
 	foreach(cell, merge->notices)
 		push(&json, WJB_ELEM, lfirst(cell));
 	open_or_close(&json, WJB_END_ARRAY);
-	return JsonbValueToJsonb(pushJsonbValue(&json, WJB_END_OBJECT, NULL));
+	compat_pushJsonbValue(&json, WJB_END_OBJECT, NULL);
+	return JsonbValueToJsonb(json.result);
 }
 
 /*

@@ -53,7 +53,7 @@ collect_parameters(Node *node, void *merge)
 }
 
 static Node *
-take_stream_column(Var *var, replace_rte_variables_context *context)
+take_stream_column(CompatReplacedVar *var, replace_rte_variables_context *context)
 {
 	return MergeStreamRow(context->callback_arg, var, stream_parameter);
 }

@@ -168,7 +168,7 @@ stream_column(const Var *var)
 }
 
 static Node *
-take_stream_column(Var *var, replace_rte_variables_context *context)
+take_stream_column(CompatReplacedVar *var, replace_rte_variables_context *context)
 {
 	return MergeStreamRow(context->callback_arg, var, stream_column);
 }

@@ -348,7 +348,7 @@ take_apart(MergeBuild *build, Relation stream)
 {
 	analyse(build);
 	take_targets(build);
-	if (isQueryUsingTempRelation(build->merge->analysed))
+	if (compat_uses_temporary(build->merge->analysed))
 		refuse(build, ERRCODE_FEATURE_NOT_SUPPORTED,
 			   "the definition uses a temporary table",
 			   "Background workers and other sessions cannot see it: use an ordinary table.", -1);

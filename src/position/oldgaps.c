@@ -529,9 +529,9 @@ delete_block(Relation catalog, HeapTuple tuple)
 {
 	TM_FailureData failure;
 
-	(void) table_tuple_delete(catalog, &tuple->t_self,
-							  GetCurrentCommandId(true), GetActiveSnapshot(),
-							  InvalidSnapshot, false, &failure, false);
+	(void) compat_table_tuple_delete(catalog, &tuple->t_self,
+									 GetCurrentCommandId(true),
+									 GetActiveSnapshot(), &failure);
 }
 
 /* Delete the blocks with these ids that nobody names. */

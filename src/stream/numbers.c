@@ -88,7 +88,7 @@ look_into_table(NumberLook *look, Relation table, AttrNumber column)
 
 	StreamNumberKey(look->parts, &key, BTGreaterStrategyNumber, look->above);
 	key.sk_attno = column;
-	scan = table_beginscan(table, look->snapshot, nkeys, &key);
+	scan = compat_table_beginscan(table, look->snapshot, nkeys, &key);
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
 		bool		isnull;

@@ -221,7 +221,7 @@ plan_rows(const Stream *stream, const char *statement, List *quals)
 	if (quals != NIL)
 		from->quals = (Node *) make_ands_explicit(lappend(copyObject(quals),
 														  from->quals));
-	return pg_plan_query(query, statement, 0, NULL);
+	return compat_pg_plan_query(query, statement, 0);
 }
 
 static void
@@ -333,7 +333,7 @@ StreamHighestNumber(const Stream *stream, Snapshot snapshot)
 
 	compat_clear_permissions(query);
 	PushActiveSnapshot(snapshot);
-	run_plan(pg_plan_query(query, statement, 0, NULL), statement, snapshot,
+	run_plan(compat_pg_plan_query(query, statement, 0), statement, snapshot,
 			 &destination.pub);
 	PopActiveSnapshot();
 	return destination.number;

@@ -13,6 +13,8 @@
  */
 #include "postgres.h"
 
+#include "compat.h"
+
 #include "catalog/pg_collation.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -23,7 +25,7 @@
 #define MARKS INT64CONST(1000000000000)
 
 static void
-push_string(JsonbParseState **state, JsonbIteratorToken token,
+push_string(JsonbInState *state, JsonbIteratorToken token,
 			const char *string)
 {
 	JsonbValue	value;
@@ -31,31 +33,32 @@ push_string(JsonbParseState **state, JsonbIteratorToken token,
 	value.type = jbvString;
 	value.val.string.val = unconstify(char *, string);
 	value.val.string.len = strlen(string);
-	(void) pushJsonbValue(state, token, &value);
+	compat_pushJsonbValue(state, token, &value);
 }
 
 static void
-push_number(JsonbParseState **state, JsonbIteratorToken token, Numeric number)
+push_number(JsonbInState *state, JsonbIteratorToken token, Numeric number)
 {
 	JsonbValue	value;
 
 	value.type = jbvNumeric;
 	value.val.numeric = number;
-	(void) pushJsonbValue(state, token, &value);
+	compat_pushJsonbValue(state, token, &value);
 }
 
 /* The payload of an event: the wallet's id, and an amount under this key. */
 Jsonb *
 WalletPayload(const char *wallet_id, const char *amount_key, Numeric amount)
 {
-	JsonbParseState *state = NULL;
+	JsonbInState state = {0};
 
-	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	compat_pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	push_string(&state, WJB_KEY, "walletId");
 	push_string(&state, WJB_VALUE, wallet_id);
 	push_string(&state, WJB_KEY, amount_key);
 	push_number(&state, WJB_VALUE, amount);
-	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+	compat_pushJsonbValue(&state, WJB_END_OBJECT, NULL);
+	return JsonbValueToJsonb(state.result);
 }
 
 /* The mark of the event that is the wallet's of this version. */
@@ -75,15 +78,16 @@ mark_of(Datum wallet_id, int64 version)
 Jsonb *
 WalletSnapshot(Datum wallet_id, int64 version, Amount balance)
 {
-	JsonbParseState *state = NULL;
+	JsonbInState state = {0};
 
-	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	compat_pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
 	push_string(&state, WJB_KEY, RESERVED_METADATA_KEY);
-	(void) pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
+	compat_pushJsonbValue(&state, WJB_BEGIN_ARRAY, NULL);
 	push_number(&state, WJB_ELEM, AmountToNumeric(balance));
 	push_number(&state, WJB_ELEM, int64_to_numeric(mark_of(wallet_id, version)));
-	(void) pushJsonbValue(&state, WJB_END_ARRAY, NULL);
-	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+	compat_pushJsonbValue(&state, WJB_END_ARRAY, NULL);
+	compat_pushJsonbValue(&state, WJB_END_OBJECT, NULL);
+	return JsonbValueToJsonb(state.result);
 }
 
 /* A number of an array; NULL if it is none. */

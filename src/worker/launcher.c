@@ -49,6 +49,7 @@
 #include "worker/launcher.h"
 #include "worker/rotation.h"
 #include "worker/slots.h"
+#include "worker/survey.h"
 
 /* all in milliseconds */
 #define NAP				10000	/* between looks, where nothing happens */
@@ -97,9 +98,9 @@ static int	leaving;			/* workers that were asked to leave */
 static MemoryContext round_context;
 
 /* A process of ours, to be registered. */
-static void
-describe(BackgroundWorker *worker, const char *function, const char *name,
-		 int restart_time)
+void
+LauncherDescribe(BackgroundWorker *worker, const char *function, const char *name,
+				 int restart_time)
 {
 	memset(worker, 0, sizeof(BackgroundWorker));
 	worker->bgw_flags = BGWORKER_SHMEM_ACCESS |
@@ -123,8 +124,8 @@ LauncherRegister(void)
 	/* pg_upgrade wants nobody to write */
 	if (IsBinaryUpgrade)
 		return;
-	describe(&worker, "wallet_projection_launcher",
-			 "wallet_projection launcher", RESTART_TIME);
+	LauncherDescribe(&worker, "wallet_projection_launcher",
+					 "wallet_projection launcher", RESTART_TIME);
 	RegisterBackgroundWorker(&worker);
 }
 
@@ -132,26 +133,29 @@ LauncherRegister(void)
  * What is wanted
  */
 
-/* May one connect to this database? */
-static bool
-database_is_open(Oid database)
+/*
+ * The databases that one may connect to, without templates if so asked; in a
+ * transaction.
+ */
+List *
+LauncherDatabases(bool templates)
 {
 	Relation	catalog = table_open(DatabaseRelationId, AccessShareLock);
 	TableScanDesc scan = table_beginscan_catalog(catalog, 0, NULL);
+	List	   *databases = NIL;
 	HeapTuple	tuple;
-	bool		is_open = false;
 
 	while (HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection)))
 	{
 		Form_pg_database form = (Form_pg_database) GETSTRUCT(tuple);
 
-		if (form->oid == database)
-			is_open = form->datallowconn &&
-				form->datconnlimit != INVALID_DATABASE;
+		if (form->datallowconn && form->datconnlimit != INVALID_DATABASE &&
+			(templates || !form->datistemplate))
+			databases = lappend_oid(databases, form->oid);
 	}
 	table_endscan(scan);
 	table_close(catalog, AccessShareLock);
-	return is_open;
+	return databases;
 }
 
 /* What one label says, in the current memory context. */
@@ -179,6 +183,7 @@ static List *
 read_wanted(void)
 {
 	List	   *wanted = NIL;
+	List	   *databases;
 	Relation	catalog;
 	TableScanDesc scan;
 	HeapTuple	tuple;
@@ -188,6 +193,7 @@ read_wanted(void)
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
+	databases = LauncherDatabases(true);
 	catalog = table_open(SharedSecLabelRelationId, AccessShareLock);
 	scan = table_beginscan_catalog(catalog, 0, NULL);
 	while (HeapTupleIsValid(tuple = heap_getnext(scan, ForwardScanDirection)))
@@ -202,10 +208,10 @@ read_wanted(void)
 								RelationGetDescr(catalog), &isnull);
 		label = heap_getattr(tuple, Anum_pg_shseclabel_label,
 							 RelationGetDescr(catalog), &isnull);
-		if (form->classoid != DatabaseRelationId ||
+		if (form->classoid != DESIRED_CLASS ||
 			strcmp(TextDatumGetCString(provider), DESIRED_PROVIDER) != 0 ||
 			VARATT_IS_EXTERNAL(DatumGetPointer(label)) ||
-			!database_is_open(form->objoid))
+			!list_member_oid(databases, form->objoid))
 			continue;
 		old = MemoryContextSwitchTo(round_context);
 		wanted = read_label(wanted, form->objoid, TextDatumGetCString(label));
@@ -399,7 +405,7 @@ start_worker(const Wanted *channel)
 	}
 	snprintf(name, sizeof(name), "wallet_projection worker: %s",
 			 channel->channel);
-	describe(&worker, "wallet_projection_worker", name, BGW_NEVER_RESTART);
+	LauncherDescribe(&worker, "wallet_projection_worker", name, BGW_NEVER_RESTART);
 	worker.bgw_main_arg = Int32GetDatum(number);
 	memcpy(worker.bgw_extra, &generation, sizeof(generation));
 	worker.bgw_notify_pid = MyProcPid;
@@ -588,6 +594,8 @@ look(void)
 	RotationOrder(wanted);
 	nap = start_missing(wanted);
 	prune_setbacks(wanted);
+	if (WorkersEnabled && !DefaultXactReadOnly && SurveyGoOn())
+		nap = Min(nap, NAP_SHORT);
 	return nap;
 }
 
@@ -596,7 +604,7 @@ void
 wallet_projection_launcher(Datum arg)
 {
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
-	pqsignal(SIGINT, SIG_IGN);
+	pqsignal(SIGINT, PG_SIG_IGN);
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);

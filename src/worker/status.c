@@ -129,12 +129,9 @@ worker_slots(PG_FUNCTION_ARGS)
 static DesiredChannel *
 published_wish(const char *channel)
 {
-	ObjectAddress database;
-	char	   *label;
+	char	   *label = DesiredPublished();
 	ListCell   *cell;
 
-	ObjectAddressSet(database, DatabaseRelationId, MyDatabaseId);
-	label = GetSecurityLabel(&database, DESIRED_PROVIDER);
 	if (label == NULL)
 		return NULL;
 	foreach(cell, DesiredParse(label))

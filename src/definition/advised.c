@@ -1,0 +1,111 @@
+/*
+ * advised.c
+ *		Whether a rebuild is advised, and what a self-check has found.
+ *
+ * Both stand in the projection's row of wallet_projection.projection_state.
+ * While the projection's lock is held shared, that row is written under
+ * KEYLOCK_ERROR only.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "utils/rel.h"
+#include "utils/timestamp.h"
+
+#include "catalog.h"
+#include "catalog_row.h"
+#include "definition/projection.h"
+#include "keylock.h"
+
+/*
+ * Since when a rebuild is advised; 0: it is not.  Who rebuilds the projection
+ * asks once at the beginning, with the projection's lock, and gives
+ * ProjectionRebuilt() the answer.
+ */
+TimestampTz
+ProjectionRebuildAdvised(const char *name)
+{
+	return ProjectionFetch(name)->rebuild_advised;
+}
+
+/*
+ * The definition is another one from now on: rows may be those of the old one,
+ * also where a rebuild runs that has begun before.  The caller holds the
+ * projection's lock exclusively, and saves the state.
+ */
+void
+ProjectionAdviseRebuild(Projection *projection)
+{
+	projection->rebuild_advised = Max(GetCurrentTimestamp(),
+									  projection->rebuild_advised + 1);
+}
+
+/* Change the projection's row; the caller holds its lock. */
+static void
+change_row(const char *name, void (*change) (Datum *values, bool *nulls, const void *arg),
+		   const void *arg)
+{
+	Relation	catalog;
+	HeapTuple	old;
+	Datum		values[STATE_CATALOG_NATTS];
+	bool		nulls[STATE_CATALOG_NATTS];
+
+	KeyLock(KEYLOCK_ERROR, name, ExclusiveLock);
+	catalog = CatalogOpen(STATE_CATALOG, RowExclusiveLock);
+	old = CatalogFetch(catalog, name);
+	if (HeapTupleIsValid(old) &&
+		CatalogDeformDamaged(catalog, old, values, nulls) == NULL)
+	{
+		change(values, nulls, arg);
+		CatalogRowUpdate(catalog, &old->t_self,
+						 heap_form_tuple(RelationGetDescr(catalog), values,
+										 nulls));
+	}
+	table_close(catalog, NoLock);
+	CommandCounterIncrement();
+}
+
+static void
+put_rebuilt(Datum *values, bool *nulls, const void *arg)
+{
+	const TimestampTz *advised = arg;
+
+	nulls[STATE_CATALOG_DRIFT - 1] = true;
+	if (!nulls[STATE_CATALOG_REBUILD_ADVISED - 1] &&
+		DatumGetTimestampTz(values[STATE_CATALOG_REBUILD_ADVISED - 1]) == *advised)
+		nulls[STATE_CATALOG_REBUILD_ADVISED - 1] = true;
+}
+
+/*
+ * A rebuild of all keys has gone through, which has begun when a rebuild was
+ * advised since then (0: it was not).  Another alteration since keeps it
+ * advised; what a self-check has found is mended.  The caller holds the
+ * projection's lock shared.  Nothing is written where nothing changes.
+ */
+void
+ProjectionRebuilt(const char *name, TimestampTz advised)
+{
+	Projection *projection = ProjectionFetch(name);
+
+	if (projection->drift != NULL ||
+		(advised != 0 && projection->rebuild_advised == advised))
+		change_row(name, put_rebuilt, &advised);
+}
+
+static void
+put_drift(Datum *values, bool *nulls, const void *key)
+{
+	CatalogPutText(values, nulls, STATE_CATALOG_DRIFT, key);
+}
+
+/*
+ * Write down the first key that a self-check has found different; NULL: it is
+ * right again.  The caller holds the projection's lock shared.
+ */
+void
+ProjectionSaveDrift(const char *name, const char *key)
+{
+	change_row(name, put_drift, key);
+}
