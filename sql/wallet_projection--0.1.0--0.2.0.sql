@@ -483,7 +483,7 @@ SELECT 'critical'::pg_catalog.text AS severity, s.projection, 'failed'::pg_catal
        pg_catalog.split_part(s.last_error, ' HINT: ', 1) AS details,
        CASE WHEN pg_catalog.strpos(s.last_error, ' HINT: ') OPERATOR(pg_catalog.>) 0 THEN pg_catalog.split_part(s.last_error, ' HINT: ', 2)
             ELSE 'Mend the cause. The projection is tried again by itself; the statement tries it at once.' END AS what_to_do,
-       coalesce(CASE WHEN pg_catalog.strpos(f.problem, ' Or ') OPERATOR(pg_catalog.=) 0 THEN pg_catalog.substring(f.problem, ' HINT: .*?((?:SELECT|ALTER)[^;]*);') END,
+       coalesce(CASE WHEN pg_catalog.strpos(f.problem, ' Or ') OPERATOR(pg_catalog.=) 0 THEN pg_catalog.substring(f.problem, ' HINT: .*?((?:SELECT (?:projection_(?:init|reset|drop)|stream_create|(?:pg_catalog[.])?setval)[(][^;()]*[)]|ALTER (?:TABLE|SEQUENCE) [^;()]*));') END,
                 pg_catalog.format('SELECT projection_run(%L)', s.projection)) AS statement,
        NULL::interval AS lasted
   FROM status s

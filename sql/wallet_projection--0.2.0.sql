@@ -1179,7 +1179,9 @@ COMMENT ON FUNCTION wallet_projection.rates(text, integer) IS
     'event numbers per second over the last 10 s: those that the stream has drawn, and those that a partition has passed';
 
 /*
- * The findings of projection_health().  lasted: for how long it has been so,
+ * The findings of projection_health().  A statement is made of names that are
+ * quoted; out of the hint of a problem, which has names of users' tables, only
+ * what looks like one of ours is taken.  lasted: for how long it has been so,
  * where that matters: what has lasted for less than the caller's patience is
  * not told; null: it is told at once.
  */
@@ -1197,7 +1199,7 @@ SELECT 'critical'::pg_catalog.text AS severity, s.projection, 'failed'::pg_catal
        pg_catalog.split_part(s.last_error, ' HINT: ', 1) AS details,
        CASE WHEN pg_catalog.strpos(s.last_error, ' HINT: ') OPERATOR(pg_catalog.>) 0 THEN pg_catalog.split_part(s.last_error, ' HINT: ', 2)
             ELSE 'Mend the cause. The projection is tried again by itself; the statement tries it at once.' END AS what_to_do,
-       coalesce(CASE WHEN pg_catalog.strpos(f.problem, ' Or ') OPERATOR(pg_catalog.=) 0 THEN pg_catalog.substring(f.problem, ' HINT: .*?((?:SELECT|ALTER)[^;]*);') END,
+       coalesce(CASE WHEN pg_catalog.strpos(f.problem, ' Or ') OPERATOR(pg_catalog.=) 0 THEN pg_catalog.substring(f.problem, ' HINT: .*?((?:SELECT (?:projection_(?:init|reset|drop)|stream_create|(?:pg_catalog[.])?setval)[(][^;()]*[)]|ALTER (?:TABLE|SEQUENCE) [^;()]*));') END,
                 pg_catalog.format('SELECT projection_run(%L)', s.projection)) AS statement,
        NULL::interval AS lasted
   FROM status s
