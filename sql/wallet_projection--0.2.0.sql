@@ -1461,7 +1461,9 @@ COMMENT ON FUNCTION wallet_projection.rates(text, integer) IS
     'event numbers per second over the last 10 s: those that the stream has drawn, and those that a partition has passed';
 
 /*
- * The findings of projection_health().  lasted: for how long it has been so,
+ * The findings of projection_health().  A statement is made of names that are
+ * quoted; out of the hint of a problem, which has names of users' tables, only
+ * what looks like one of ours is taken.  lasted: for how long it has been so,
  * where that matters: what has lasted for less than the caller's patience is
  * not told; null: it is told at once.
  */
@@ -1469,7 +1471,7 @@ CREATE VIEW wallet_projection.health WITH (security_barrier) AS
 WITH status AS MATERIALIZED (
     SELECT s.projection, s.stream, s.channel, s.state, s.activity, s.head, s.last_position, s.lag_events, s.gaps, s.parked, s.dead_letters,
            s.last_error, s.workers, s.workers_wanted, s.workers_problem, s.lag_time, s.catch_up_time, s.running_since, s.read_model,
-           s.ordering, s.waits_for, s.partitions,
+           s.ordering, s.waits_for, s.partitions, s.drift,
            CASE WHEN s.lag_time OPERATOR(pg_catalog.>) '0'::interval THEN pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) s.lag_time END AS lag_since,
            coalesce(pg_catalog.strpos(s.workers_problem, 'shared_preload_libraries') OPERATOR(pg_catalog.>) 0, false) AS not_preloaded
       FROM @extschema@.projection_status s
@@ -1479,7 +1481,8 @@ SELECT 'critical'::pg_catalog.text AS severity, s.projection, 'failed'::pg_catal
        pg_catalog.split_part(s.last_error, ' HINT: ', 1) AS details,
        CASE WHEN pg_catalog.strpos(s.last_error, ' HINT: ') OPERATOR(pg_catalog.>) 0 THEN pg_catalog.split_part(s.last_error, ' HINT: ', 2)
             ELSE 'Mend the cause. The projection is tried again by itself; the statement tries it at once.' END AS what_to_do,
-       coalesce(pg_catalog.substring(f.problem, ' HINT: .*?((?:SELECT|ALTER)[^;]*);'), pg_catalog.format('SELECT projection_run(%L)', s.projection)) AS statement,
+       coalesce(CASE WHEN pg_catalog.strpos(f.problem, ' Or ') OPERATOR(pg_catalog.=) 0 THEN pg_catalog.substring(f.problem, ' HINT: .*?((?:SELECT (?:projection_(?:init|reset|drop)|stream_create|(?:pg_catalog[.])?setval)[(][^;()]*[)]|ALTER (?:TABLE|SEQUENCE) [^;()]*));') END,
+                pg_catalog.format('SELECT projection_run(%L)', s.projection)) AS statement,
        NULL::interval AS lasted
   FROM status s
   LEFT JOIN wallet_projection.projection_state t ON t.projection OPERATOR(pg_catalog.=) s.projection
@@ -1487,7 +1490,7 @@ SELECT 'critical'::pg_catalog.text AS severity, s.projection, 'failed'::pg_catal
  WHERE s.state OPERATOR(pg_catalog.=) 'failed'
 UNION ALL
 SELECT CASE WHEN s.workers OPERATOR(pg_catalog.=) 0 AND s.lag_events OPERATOR(pg_catalog.>) '0'::bigint THEN 'critical' ELSE 'warning' END, s.projection, 'waiting for processes', s.lag_since,
-       pg_catalog.format('%s; %s of %s workers are there, and the projection is %s event numbers behind', s.workers_problem, s.workers, s.workers_wanted, s.lag_events),
+       pg_catalog.format('%s; workers: %s of %s; event numbers that wait: %s', s.workers_problem, s.workers, s.workers_wanted, s.lag_events),
        CASE WHEN NOT pg_catalog.current_setting('wallet_projection.enabled')::boolean THEN 'Switch the workers of the server on again.'
             WHEN s.workers_wanted OPERATOR(pg_catalog.=) 0 THEN 'The channel rests until it is scaled up again.'
             WHEN pg_catalog.strpos(s.workers_problem, 'max_worker_processes') OPERATOR(pg_catalog.>) 0
@@ -1503,9 +1506,9 @@ SELECT CASE WHEN s.workers OPERATOR(pg_catalog.=) 0 AND s.lag_events OPERATOR(pg
  WHERE s.activity OPERATOR(pg_catalog.<>) 'stopped' AND s.workers_problem IS NOT NULL AND NOT s.not_preloaded AND NOT pg_catalog.pg_is_in_recovery()
 UNION ALL
 SELECT 'warning', s.projection, CASE WHEN s.not_preloaded THEN 'not preloaded' ELSE 'stopped' END, s.lag_since,
-       pg_catalog.format(CASE WHEN s.not_preloaded THEN 'shared_preload_libraries does not list wallet_projection, so there are no background workers; the projection is %s event numbers behind'
-                   WHEN pg_catalog.current_setting('wallet_projection.autostart')::boolean THEN 'background workers leave the projection alone, and it is %s event numbers behind'
-                   ELSE 'background workers leave the projection alone, and it is %s event numbers behind; wallet_projection.autostart is off, so that no projection starts by itself' END, s.lag_events),
+       pg_catalog.format(CASE WHEN s.not_preloaded THEN 'shared_preload_libraries does not list wallet_projection, so there are no background workers; event numbers that wait: %s'
+                   WHEN pg_catalog.current_setting('wallet_projection.autostart')::boolean THEN 'background workers leave the projection alone; event numbers that wait: %s'
+                   ELSE 'background workers leave the projection alone; event numbers that wait: %s; wallet_projection.autostart is off, so that no projection starts by itself' END, s.lag_events),
        CASE WHEN s.not_preloaded THEN 'Let a session apply the events; or add the library to shared_preload_libraries, restart the server, and start the projection.'
             ELSE 'Start it, unless it is stopped on purpose.' END,
        CASE WHEN s.not_preloaded THEN pg_catalog.format('CALL projection_consume(%L, finish_when_no_messages => true)', s.channel)
@@ -1556,7 +1559,7 @@ SELECT 'warning', s.projection, 'many parked keys', NULL,
 UNION ALL
 SELECT CASE WHEN r.drawn OPERATOR(pg_catalog.>) (r.passed OPERATOR(pg_catalog.*) '1.02'::double precision) THEN 'warning' ELSE 'info' END, s.projection,
        CASE WHEN r.drawn OPERATOR(pg_catalog.>) (r.passed OPERATOR(pg_catalog.*) '1.02'::double precision) THEN 'growing lag' ELSE 'lag' END, s.lag_since,
-       pg_catalog.format('the projection is %s event numbers behind; over the last 10 s the stream has drawn %s a second, and the projection has passed %s',
+       pg_catalog.format('event numbers that wait: %s; over the last 10 s the stream has drawn %s a second, and the projection has passed %s',
               s.lag_events, pg_catalog.round(r.drawn), pg_catalog.round(r.passed)),
        CASE WHEN r.drawn OPERATOR(pg_catalog.>) (r.passed OPERATOR(pg_catalog.*) '1.02'::double precision)
             THEN 'Look for what makes the read model slow: triggers, indexes, foreign keys, the disk. More workers help where cores are idle.'
@@ -1566,7 +1569,7 @@ SELECT CASE WHEN r.drawn OPERATOR(pg_catalog.>) (r.passed OPERATOR(pg_catalog.*)
        greatest(s.lag_time, s.catch_up_time)
   FROM status s
  CROSS JOIN LATERAL wallet_projection.rates(s.projection, s.partitions) r
- WHERE s.activity OPERATOR(pg_catalog.=) 'running' AND s.state OPERATOR(pg_catalog.=) 'ready' AND s.lag_events OPERATOR(pg_catalog.>) '0'::bigint AND s.waits_for IS NULL
+ WHERE s.activity OPERATOR(pg_catalog.=) 'running' AND s.state OPERATOR(pg_catalog.<>) 'failed' AND s.lag_events OPERATOR(pg_catalog.>) '0'::bigint AND s.waits_for IS NULL
 UNION ALL
 SELECT 'warning', s.projection, 'long batch', s.running_since,
        'a worker has not ended its batch',
@@ -1577,8 +1580,8 @@ SELECT 'warning', s.projection, 'long batch', s.running_since,
  WHERE s.running_since IS NOT NULL
 UNION ALL
 SELECT CASE WHEN s.ordering OPERATOR(pg_catalog.=) 'number' THEN 'warning' ELSE 'info' END, s.projection, 'long writer', coalesce(a.xact_start, x.prepared),
-       pg_catalog.format(CASE WHEN s.ordering OPERATOR(pg_catalog.=) 'number' THEN '%s has an open transaction that writes to stream "%s"; all keys wait behind event number %s, in %s of %s partitions'
-                   ELSE '%s has an open transaction that writes to stream "%s"; its own keys wait for it, all others go on; lowest position %s, %s of %s partitions look for its events' END,
+       pg_catalog.format(CASE WHEN s.ordering OPERATOR(pg_catalog.=) 'number' THEN '%s writes to stream "%s", and is still open; all keys wait behind event number %s, in %s of %s partitions'
+                   ELSE '%s writes to stream "%s", and is still open; its own keys wait, all others go on; position %s, and %s of %s partitions look for its events' END,
               CASE WHEN w.pid IS NULL THEN pg_catalog.format('prepared transaction %L', x.gid) ELSE pg_catalog.format('pid %s (%s, %s)', w.pid, a.usename, a.state) END,
               s.stream, s.head, b.partitions, s.partitions),
        CASE WHEN w.pid IS NULL THEN 'Have it committed or rolled back by whoever has prepared it.'
@@ -1632,8 +1635,23 @@ SELECT 'warning', NULL, 'autovacuum is off', NULL,
        'Switch it on.', 'ALTER SYSTEM SET autovacuum = on; ALTER SYSTEM SET track_counts = on; SELECT pg_reload_conf()', NULL
  WHERE NOT (pg_catalog.current_setting('autovacuum')::boolean AND pg_catalog.current_setting('track_counts')::boolean) AND EXISTS (SELECT FROM status)
 UNION ALL
+SELECT 'critical', s.projection, 'drift', NULL,
+       pg_catalog.format('the row of key %s is another one than its events make', s.drift),
+       'Somebody has changed the read model by hand, or a trigger has. projection_verify lists all such keys; the statement makes their rows anew.',
+       pg_catalog.format('CALL projection_rebuild(%L)', s.projection), NULL
+  FROM status s
+ WHERE s.drift IS NOT NULL
+UNION ALL
+SELECT 'info', s.projection, 'rebuild advised', t.rebuild_advised,
+       'the definition was altered, and rows may still be those of the old one',
+       'Make the rows anew when the server has time. Readers see the old ones until then.',
+       pg_catalog.format('CALL projection_rebuild(%L)', s.projection), NULL
+  FROM status s
+  JOIN wallet_projection.projection_state t ON t.projection OPERATOR(pg_catalog.=) s.projection
+ WHERE s.state OPERATOR(pg_catalog.<>) 'failed' AND t.rebuild_advised IS NOT NULL
+UNION ALL
 SELECT 'info', u.projection, 'unhandled events', NULL,
-       pg_catalog.format('events with which nothing was done: %s; of them most are %L (%s)', u.events, u.most, u.why),
+       pg_catalog.format('events with which nothing was done: %s; most of them: %s', u.events, pg_catalog.concat_ws(', ', pg_catalog.quote_literal(u.most), u.why)),
        'If they should have an effect, look how the definition spells them. If not, leave them out in its source, and they are not counted.',
        pg_catalog.format('SELECT what, count, first_no, last_no, why FROM projection_unhandled WHERE projection = %L', u.projection), NULL
   FROM (SELECT DISTINCT ON (e.projection) e.projection, e.what AS most, e.why, pg_catalog.sum(e.count) OVER (PARTITION BY e.projection) AS events
