@@ -476,6 +476,20 @@ COMMENT ON FUNCTION wallet_projection.stream_rows(text, bigint, bigint) IS
 COMMENT ON TYPE wallet_projection.event IS
     'a row of stream_read: an event';
 
+CREATE OR REPLACE FUNCTION @extschema@.wallet_balance_at(wallet_id text, at bigint) RETURNS numeric
+    LANGUAGE C STABLE PARALLEL RESTRICTED
+    AS 'MODULE_PATHNAME', 'wallet_balance_at';
+
+COMMENT ON FUNCTION @extschema@.wallet_balance_at(text, bigint) IS
+    'a wallet''s balance after its events up to a number; null: there was no such wallet';
+
+CREATE OR REPLACE FUNCTION @extschema@.wallet_balance_at(wallet_id text, at timestamptz) RETURNS numeric
+    LANGUAGE C STABLE PARALLEL RESTRICTED
+    AS 'MODULE_PATHNAME', 'wallet_balance_at_time';
+
+COMMENT ON FUNCTION @extschema@.wallet_balance_at(text, timestamptz) IS
+    'a wallet''s balance at a time; null: there was no such wallet';
+
 CREATE OR REPLACE FUNCTION @extschema@.projection_create(name text, definition text, stream text DEFAULT NULL, key text DEFAULT NULL,
                                   channel text DEFAULT 'async_projection'::pg_catalog.text, partitions integer DEFAULT 16,
                                   start_at text DEFAULT 'beginning'::pg_catalog.text, strict boolean DEFAULT false,
@@ -487,12 +501,61 @@ CREATE OR REPLACE FUNCTION @extschema@.projection_create(name text, definition t
 COMMENT ON FUNCTION @extschema@.projection_create(text, text, text, text, text, integer, text, boolean, text, boolean, boolean, text) IS
     'creates a projection from a MERGE over a stream, or from a statement over its events, and starts it where there are background workers';
 
+CREATE OR REPLACE FUNCTION @extschema@.projection_alter(name text, definition text) RETURNS void
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'projection_alter';
+
+COMMENT ON FUNCTION @extschema@.projection_alter(text, text) IS
+    'gives a declared projection another definition, for events from now on; rows follow with projection_rebuild';
+
+CREATE OR REPLACE FUNCTION @extschema@.projection_verify(name text, INOUT partition_key text DEFAULT NULL, force boolean DEFAULT false,
+                                  OUT problem text, OUT column_name text, OUT expected text, OUT actual text) RETURNS SETOF record
+    LANGUAGE C STABLE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'projection_verify';
+
 CREATE OR REPLACE FUNCTION @extschema@.projection_drop(name text) RETURNS void
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'projection_drop';
 
 COMMENT ON FUNCTION @extschema@.projection_drop(text) IS
     'forgets a declared projection; its read model stays';
+
+CREATE OR REPLACE FUNCTION @extschema@.projection_row_at(name text, key text, at bigint) RETURNS jsonb
+    LANGUAGE C STABLE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'projection_row_at';
+
+COMMENT ON FUNCTION @extschema@.projection_row_at(text, text, bigint) IS
+    'the row that the key''s events up to a number make; null: none';
+
+CREATE OR REPLACE FUNCTION @extschema@.projection_row_at(name text, key text, at timestamptz) RETURNS jsonb
+    LANGUAGE C STABLE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'projection_row_at_time';
+
+COMMENT ON FUNCTION @extschema@.projection_row_at(text, text, timestamptz) IS
+    'the row that the key''s events up to a time make; null: none';
+
+CREATE OR REPLACE PROCEDURE @extschema@.projection_rebuild(name text, partition_key text DEFAULT NULL, force boolean DEFAULT false)
+    LANGUAGE C
+    AS 'MODULE_PATHNAME', 'projection_rebuild';
+
+COMMENT ON PROCEDURE @extschema@.projection_rebuild(text, text, boolean) IS
+    'makes rows of the read model what the events say, and writes only those that differ';
+
+CREATE OR REPLACE PROCEDURE @extschema@.projection_rebuild_all(channel text DEFAULT 'async_projection', force boolean DEFAULT false)
+    LANGUAGE C
+    AS 'MODULE_PATHNAME', 'projection_rebuild_all';
+
+COMMENT ON PROCEDURE @extschema@.projection_rebuild_all(text, boolean) IS
+    'rebuilds the projections of a channel';
+
+CREATE OR REPLACE FUNCTION wallet_projection.rebuild_progress(OUT projection text, OUT phase text, OUT done bigint, OUT total bigint,
+                                                   OUT started_at timestamptz)
+    RETURNS SETOF record
+    LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'rebuild_progress';
+
+COMMENT ON FUNCTION wallet_projection.rebuild_progress() IS
+    'the rebuilds that run in this database';
 
 CREATE OR REPLACE FUNCTION wallet_projection.waits_for(projection text) RETURNS text
     LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
@@ -691,6 +754,41 @@ COMMENT ON COLUMN @extschema@.projection_options."default" IS
 
 COMMENT ON COLUMN @extschema@.projection_options.description IS
     'what the option means';
+
+CREATE OR REPLACE VIEW @extschema@.projection_progress AS
+SELECT q.projection, q.phase, q.done, q.total, q.rate,
+       CASE WHEN q.rate OPERATOR(pg_catalog.>) 0::numeric
+            THEN pg_catalog.make_interval(secs => ((q.total OPERATOR(pg_catalog.-) q.done)::numeric OPERATOR(pg_catalog./) q.rate)::double precision) END AS time_left,
+       q.started_at
+  FROM (SELECT p.projection, p.phase, p.done, p.total,
+               pg_catalog.round(p.done::numeric OPERATOR(pg_catalog./)
+                                greatest(extract(epoch FROM pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) p.started_at), 0.001)) AS rate,
+               p.started_at
+          FROM wallet_projection.rebuild_progress() p) q;
+
+COMMENT ON VIEW @extschema@.projection_progress IS
+    'a row per rebuild that runs in this database (projection_rebuild); none where the library is not preloaded';
+
+COMMENT ON COLUMN @extschema@.projection_progress.projection IS
+    'name of the projection';
+
+COMMENT ON COLUMN @extschema@.projection_progress.phase IS
+    'folding (the stream is read), comparing, writing (rows that differ) or replaying (parked keys); of several sessions the earliest';
+
+COMMENT ON COLUMN @extschema@.projection_progress.done IS
+    'how much of total is done';
+
+COMMENT ON COLUMN @extschema@.projection_progress.total IS
+    'the work as a number: the stream''s last event number';
+
+COMMENT ON COLUMN @extschema@.projection_progress.rate IS
+    'done per second, since the rebuild began';
+
+COMMENT ON COLUMN @extschema@.projection_progress.time_left IS
+    'how long it will take at this rate';
+
+COMMENT ON COLUMN @extschema@.projection_progress.started_at IS
+    'when the first session began it';
 
 COMMENT ON COLUMN @extschema@.projection_workers.pid IS
     'process id';
@@ -1131,7 +1229,7 @@ CREATE OR REPLACE FUNCTION @extschema@.projection_health(patience interval DEFAU
 COMMENT ON FUNCTION @extschema@.projection_health(interval) IS
     'a row per finding: how grave it is, what, since when, what to do about it, and the statement for that; no row: all is well';
 
-GRANT SELECT ON @extschema@.projection_partitions, @extschema@.projection_status, @extschema@.projection_workers,
+GRANT SELECT ON @extschema@.projection_partitions, @extschema@.projection_progress, @extschema@.projection_status, @extschema@.projection_workers,
     @extschema@.projection_dead_letters, @extschema@.projection_unhandled, @extschema@.projection_options, wallet_projection.parked_event,
     wallet_projection.health TO PUBLIC;
 

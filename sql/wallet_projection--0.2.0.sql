@@ -690,6 +690,25 @@ COMMENT ON FUNCTION @extschema@.wallet_get_statistics(text) IS
     'a wallet''s balance, total_debits, total_credits and transaction_count in the read model, as numbers';
 
 /*
+ * wallet_balance_at(wallet_id, at): a wallet's balance after its events up to
+ * a number, or before its first event that is younger than a time; null: the wallet did not
+ * exist yet.  From the events alone, with the caller's right to read the stream.
+ * Errors: 42501 no right to select from the stream; WP005 an event of the
+ * wallet cannot be applied; 22004, 22023, 22001 bad id.
+ */
+CREATE FUNCTION @extschema@.wallet_balance_at(wallet_id text, at bigint) RETURNS numeric
+    LANGUAGE C STABLE PARALLEL RESTRICTED
+    AS 'MODULE_PATHNAME', 'wallet_balance_at';
+COMMENT ON FUNCTION @extschema@.wallet_balance_at(text, bigint) IS
+    'a wallet''s balance after its events up to a number; null: there was no such wallet';
+
+CREATE FUNCTION @extschema@.wallet_balance_at(wallet_id text, at timestamptz) RETURNS numeric
+    LANGUAGE C STABLE PARALLEL RESTRICTED
+    AS 'MODULE_PATHNAME', 'wallet_balance_at_time';
+COMMENT ON FUNCTION @extschema@.wallet_balance_at(text, timestamptz) IS
+    'a wallet''s balance at a time; null: there was no such wallet';
+
+/*
  * Projections
  *
  * All of these need the rights of the projection's owner, who is the owner of
@@ -786,6 +805,38 @@ COMMENT ON FUNCTION @extschema@.projection_create(text, text, text, text, text, 
     'creates a projection from a MERGE over a stream, or from a statement over its events, and starts it where there are background workers';
 
 /*
+ * projection_alter(name, definition): gives a projection that projection_create
+ * has made another definition, which is checked as at its creation, with the
+ * settings of this session.  Waits until running batches have ended; from the
+ * commit on events are applied by the new definition, also those of parked keys
+ * that are tried again.  Rows that are there stay as they are until projection_rebuild has
+ * made them what the new definition makes of all events; until then
+ * projection_status.state is 'rebuild advised'.  To add a column: ALTER TABLE, projection_alter,
+ * projection_rebuild.
+ *
+ * What stays: read model, stream, key (what ON compares, or argument key),
+ * partitions, for_each, start_at, ordering, strict and allow_stable.  The
+ * conditions, the filter and the values may be others.  A statement has to change
+ * the same tables as before.
+ * Errors: 0A000 what stays would be another one, and for a projection that comes with
+ * the extension; 42501 not the owner; 42704 no such projection; those of projection_create
+ * for a definition.
+ */
+CREATE FUNCTION @extschema@.projection_alter(name text, definition text) RETURNS void
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'projection_alter';
+COMMENT ON FUNCTION @extschema@.projection_alter(text, text) IS
+    'gives a declared projection another definition, for events from now on; rows follow with projection_rebuild';
+
+/*
+ * projection_verify(name): are the read model's rows what the events say?
+ */
+CREATE FUNCTION @extschema@.projection_verify(name text, INOUT partition_key text DEFAULT NULL, force boolean DEFAULT false,
+                                  OUT problem text, OUT column_name text, OUT expected text, OUT actual text) RETURNS SETOF record
+    LANGUAGE C STABLE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'projection_verify';
+
+/*
  * projection_drop(name): forgets a projection that projection_create has made:
  * its definition, positions, options, dead letters.  The read model and the
  * stream stay as they are.
@@ -796,6 +847,33 @@ CREATE FUNCTION @extschema@.projection_drop(name text) RETURNS void
     AS 'MODULE_PATHNAME', 'projection_drop';
 COMMENT ON FUNCTION @extschema@.projection_drop(text) IS
     'forgets a declared projection; its read model stays';
+
+/*
+ * projection_row_at(name, key, at): the row that the projection's definition, as
+ * it is now, makes of the key's events up to a number, or of those before the
+ * first one that is younger than a time; null: there was no row.  From the events alone: what is applied or stands
+ * in the read model makes no difference, and events are left out that
+ * dead_letter_delete has skipped.  Columns whose defaults change (a
+ * sequence's next number, the time of day) are null.  The key is a text as in
+ * projection_dead_letters; one of several columns is a row: '(a,1)'.  A time needs a
+ * stream that stream_create has made, or a column created_at, occurred_at, recorded_at,
+ * inserted_at or event_time of type timestamptz.  Uses an index on the key where
+ * the stream has one; a notice says which one would help.
+ * Errors: that of an event that cannot be applied, its context says which;
+ * 0A000 a statement projection, or no column says when; 42501 not the owner; 42704 no such
+ * projection; 22004 null.
+ */
+CREATE FUNCTION @extschema@.projection_row_at(name text, key text, at bigint) RETURNS jsonb
+    LANGUAGE C STABLE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'projection_row_at';
+COMMENT ON FUNCTION @extschema@.projection_row_at(text, text, bigint) IS
+    'the row that the key''s events up to a number make; null: none';
+
+CREATE FUNCTION @extschema@.projection_row_at(name text, key text, at timestamptz) RETURNS jsonb
+    LANGUAGE C STABLE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'projection_row_at_time';
+COMMENT ON FUNCTION @extschema@.projection_row_at(text, text, timestamptz) IS
+    'the row that the key''s events up to a time make; null: none';
 
 /*
  * projection_set(name, option, value): sets an option.
@@ -872,6 +950,48 @@ CREATE PROCEDURE @extschema@.projection_consume(channel text, message_limit bigi
     AS 'MODULE_PATHNAME', 'projection_consume';
 COMMENT ON PROCEDURE @extschema@.projection_consume(text, bigint, interval, boolean, boolean) IS
     'serves the projections of a channel, a transaction per batch';
+
+/*
+ * CALL projection_rebuild(name, partition_key, force): makes the read model what
+ * its events say, while everything goes on.  The stream is folded without a
+ * claim; then, some keys at a time and a transaction each, only rows that differ
+ * are written.  A reader sees each row as it was or as it ought to be, never an empty
+ * table; events that come meanwhile are applied as ever.  Parked keys are tried
+ * again.  May be cancelled, and called again; sessions that call it for
+ * one projection share the work.  With a partition_key, only that key's row, in the
+ * caller's transaction.  force: also where the stream has lost its oldest
+ * events.  A row that cannot be written is left as it is, with a warning.
+ * Errors: 42704 no such projection; 25001 inside a transaction block, without a
+ * partition_key; 55000 not initialized, its stream does not begin at the
+ * beginning any more, or the projection was changed meanwhile; 55006 it is being reset,
+ * or, without preloading, rebuilt by another session; 0A000 it is a statement; 42501; 22004.
+ */
+CREATE PROCEDURE @extschema@.projection_rebuild(name text, partition_key text DEFAULT NULL, force boolean DEFAULT false)
+    LANGUAGE C
+    AS 'MODULE_PATHNAME', 'projection_rebuild';
+COMMENT ON PROCEDURE @extschema@.projection_rebuild(text, text, boolean) IS
+    'makes rows of the read model what the events say, and writes only those that differ';
+
+/*
+ * CALL projection_rebuild_all(channel, force): rebuilds all projections of a
+ * channel, one after the other, but for statements.  The first error ends the
+ * call.
+ * Errors: 42704 no projection has the channel; and those of projection_rebuild.
+ */
+CREATE PROCEDURE @extschema@.projection_rebuild_all(channel text DEFAULT 'async_projection', force boolean DEFAULT false)
+    LANGUAGE C
+    AS 'MODULE_PATHNAME', 'projection_rebuild_all';
+COMMENT ON PROCEDURE @extschema@.projection_rebuild_all(text, boolean) IS
+    'rebuilds the projections of a channel';
+
+/* The rebuilds that run in this database; none without preloading. */
+CREATE FUNCTION wallet_projection.rebuild_progress(OUT projection text, OUT phase text, OUT done bigint, OUT total bigint,
+                                                   OUT started_at timestamptz)
+    RETURNS SETOF record
+    LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'rebuild_progress';
+COMMENT ON FUNCTION wallet_projection.rebuild_progress() IS
+    'the rebuilds that run in this database';
 
 /*
  * Background workers.  They need shared_preload_libraries =
@@ -1236,6 +1356,33 @@ COMMENT ON COLUMN @extschema@.projection_options."default" IS
     'the value where nobody has set one';
 COMMENT ON COLUMN @extschema@.projection_options.description IS
     'what the option means';
+
+CREATE VIEW @extschema@.projection_progress AS
+SELECT q.projection, q.phase, q.done, q.total, q.rate,
+       CASE WHEN q.rate OPERATOR(pg_catalog.>) 0::numeric
+            THEN pg_catalog.make_interval(secs => ((q.total OPERATOR(pg_catalog.-) q.done)::numeric OPERATOR(pg_catalog./) q.rate)::double precision) END AS time_left,
+       q.started_at
+  FROM (SELECT p.projection, p.phase, p.done, p.total,
+               pg_catalog.round(p.done::numeric OPERATOR(pg_catalog./)
+                                greatest(extract(epoch FROM pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) p.started_at), 0.001)) AS rate,
+               p.started_at
+          FROM wallet_projection.rebuild_progress() p) q;
+COMMENT ON VIEW @extschema@.projection_progress IS
+    'a row per rebuild that runs in this database (projection_rebuild); none where the library is not preloaded';
+COMMENT ON COLUMN @extschema@.projection_progress.projection IS
+    'name of the projection';
+COMMENT ON COLUMN @extschema@.projection_progress.phase IS
+    'folding (the stream is read), comparing, writing (rows that differ) or replaying (parked keys); of several sessions the earliest';
+COMMENT ON COLUMN @extschema@.projection_progress.done IS
+    'how much of total is done';
+COMMENT ON COLUMN @extschema@.projection_progress.total IS
+    'the work as a number: the stream''s last event number';
+COMMENT ON COLUMN @extschema@.projection_progress.rate IS
+    'done per second, since the rebuild began';
+COMMENT ON COLUMN @extschema@.projection_progress.time_left IS
+    'how long it will take at this rate';
+COMMENT ON COLUMN @extschema@.projection_progress.started_at IS
+    'when the first session began it';
 
 CREATE VIEW @extschema@.projection_workers AS
 SELECT pid, database, channel, projection, state, partitions, events, batches, last_error, since
@@ -1709,7 +1856,7 @@ CREATE FUNCTION @extschema@.projection_health(patience interval DEFAULT '00:01:0
 COMMENT ON FUNCTION @extschema@.projection_health(interval) IS
     'a row per finding: how grave it is, what, since when, what to do about it, and the statement for that; no row: all is well';
 
-GRANT SELECT ON @extschema@.projection_partitions, @extschema@.projection_status, @extschema@.projection_workers,
+GRANT SELECT ON @extschema@.projection_partitions, @extschema@.projection_progress, @extschema@.projection_status, @extschema@.projection_workers,
     @extschema@.projection_dead_letters, @extschema@.projection_unhandled, @extschema@.projection_options, wallet_projection.parked_event,
     wallet_projection.health TO PUBLIC;
 
