@@ -166,17 +166,18 @@ OBJS = \
 	src/rebuild/refold_compare.o \
 	src/rebuild/refold_read.o \
 	src/rebuild/refold_sink.o \
+	src/rebuild/refold_tell.o \
 	src/rebuild/selfcheck.o \
 	src/rebuild/shadow.o \
 	src/rebuild/verify.o \
+	src/consumer/alter.o \
 	src/consumer/assignment.o \
 	src/consumer/consume.o \
-	src/consumer/alter.o \
 	src/consumer/create.o \
-	src/consumer/define.o \
 	src/consumer/create_check.o \
 	src/consumer/create_notice.o \
 	src/consumer/dead_letter.o \
+	src/consumer/define.o \
 	src/consumer/lifecycle.o \
 	src/consumer/options.o \
 	src/consumer/rebuild.o \

@@ -513,6 +513,9 @@ CREATE OR REPLACE FUNCTION @extschema@.projection_verify(name text, INOUT partit
     LANGUAGE C STABLE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'projection_verify';
 
+COMMENT ON FUNCTION @extschema@.projection_verify(text, text, boolean) IS
+    'compares the read model with rows computed anew from the events, under one snapshot; returns what differs, so nothing if all is right';
+
 CREATE OR REPLACE FUNCTION @extschema@.projection_drop(name text) RETURNS void
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'projection_drop';

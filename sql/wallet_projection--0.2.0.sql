@@ -829,12 +829,49 @@ COMMENT ON FUNCTION @extschema@.projection_alter(text, text) IS
     'gives a declared projection another definition, for events from now on; rows follow with projection_rebuild';
 
 /*
- * projection_verify(name): are the read model's rows what the events say?
+ * projection_verify(name [, partition_key]): are the rows of the read model what
+ * the events say?  It computes all rows anew, or that of one key, from the events
+ * that the positions say are applied, and returns what differs from the table:
+ * no row means that the read model is right.
+ *     problem       'different'   the row, or one of its columns, is another one;
+ *                                 or an event that was applied cannot be computed
+ *                                 any more: then expected is its error, and
+ *                                 column_name is null
+ *                   'missing'     there is no row
+ *                   'surplus'     there is a row that no event has made
+ *                   'late event'  an event that came into the stream below the
+ *                                 positions (inserted with a number of its own)
+ *                                 was never applied, and nothing else is wrong
+ *                                 with the key. expected: the event
+ *     column_name   the column that differs; null: the row as a whole
+ *     expected, actual  the value, or the whole row, as text
+ * partition_key is the key's text: of several columns in the form of a row.
+ *
+ * It writes nothing, fires no trigger and claims nothing, so consumers and
+ * writers go on meanwhile: everything is read under one snapshot. The key of a
+ * dead letter is compared up to the event that failed; skipped events are left
+ * out. It takes at most wallet_projection.batch_memory, whatever the number of
+ * keys is: where that is not enough it reads the stream several times. It may be
+ * called in a read-only transaction and on a standby.
+ *
+ * Compared are the columns that the definition assigns and those with an
+ * immutable default. Not compared are generated and identity columns, columns
+ * whose default changes (now(), a sequence), or that are computed from such a
+ * column, and columns that the definition does not know of. What a trigger has
+ * changed of a row differs, as no event says it.
+ *
+ * force: also where the stream does not begin at the beginning any more, so that
+ * what the missing events did is said to be wrong.
+ * Errors: 42501 not the projection's owner; 0A000 it is a statement: create the
+ * same into a second table, and compare the two; 55000 it was changed meanwhile,
+ * or the stream lacks its beginning.
  */
 CREATE FUNCTION @extschema@.projection_verify(name text, INOUT partition_key text DEFAULT NULL, force boolean DEFAULT false,
                                   OUT problem text, OUT column_name text, OUT expected text, OUT actual text) RETURNS SETOF record
     LANGUAGE C STABLE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'projection_verify';
+COMMENT ON FUNCTION @extschema@.projection_verify(text, text, boolean) IS
+    'compares the read model with rows computed anew from the events, under one snapshot; returns what differs, so nothing if all is right';
 
 /*
  * projection_drop(name): forgets a projection that projection_create has made:

@@ -12,27 +12,13 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "miscadmin.h"
-#include "utils/builtins.h"
 #include "utils/datum.h"
-#include "utils/fmgroids.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
 #include "keyhash.h"
-#include "merge/pinned.h"
 #include "rebuild/refold_state.h"
-
-/* A comparison that runs. */
-typedef struct Comparison
-{
-	Refold	   *refold;
-	bool		keep_surplus;
-	RefoldReceiver receive;
-	void	   *arg;
-	int64		compared;		/* keys */
-} Comparison;
 
 /* The key of a row of the table, and its hash; false: it is null. */
 static bool
@@ -72,45 +58,6 @@ key_of_row(Refold *refold, TupleTableSlot *row, const char **image,
 	return true;
 }
 
-/* A column's value as text. */
-static char *
-value_text(Refold *refold, TupleTableSlot *row, int column)
-{
-	FmgrInfo   *output = &refold->output[column - 1];
-	bool		isnull;
-	Datum		value = slot_getattr(row, column, &isnull);
-	char	   *string;
-	int			level;
-
-	if (isnull)
-		return NULL;
-	if (!OidIsValid(output->fn_oid))
-	{
-		Oid			function;
-		bool		is_varlena;
-
-		getTypeOutputInfo(TupleDescAttr(refold->desc, column - 1)->atttypid,
-						  &function, &is_varlena);
-		fmgr_info_cxt(function, output, refold->sink_context);
-	}
-	level = KeyTextEnter();
-	string = OutputFunctionCall(output, value);
-	PinnedLeave(level);
-	return string;
-}
-
-/* A row as text. */
-static char *
-row_text(TupleTableSlot *row)
-{
-	int			level = KeyTextEnter();
-	char	   *string = OidOutputFunctionCall(F_RECORD_OUT,
-											   ExecFetchSlotHeapTupleDatum(row));
-
-	PinnedLeave(level);
-	return string;
-}
-
 static bool
 value_differs(Refold *refold, TupleTableSlot *expected, TupleTableSlot *actual,
 			  int column)
@@ -125,14 +72,14 @@ value_differs(Refold *refold, TupleTableSlot *expected, TupleTableSlot *actual,
 		return null1 != null2;
 	if (likely(datum_image_eq(value1, value2, form->attbyval, form->attlen)))
 		return false;
-	return strcmp(value_text(refold, expected, column),
-				  value_text(refold, actual, column)) != 0;
+	return strcmp(RefoldValueText(refold, expected, column),
+				  RefoldValueText(refold, actual, column)) != 0;
 }
 
 /* Does any compared column differ?  columns, if not NULL: which. */
-static bool
-rows_differ(Refold *refold, TupleTableSlot *expected, TupleTableSlot *actual,
-			bool *columns)
+bool
+RefoldRowsDiffer(Refold *refold, TupleTableSlot *expected,
+				 TupleTableSlot *actual, bool *columns)
 {
 	bool		result = false;
 	int			column = -1;
@@ -151,8 +98,9 @@ rows_differ(Refold *refold, TupleTableSlot *expected, TupleTableSlot *actual,
 	return result;
 }
 
-static TupleTableSlot *
-row_of(Refold *refold, const ShadowEntry *entry)
+/* The entry's row in a slot, until the next call; NULL: it has none. */
+TupleTableSlot *
+RefoldRowOf(Refold *refold, const ShadowEntry *entry)
 {
 	if (entry->state != SHADOW_ROW)
 		return NULL;
@@ -167,7 +115,7 @@ entry_differs(Refold *refold, const ShadowEntry *entry, TupleTableSlot *actual,
 		return true;
 	if (entry->state == SHADOW_NO_ROW || actual == NULL)
 		return (entry->state == SHADOW_ROW) != (actual != NULL);
-	return rows_differ(refold, row_of(refold, entry), actual, columns);
+	return RefoldRowsDiffer(refold, RefoldRowOf(refold, entry), actual, columns);
 }
 
 /*
@@ -177,7 +125,7 @@ entry_differs(Refold *refold, const ShadowEntry *entry, TupleTableSlot *actual,
 TupleTableSlot *
 RefoldRow(Refold *refold, const RefoldKey *key)
 {
-	return row_of(refold, key->shadow);
+	return RefoldRowOf(refold, key->shadow);
 }
 
 /* Does the table's row (NULL: there is none) differ from what ought to be? */
@@ -193,66 +141,6 @@ RefoldDiffers(Refold *refold, const RefoldKey *key, TupleTableSlot *actual,
 	return result;
 }
 
-/* Tell of a difference of the row as a whole. */
-static void
-tell_row(const Comparison *comparison, RefoldKey *key, RefoldProblem problem,
-		 TupleTableSlot *expected, TupleTableSlot *actual)
-{
-	RefoldDifference difference = {.key = key,.problem = problem,.row = actual};
-
-	if (comparison->receive == NULL)
-		return;
-	if (key != NULL)
-		difference.key_text = RefoldKeyText(comparison->refold, key);
-	difference.expected = key != NULL && key->fault != NULL ? key->fault :
-		expected != NULL ? row_text(expected) : NULL;
-	difference.actual = actual != NULL ? row_text(actual) : NULL;
-	comparison->receive(comparison->arg, &difference);
-}
-
-/* Tell of each column that differs. */
-static void
-tell_columns(const Comparison *comparison, RefoldKey *key,
-			 TupleTableSlot *expected, TupleTableSlot *actual)
-{
-	Refold	   *refold = comparison->refold;
-	bool		columns[MaxHeapAttributeNumber];
-	RefoldDifference difference = {.key = key,.row = actual,
-	.problem = REFOLD_DIFFERENT};
-
-	if (comparison->receive == NULL)
-		return;
-	difference.key_text = RefoldKeyText(refold, key);
-	(void) rows_differ(refold, expected, actual, columns);
-	for (int i = 0; i < refold->desc->natts; i++)
-	{
-		if (!columns[i])
-			continue;
-		difference.column = NameStr(TupleDescAttr(refold->desc, i)->attname);
-		difference.expected = value_text(refold, expected, i + 1);
-		difference.actual = value_text(refold, actual, i + 1);
-		comparison->receive(comparison->arg, &difference);
-	}
-}
-
-/* The key's row is not what it ought to be. */
-static void
-tell(const Comparison *comparison, ShadowEntry *entry, TupleTableSlot *actual)
-{
-	Refold	   *refold = comparison->refold;
-	RefoldKey  *key = RefoldKeyOf(refold, entry);
-	TupleTableSlot *expected = row_of(refold, entry);
-
-	if (expected != NULL && actual != NULL)
-		tell_columns(comparison, key, expected, actual);
-	else if (entry->state == SHADOW_FAULT)
-		tell_row(comparison, key, REFOLD_DIFFERENT, NULL, actual);
-	else if (actual != NULL)
-		tell_row(comparison, key, REFOLD_SURPLUS, NULL, actual);
-	else
-		tell_row(comparison, key, REFOLD_MISSING, expected, NULL);
-}
-
 /* A row of a key that no event speaks of. */
 static void
 take_foreign(Comparison *comparison, TupleTableSlot *row, const char *image,
@@ -262,7 +150,7 @@ take_foreign(Comparison *comparison, TupleTableSlot *row, const char *image,
 	ShadowEntry *entry = ShadowMake(refold->shadow, image, length, hash);
 
 	entry->met = true;
-	tell(comparison, entry, row);
+	RefoldTell(comparison, entry, row);
 	if (comparison->keep_surplus)
 		RefoldNarrow(refold);
 	else
@@ -282,7 +170,7 @@ compare_row(Comparison *comparison, TupleTableSlot *row)
 	{
 		/* of the range that begins at 0, as it has no hash */
 		if (refold->first == 0 && refold->only_key == NULL)
-			tell_row(comparison, NULL, REFOLD_SURPLUS, NULL, row);
+			RefoldTellRow(comparison, NULL, REFOLD_SURPLUS, NULL, row);
 		return;
 	}
 	if (hash < refold->first || hash > refold->last)
@@ -296,7 +184,7 @@ compare_row(Comparison *comparison, TupleTableSlot *row)
 	else if (entry_differs(refold, entry, row, NULL))
 	{
 		entry->met = true;
-		tell(comparison, entry, row);
+		RefoldTell(comparison, entry, row);
 	}
 	else
 		ShadowDrop(refold->shadow, entry);
@@ -370,27 +258,10 @@ compare_rest(Comparison *comparison)
 			continue;
 		}
 		comparison->compared++;
-		tell(comparison, entry, NULL);
+		RefoldTell(comparison, entry, NULL);
 		MemoryContextReset(refold->row_context);
 	}
 	MemoryContextSwitchTo(old);
-}
-
-/* Events whose keys cannot be computed: of the range that begins at 0. */
-static void
-tell_no_keys(const Comparison *comparison)
-{
-	ListCell   *cell;
-
-	foreach(cell, comparison->refold->no_keys)
-	{
-		const RefoldNoKey *no_key = lfirst(cell);
-		RefoldDifference difference = {.problem = REFOLD_DIFFERENT};
-
-		difference.expected = no_key->fault;
-		if (comparison->receive != NULL && comparison->refold->first == 0)
-			comparison->receive(comparison->arg, &difference);
-	}
 }
 
 /*
@@ -409,7 +280,7 @@ RefoldCompare(Refold *refold, Snapshot snapshot, bool keep_surplus,
 	else
 		compare_rows(&comparison, snapshot);
 	compare_rest(&comparison);
-	tell_no_keys(&comparison);
+	RefoldTellNoKeys(&comparison);
 	PopActiveSnapshot();
 	refold->most = Max(refold->most, RefoldMemory(refold));
 	refold->compared = true;

@@ -62,10 +62,33 @@ struct Refold
 	Size		most;			/* memory that was used at most */
 };
 
+/* A comparison that runs. */
+typedef struct Comparison
+{
+	Refold	   *refold;
+	bool		keep_surplus;
+	RefoldReceiver receive;
+	void	   *arg;
+	int64		compared;		/* keys */
+} Comparison;
+
+/* refold_compare.c */
+extern bool RefoldRowsDiffer(Refold *refold, TupleTableSlot *expected,
+							 TupleTableSlot *actual, bool *columns);
+extern TupleTableSlot *RefoldRowOf(Refold *refold, const ShadowEntry *entry);
+
+/* refold_tell.c */
+extern char *RefoldValueText(Refold *refold, TupleTableSlot *row, int column);
+extern void RefoldTellRow(const Comparison *comparison, RefoldKey *key,
+						  RefoldProblem problem, TupleTableSlot *expected,
+						  TupleTableSlot *actual);
+extern void RefoldTell(const Comparison *comparison, ShadowEntry *entry,
+					   TupleTableSlot *actual);
+extern void RefoldTellNoKeys(const Comparison *comparison);
+
 /* refold_sink.c */
 extern void RefoldOpenSink(Refold *refold);
 extern void RefoldCloseSink(Refold *refold);
-extern void RefoldFindColumns(Refold *refold);
 
 /* refold_read.c */
 extern void RefoldRead(Refold *refold);

@@ -16,6 +16,7 @@
 #include "utils/tuplestore.h"
 
 #include "argument.h"
+#include "rebuild/beginning.h"
 #include "rebuild/late.h"
 
 SQL_FUNCTION(projection_verify);
@@ -43,6 +44,8 @@ typedef struct Verify
 	Snapshot	snapshot;
 	ReturnSetInfo *result;
 	Tuplestorestate *found;		/* by a pass, before late events are known */
+	bool		force;
+	bool		checked;		/* does the stream begin at the beginning */
 	Size		most;			/* memory that was used at most */
 } Verify;
 
@@ -133,6 +136,12 @@ verify_pass(Verify *verify, Refold *refold)
 	RefoldAdvance(refold, verify->snapshot, -1);
 	(void) RefoldCompare(refold, verify->snapshot, false, take_difference,
 						 verify);
+	/* what is missing of the stream's beginning would look like tampering */
+	if (tuplestore_tuple_count(verify->found) > 0 && !verify->checked)
+	{
+		BeginningCheck(&verify->work, verify->force);
+		verify->checked = true;
+	}
 	if (RefoldCount(refold) > 0)
 		late = LateFind(refold, verify->snapshot);
 	return_found(verify, refold, &late);
@@ -210,6 +219,7 @@ projection_verify(PG_FUNCTION_ARGS)
 		ArgumentText(fcinfo, 1, "partition_key", PG_INT32_MAX);
 
 	ArgumentNotNull(fcinfo, 2, "force");
+	state.force = PG_GETARG_BOOL(2);
 	compat_InitMaterializedSRF(fcinfo);
 	state.result = (ReturnSetInfo *) fcinfo->resultinfo;
 	OpenedOpenToRead(&state.work, name);
