@@ -167,6 +167,7 @@ OBJS = \
 	src/rebuild/refold_read.o \
 	src/rebuild/refold_sink.o \
 	src/rebuild/refold_tell.o \
+	src/rebuild/rounds.o \
 	src/rebuild/selfcheck.o \
 	src/rebuild/shadow.o \
 	src/rebuild/verify.o \

@@ -160,6 +160,8 @@ rebuild_range(RebuildCall *call, Rebuild *rebuild, uint64 first, uint64 last)
 		RebuildFold(rebuild);
 		commit(call);
 		reached = RebuildReached(rebuild);
+		/* a part of it may have been given to another session */
+		last = BoardEnd();
 		if (reached < last && BoardKeep(reached))
 			last = reached;
 		write_range(call, rebuild);
@@ -238,24 +240,25 @@ check_call(FunctionCallInfo fcinfo, const char *name, const char *hint)
 static void
 rebuild_names(List *(*names) (const char *), const char *name, bool force)
 {
-	RebuildCall call = {0};
+	RebuildCall *call;
 	List	   *list;
 	ListCell   *cell;
 
 	OpenedCheckTransaction(COMMAND);
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
-	call.context = CurrentMemoryContext;
-	call.round = AllocSetContextCreate(call.context, "wallet_projection round",
-									   ALLOCSET_SMALL_SIZES);
+	call = palloc0_object(RebuildCall);
+	call->context = CurrentMemoryContext;
+	call->round = AllocSetContextCreate(call->context, "wallet_projection round",
+										ALLOCSET_SMALL_SIZES);
 	list = names(name);
 	PG_TRY();
 	{
 		foreach(cell, list)
-			rebuild_whole(&call, lfirst(cell), force);
+			rebuild_whole(call, lfirst(cell), force);
 	}
 	PG_FINALLY();
 	{
-		unlock_projection(&call);
+		unlock_projection(call);
 	}
 	PG_END_TRY();
 	SPI_finish();

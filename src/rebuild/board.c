@@ -268,6 +268,18 @@ BoardKeep(uint64 last)
 	return kept;
 }
 
+/* Where our range ends. */
+uint64
+BoardEnd(void)
+{
+	uint64		last;
+
+	lock_board(LW_SHARED);
+	last = my_range()->last;
+	unlock_board();
+	return last;
+}
+
 /* Where we are: this part of our range, from 0 to 1, is done. */
 void
 BoardReport(RebuildPhase phase, double part)

@@ -58,6 +58,7 @@ extern BoardJoined BoardJoin(const char *projection, TimestampTz advised);
 extern BoardTaken BoardTake(uint64 *first, uint64 *last);
 extern bool BoardIsWanted(void);
 extern bool BoardKeep(uint64 last);
+extern uint64 BoardEnd(void);
 extern void BoardReport(RebuildPhase phase, double part);
 extern void BoardTotal(int64 total);
 extern void BoardNotAllWritten(void);

@@ -26,18 +26,24 @@
 #include "batch/replay.h"
 #include "encoding.h"
 #include "fault.h"
-#include "keyhash.h"
 #include "keylock.h"
 #include "parking/park.h"
 #include "rebuild/beginning.h"
 #include "rebuild/board.h"
 #include "rebuild/rebuild_state.h"
 #include "savepoint.h"
+#include "tablesize.h"
 
 #define COMMAND "projection_rebuild()"
 
 /* so many texts say why rows could not be written */
 #define TROUBLES_MAX 10
+
+/* the fold's part of the work, as progress shows it */
+#define FOLD_PART 0.8
+
+/* until when keys are given to a session that comes later, part of the fold */
+#define SHARE_UNTIL 0.4
 
 /* how long a replay waits for a lock, in milliseconds */
 #define REPLAY_LOCK_WAIT 200
@@ -136,29 +142,54 @@ refuse_statement(const Projection *projection)
 			 errhint("Create a second projection with the same statement into a second table with projection_create, compare the tables with projection_compare, and exchange them with projection_promote.")));
 }
 
-/* One key is a range of its own. */
+/*
+ * The rows of a projection that has begun in the middle of the stream may hold
+ * what came before: no event makes them again.
+ */
 static void
-range_of_key(Rebuild *rebuild, const OpenProjection *work)
+check_start(const Rebuild *rebuild, const OpenProjection *work)
+{
+	const Declared *declared = work->projection->declared;
+
+	if (rebuild->force || declared == NULL || declared->start.head == 0 ||
+		!TableHasBlock(work->read_model, 0))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("projection \"%s\" cannot be rebuilt with its rows",
+					rebuild->name),
+			 errdetail("It begins after event " INT64_FORMAT ", and what its read model held then would be lost.",
+					   declared->start.head),
+			 errhint("If the read model was empty then: force => true.")));
+}
+
+/* What the key may be parked as. */
+static char *
+parked_as(const Rebuild *rebuild, const OpenProjection *work)
 {
 	KeyType    *type = work->sink.key;
 	int			length;
-	char	   *image = KeyFromText(type, rebuild->key, &length);
-	Datum		key[INDEX_MAX_KEYS];
-	uint64		hash;
+	char	   *image;
+	char	   *found;
 
 	if (type == NULL)
-		hash = KeyHash(image, length);
-	else
-	{
-		KeyImageRead(type, image, key);
-		hash = KeyHashesOf(type, key).place;
-	}
-	rebuild->parked_key = type == NULL ? rebuild->key :
-		ParkedEqual(rebuild->name, type, image, length);
-	if (rebuild->parked_key != NULL)
-		rebuild->parked_key = MemoryContextStrdup(rebuild->context,
-												  rebuild->parked_key);
-	RebuildRange(rebuild, hash, hash);
+		return rebuild->key;
+	image = KeyFromText(type, rebuild->key, &length);
+	found = ParkedEqual(rebuild->name, type, image, length);
+	return found == NULL ? NULL :
+		MemoryContextStrdup(rebuild->context, found);
+}
+
+/*
+ * RefoldWatcher: progress, and whether a session that waits is given the half of
+ * the range.  It has to read the stream from its beginning, so late it would
+ * rather hold us up.
+ */
+static bool
+watch(void *arg, double part, uint64 half)
+{
+	BoardReport(REBUILD_FOLDS, part * FOLD_PART);
+	return part < SHARE_UNTIL && BoardIsWanted() && BoardKeep(half);
 }
 
 /* RebuildStep */
@@ -171,16 +202,24 @@ fold_step(Rebuild *rebuild, OpenProjection *work)
 	/* the tables are locked: from now on they are what a snapshot shows */
 	PushActiveSnapshot(GetLatestSnapshot());
 	if (!rebuild->begun)
+	{
+		check_start(rebuild, work);
 		BeginningCheck(work, rebuild->force);
+	}
 	rebuild->begun = true;
-	if (rebuild->key != NULL)
-		range_of_key(rebuild, work);
 	old = MemoryContextSwitchTo(rebuild->context);
 	rebuild->refold = RefoldBegin(work, rebuild->first, rebuild->last);
 	MemoryContextSwitchTo(old);
+	if (rebuild->key != NULL)
+	{
+		RefoldOnly(rebuild->refold, rebuild->key);
+		rebuild->parked_key = parked_as(rebuild, work);
+	}
+	else if (!rebuild->callers_transaction)
+		RefoldWatch(rebuild->refold, watch, rebuild);
 	BoardTotal(StreamLastNumber(work->stream->parts.sequence));
 	RefoldAdvance(rebuild->refold, GetActiveSnapshot(), -1);
-	BoardReport(REBUILD_COMPARES, 0.8);
+	BoardReport(REBUILD_COMPARES, FOLD_PART);
 	rebuild->count.compared += RefoldCompare(rebuild->refold,
 											 GetActiveSnapshot(), true, NULL, NULL);
 	PopActiveSnapshot();

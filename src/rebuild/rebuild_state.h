@@ -40,7 +40,7 @@ struct Rebuild
 	Refold	   *refold;
 	int64		differing;		/* keys, at the comparison */
 
-	/* chunk.c: what is being written */
+	/* chunk.c, rounds.c: what is being written */
 	ShadowCursor cursor;
 	Window		window;
 	int			group;			/* that was written last */
@@ -65,6 +65,7 @@ struct Rebuild
 typedef void (*RebuildStep) (Rebuild *rebuild, OpenProjection *work);
 
 extern void RebuildWith(Rebuild *rebuild, bool lock, RebuildStep step);
+extern void RebuildChunkStep(Rebuild *rebuild, OpenProjection *work);
 extern void RebuildTrouble(Rebuild *rebuild, const char *key,
 						   const char *message);
 

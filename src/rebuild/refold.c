@@ -178,6 +178,30 @@ RefoldNarrow(Refold *refold)
 	}
 }
 
+/* Have somebody told how far the reading is. */
+void
+RefoldWatch(Refold *refold, RefoldWatcher watch, void *arg)
+{
+	refold->watch = watch;
+	refold->watch_arg = arg;
+}
+
+/* Tell how far we are, and give up the upper half of the range if asked to. */
+void
+RefoldReport(Refold *refold, int64 no)
+{
+	uint32		half = refold->first + (refold->last - refold->first) / 2;
+	double		part = (double) (no - refold->read_from) /
+		Max(refold->read_to - refold->read_from, 1);
+
+	if (refold->compared ||
+		!refold->watch(refold->watch_arg, part,
+					   ((uint64) half << 32) | PG_UINT32_MAX))
+		return;
+	refold->last = half;
+	ShadowKeepUpTo(refold->shadow, refold->last);
+}
+
 /* SavepointStep: all that is to be folded */
 static void
 advance_step(void *arg)

@@ -77,6 +77,15 @@ extern Refold *RefoldBegin(OpenProjection *work, uint64 first, uint64 last);
  */
 extern void RefoldOnly(Refold *refold, const char *key);
 
+/*
+ * Called now and then while the refold reads, before RefoldCompare(); part: how
+ * much of the stream was read, from 0 to 1.  True: what is above half is
+ * somebody else's from now on (RefoldLast()).
+ */
+typedef bool (*RefoldWatcher) (void *arg, double part, uint64 half);
+
+extern void RefoldWatch(Refold *refold, RefoldWatcher watch, void *arg);
+
 /* The projection was opened anew; an error if it or a table was altered. */
 extern void RefoldUse(Refold *refold, OpenProjection *work);
 

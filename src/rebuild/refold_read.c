@@ -175,12 +175,14 @@ take_items(Refold *refold, const Event *event)
 
 /* Apply what is folded when it has used its share of the memory. */
 static inline void
-check_memory(Refold *refold)
+check_memory(Refold *refold, int64 no)
 {
 	if (likely(--refold->until_check > 0))
 		return;
 	refold->until_check = CHECK_INTERVAL;
 	CHECK_FOR_INTERRUPTS();
+	if (refold->watch != NULL)
+		RefoldReport(refold, no);
 	if (FoldMemory(refold->fold) >= RefoldShare())
 	{
 		RefoldApply(refold);
@@ -203,7 +205,7 @@ receive_event(void *state, const Event *event)
 		take_items(refold, event);
 	else
 		take_event(refold, event);
-	check_memory(refold);
+	check_memory(refold, event->no);
 	return true;
 }
 
@@ -274,6 +276,8 @@ RefoldRead(Refold *refold)
 	ReadPlan	plan = plan_read(refold);
 
 	refold->until_check = CHECK_INTERVAL;
+	refold->read_from = plan.low;
+	refold->read_to = plan.high;
 	if (!read_key(refold, &plan))
 	{
 		(void) GapsRead(stream, refold->snapshot, &plan.gaps, receive_event,

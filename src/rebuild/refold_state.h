@@ -45,6 +45,9 @@ struct Refold
 	const NumberSet *leave_out; /* events that are not folded; or NULL */
 	const char *only_key;		/* its events are read by themselves; or NULL */
 
+	RefoldWatcher watch;		/* or NULL */
+	void	   *watch_arg;
+
 	/* while it is advancing */
 	Snapshot	snapshot;
 	Applied    *now;
@@ -52,6 +55,8 @@ struct Refold
 	MemoryContext fold_context;
 	Fold	   *fold;
 	int			until_check;	/* events until memory is looked at */
+	int64		read_from;		/* the numbers that are read in order */
+	int64		read_to;
 	const Event *event;			/* whose items are being taken */
 	MemoryContext row_context;	/* reset after each key */
 	FoldedKey  *keys;			/* of the fold, being applied */
@@ -101,6 +106,7 @@ extern void RefoldApply(Refold *refold);
 
 /* refold.c */
 extern void RefoldNarrow(Refold *refold);
+extern void RefoldReport(Refold *refold, int64 no);
 extern RefoldKey *RefoldKeyOf(Refold *refold, ShadowEntry *entry);
 extern Size RefoldShare(void);
 extern uint32 RefoldHash(Refold *refold, const char *image, int length);

@@ -7,14 +7,6 @@
 \i :helpers
 \set ECHO all
 SET client_min_messages = notice;
--- rows that were written since the table of old ones was made
-CREATE FUNCTION written(OUT id text, OUT what text) RETURNS SETOF record LANGUAGE sql AS $$
-    SELECT coalesce(n.wallet_id, o.wallet_id), CASE WHEN o.wallet_id IS NULL THEN 'insert' WHEN n.wallet_id IS NULL THEN 'delete' ELSE 'update' END
-      FROM (SELECT wallet_id, ctid AS place, xmin AS writer FROM wallet_balances) n
-      FULL JOIN old_rows o ON o.wallet_id = n.wallet_id
-     WHERE o.wallet_id IS NULL OR n.wallet_id IS NULL OR (n.place, n.writer::text) IS DISTINCT FROM (o.place, o.writer) ORDER BY 1
-$$;
-\set keep 'DROP TABLE IF EXISTS old_rows; CREATE TABLE old_rows AS SELECT wallet_id, ctid AS place, xmin::text AS writer FROM wallet_balances'
 
 -- a native projection: what is right is not written
 CALL projection_rebuild('wallet_balance');
@@ -22,7 +14,16 @@ SELECT projection_init('wallet_balance');
 CALL projection_rebuild('wallet_balance');
 SELECT count(wallet_create('w' || i, 100)), count(wallet_debit('w' || i, i)) FROM generate_series(1, 9) i;
 SELECT projection_run('wallet_balance');
-SET client_min_messages = warning; :keep; SET client_min_messages = notice;
+CREATE TABLE old_rows (wallet_id text, place tid, writer text);
+-- rows that were written since the table of old ones was made
+CREATE FUNCTION written(OUT id text, OUT what text) RETURNS SETOF record LANGUAGE sql AS $$
+    SELECT coalesce(n.wallet_id, o.wallet_id), CASE WHEN o.wallet_id IS NULL THEN 'insert' WHEN n.wallet_id IS NULL THEN 'delete' ELSE 'update' END
+      FROM (SELECT wallet_id, ctid AS place, xmin AS writer FROM wallet_balances) n
+      FULL JOIN old_rows o ON o.wallet_id = n.wallet_id
+     WHERE o.wallet_id IS NULL OR n.wallet_id IS NULL OR (n.place, n.writer::text) IS DISTINCT FROM (o.place, o.writer) ORDER BY 1
+$$;
+\set keep 'TRUNCATE old_rows; INSERT INTO old_rows SELECT wallet_id, ctid, xmin::text FROM wallet_balances'
+:keep;
 CALL projection_rebuild('wallet_balance');
 SELECT * FROM written();
 -- different, missing and foreign rows
@@ -31,7 +32,7 @@ UPDATE wallet_balances SET transaction_count = 7, total_debits = 3 WHERE wallet_
 DELETE FROM wallet_balances WHERE wallet_id = 'w3';
 INSERT INTO wallet_balances (wallet_id, current_balance) VALUES ('nobody', 1);
 SELECT partition_key, problem, column_name FROM projection_verify('wallet_balance') ORDER BY 1, 3;
-SET client_min_messages = warning; :keep; SET client_min_messages = notice;
+:keep;
 CALL projection_rebuild('wallet_balance');
 SELECT * FROM written();
 SELECT * FROM projection_verify('wallet_balance');
@@ -199,13 +200,17 @@ SELECT projection_run('totals'), projection_run('totals_now');
 UPDATE totals SET n = 0;
 CALL projection_rebuild('totals');
 SELECT * FROM totals ORDER BY 1;
+CALL projection_rebuild('totals_now');
+CALL projection_rebuild('totals_now', 'line');
+CALL projection_rebuild('totals_now', force => true);
+SELECT * FROM totals_now;
 SELECT * FROM projection_verify('totals_now');
 
 -- statements are refused
 CREATE TABLE lines (no bigint PRIMARY KEY);
 SELECT projection_create('lines', 'INSERT INTO lines SELECT e.no FROM events e', stream => 'orders', key => 'id');
 CALL projection_rebuild('lines');
-CALL projection_rebuild_all();
+CALL projection_rebuild_all(force => true);
 
 \set ECHO none
 SET client_min_messages = warning;
