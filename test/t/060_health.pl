@@ -14,6 +14,8 @@ my $node = worker_node('health', 'max_worker_processes = 12', 'max_prepared_tran
 	"wallet_projection.poll_interval = '100ms'");
 my $credit = "SELECT wallet_credit('w1', 1)";
 
+my %seen;
+
 # One of several columns of a finding; nothing where there is none.
 sub finding
 {
@@ -38,6 +40,7 @@ sub appears
 	is(finding($what, "since <= clock_timestamp() AND since > clock_timestamp() - interval '1 hour'"),
 		($more{since} // 't') =~ s/^when .*/t/r, 'since when');
 	is(finding($what, "what_to_do <> '' AND statement <> ''"), 't', 'what to do');
+	$seen{$what} = 1;
 	return finding($what, 'statement');
 }
 
@@ -320,4 +323,9 @@ query($credit);
 run_advice(appears('not preloaded', 'warning', qr/does not list wallet_projection.* that wait: 1$/));
 goes('not preloaded');
 $node->stop;
+
+# The page for operators has a section for each, and the tests above see each.
+my ($sections) = slurp_file("$FindBin::RealBin/../../doc/operations.md") =~ /^## Every finding\n(.*?)^## /ms;
+
+is(join(', ', sort keys %seen), join(', ', sort $sections =~ /^### (.*)$/mg), 'doc/operations.md has all findings');
 done_testing();
