@@ -11,6 +11,7 @@ OBJS = \
 	src/argument.o \
 	src/catalog.o \
 	src/catalog_row.o \
+	src/catalog_write.o \
 	src/encoding.o \
 	src/facts.o \
 	src/fault.o \

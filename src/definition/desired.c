@@ -108,7 +108,7 @@ DesiredStart(const Projection *projection)
 	if (!HeapTupleIsValid(old))
 		CatalogTupleInsert(catalog, tuple);
 	else if (!is_of_here(catalog, old))
-		CatalogTupleUpdate(catalog, &old->t_self, tuple);
+		CatalogRowUpdate(catalog, &old->t_self, tuple);
 	table_close(catalog, NoLock);
 	CommandCounterIncrement();
 	DesiredPublish();
@@ -169,7 +169,7 @@ DesiredScale(const char *channel, int workers)
 	tuple = heap_form_tuple(RelationGetDescr(catalog), values, nulls);
 	old = CatalogFetch(catalog, channel);
 	if (HeapTupleIsValid(old))
-		CatalogTupleUpdate(catalog, &old->t_self, tuple);
+		CatalogRowUpdate(catalog, &old->t_self, tuple);
 	else
 		CatalogTupleInsert(catalog, tuple);
 	table_close(catalog, NoLock);
