@@ -5,7 +5,8 @@
 #
 # Everything that a run makes lies in the directory $work, and all of it is
 # gone at the end, however the run ends.  PG_CONFIG, if set, names another
-# PostgreSQL to build for and to run; otherwise it is Debian's postgresql-15.
+# PostgreSQL to build for and to run; otherwise it is Debian's package of the
+# usual release.
 
 set -eu
 
@@ -22,8 +23,16 @@ done
 export LC_ALL=C PGCLIENTENCODING=UTF8
 umask 022
 
+# The releases of PostgreSQL that the extension is for, and the one that the
+# tests run if nobody says which.
+# shellcheck disable=SC2034 # not all of them in each script
+releases=(15 16 17 18 19)
+usual_release=15
+# the exit status of test/release where a release is not to be had
+not_there=69
+
 own_pg_config=${PG_CONFIG:+yes}
-export PG_CONFIG=${PG_CONFIG:-/usr/lib/postgresql/15/bin/pg_config}
+export PG_CONFIG=${PG_CONFIG:-/usr/lib/postgresql/$usual_release/bin/pg_config}
 
 die()
 {
@@ -66,7 +75,8 @@ install_missing()
 	local package missing=()
 
 	set -- gcc libc6-dev make uuid-dev "$@"
-	[ -n "$own_pg_config" ] || set -- "$@" postgresql-15 postgresql-server-dev-15
+	[ -n "$own_pg_config" ] || set -- "$@" \
+		"postgresql-$usual_release" "postgresql-server-dev-$usual_release"
 
 	if command -v dpkg-query >/dev/null; then
 		for package; do
@@ -90,6 +100,39 @@ install_missing()
 	PG_CONFIG=$(command -v "$PG_CONFIG") ||
 		die "there is no $PG_CONFIG: set PG_CONFIG to the server's pg_config"
 	PATH=$("$PG_CONFIG" --bindir):$PATH
+}
+
+# Where this machine gets its own packages from.
+debian_mirror()
+{
+	local mirror attempt
+
+	for attempt in 1 2; do
+		# shellcheck disable=SC2016
+		mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' \
+			'Label: Debian' 'Component: main' | head -n 1)
+		[ -z "$mirror" ] || break
+		[ "$attempt" = 2 ] || as_root apt-get -q update >&2
+	done
+	echo "$mirror"
+	[ -n "$mirror" ]
+}
+
+# use_debian DIRECTORY DEBIAN...: in $apt_options, what lets apt-get look only
+# at these Debians, with lists of its own in the directory.
+use_debian()
+{
+	local apt=$1 mirror
+
+	mirror=$(debian_mirror) || return
+	mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
+	printf "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror %s main\n" \
+		"${@:2}" >"$apt/sources.list"
+	apt_options=(-q -o Dir::Etc::sourcelist="$apt/sources.list" -o Dir::Etc::sourceparts=/dev/null
+		-o Dir::Etc::preferences=/dev/null -o Dir::Etc::preferencesparts=/dev/null
+		-o Dir::State="$apt" -o Dir::State::status=/dev/null -o Dir::Cache="$apt/cache"
+		-o APT::Sandbox::User= -o Acquire::Languages=none -o Acquire::Retries=3
+		-o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20)
 }
 
 restore_cluster_conf()

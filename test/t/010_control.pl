@@ -137,7 +137,7 @@ is(pids(), $pids, 'has moved none either');
 
 # stop waits for the batch that is running
 query(<<'SQL');
-CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql
+CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql SET lock_timeout = 0 -- however slow the machine
     AS 'BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NULL; END';
 CREATE TRIGGER hold AFTER INSERT OR UPDATE ON wallet_balances FOR EACH ROW EXECUTE FUNCTION hold();
 SQL

@@ -88,7 +88,7 @@ install($node, 'postgres', batch_size => 200);
 put_wallets($node, 100);
 query("SELECT channel_scale('async_projection', $workers)");
 query(<<'SQL');
-CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql SET lock_timeout = 0 AS $$
 BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NULL; END $$;
 CREATE TRIGGER hold AFTER INSERT OR UPDATE ON wallet_balances FOR EACH ROW EXECUTE FUNCTION hold();
 SQL

@@ -96,7 +96,7 @@ query("CREATE TABLE saved AS SELECT * FROM wallet_projection.parked");
 # A crash in the middle of a replay
 #
 query(<<'SQL');
-CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NULL; END $$;
+CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql SET lock_timeout = 0 AS $$ BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NULL; END $$;
 CREATE TRIGGER hold AFTER UPDATE ON wallet_balances FOR EACH ROW WHEN (NEW.wallet_id = 'big') EXECUTE FUNCTION hold();
 SQL
 foreach my $by_worker (0, 1)

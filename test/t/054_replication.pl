@@ -148,7 +148,7 @@ sub kill_process
 my @strikes = (
 	[ 'the publisher was killed', sub { kill_postmaster($publisher); start_again($publisher) } ],
 	[ 'the subscriber was killed', sub { kill_postmaster($subscriber); start_again($subscriber) } ],
-	[ 'the worker that applies changes was killed', sub { kill_process('logical replication worker') } ],
+	[ 'the worker that applies changes was killed', sub { kill_process('logical replication%worker') } ],
 	[ 'a worker of ours was killed', sub { kill_process('wallet_projection worker%') } ]);
 
 my $any = "\\set k random(1, 20)\n\\set j random(1, 20)\n\\set a random(1, 1000)\n";
