@@ -663,6 +663,7 @@ CREATE OR REPLACE FUNCTION @extschema@.projection_health(patience interval DEFAU
           FROM wallet_projection.health h
          WHERE h.lasted IS NULL OR h.lasted OPERATOR(pg_catalog.>=) projection_health.patience
          ORDER BY CASE WHEN h.severity OPERATOR(pg_catalog.=) 'critical' THEN 1 WHEN h.severity OPERATOR(pg_catalog.=) 'warning' THEN 2 ELSE 3 END, h.projection NULLS FIRST, h.what, h.since;
+    END;
 
 COMMENT ON FUNCTION @extschema@.projection_health(interval) IS
     'a row per finding: how grave it is, what, since when, what to do about it, and the statement for that; no row: all is well';
