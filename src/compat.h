@@ -11,7 +11,6 @@
 #include "access/genam.h"
 #include "access/heapam.h"
 #include "access/tableam.h"
-#include "catalog/dependency.h"
 #include "catalog/pg_namespace.h"
 #include "executor/executor.h"
 #include "fmgr.h"
@@ -455,19 +454,6 @@ compat_check_query_rights(Query *query, Oid role)
 	ExecCheckPermissions(query->rtable, infos, true);
 #else
 	ExecCheckRTPerms(infos, true);
-#endif
-}
-
-/* Does the query use a temporary table? */
-static inline bool
-compat_uses_temporary(Query *query)
-{
-#if PG_VERSION_NUM >= 190000
-	ObjectAddress object;
-
-	return query_uses_temp_object(query, &object);
-#else
-	return isQueryUsingTempRelation(query);
 #endif
 }
 
