@@ -11,6 +11,7 @@ OBJS = \
 	src/argument.o \
 	src/catalog.o \
 	src/catalog_row.o \
+	src/catalog_write.o \
 	src/encoding.o \
 	src/facts.o \
 	src/fault.o \
@@ -202,3 +203,11 @@ endif
 
 # PGXS knows nothing of our headers
 $(OBJS) $(OBJS:.o=.bc): $(wildcard $(srcdir)/src/*.h $(srcdir)/src/*/*.h)
+
+# The last commit as an archive that PGXN takes
+VERSION = $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" $(srcdir)/wallet_projection.control)
+
+.PHONY: dist
+dist:
+	git -C $(srcdir) archive --format=zip --prefix=$(EXTENSION)-$(VERSION)/ \
+		--output=$(CURDIR)/$(EXTENSION)-$(VERSION).zip HEAD

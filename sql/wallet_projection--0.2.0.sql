@@ -1050,7 +1050,7 @@ COMMENT ON VIEW wallet_projection.parked_event IS
  * source multiplies counts once for each of its items.
  */
 CREATE VIEW @extschema@.projection_unhandled WITH (security_barrier) AS
-SELECT u.projection, u.what, pg_catalog.sum(u.count)::bigint AS count, pg_catalog.min(u.first_no) AS first_no,
+SELECT u.projection, u.what, least(greatest(pg_catalog.sum(u.count), 0::numeric), 9223372036854775807::numeric)::bigint AS count, pg_catalog.min(u.first_no) AS first_no,
        pg_catalog.max(u.last_no) AS last_no, u.why
   FROM wallet_projection.unhandled u
   JOIN (SELECT name, wallet_projection.owner(name) AS owner

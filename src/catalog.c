@@ -48,7 +48,7 @@ typedef struct KnownTable
 	Oid			index;			/* the primary key's */
 } KnownTable;
 
-/* there are nine */
+/* there are eleven */
 #define KNOWN_TABLES 16
 
 static KnownTable known_tables[KNOWN_TABLES];
@@ -365,7 +365,7 @@ CatalogDelete(const char *table, const char *key)
 	HeapTuple	tuple;
 
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
-		CatalogTupleDelete(catalog, &tuple->t_self);
+		CatalogRowDelete(catalog, &tuple->t_self);
 	systable_endscan(scan);
 	table_close(catalog, NoLock);
 	CommandCounterIncrement();

@@ -219,6 +219,9 @@ extern SysScanDesc CatalogScan(Relation catalog, const char *key);
 extern HeapTuple CatalogFetch(Relation catalog, const char *key);
 extern bool CatalogRowStands(const char *table, HeapTuple row);
 extern void CatalogDelete(const char *table, const char *key);
+extern void CatalogRowUpdate(Relation catalog, ItemPointer place,
+							 HeapTuple row);
+extern void CatalogRowDelete(Relation catalog, ItemPointer place);
 extern bool ExtensionIsThere(void);
 extern Oid	ExtensionSchema(void);
 extern char *QualifiedName(Relation relation);

@@ -337,6 +337,17 @@ RowWriterFlush(RowWriter *writer)
 	MemoryContextSwitchTo(old);
 }
 
+/* A trigger has changed the row, in the same command. */
+void
+RowWriterRefuseOwn(Relation relation)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
+			 errmsg("a trigger changed a row of table \"%s\" that is being changed",
+					RelationGetRelationName(relation)),
+			 errhint("A trigger on this table must not change other rows of it.")));
+}
+
 /*
  * Why a row could not be locked or updated; an error where we have changed it
  * ourselves.
@@ -349,11 +360,7 @@ what_became(RowWriter *writer, TM_Result result)
 	if (result == TM_WouldBlock)
 		return ROW_LOCKED;
 	if (result == TM_SelfModified)
-		ereport(ERROR,
-				(errcode(ERRCODE_TRIGGERED_DATA_CHANGE_VIOLATION),
-				 errmsg("a trigger changed a row of table \"%s\" that is being updated",
-						RelationGetRelationName(writer->relation)),
-				 errhint("A trigger on this table must not change other rows of it.")));
+		RowWriterRefuseOwn(writer->relation);
 	elog(ERROR, "unexpected result %d of updating a row of \"%s\"",
 		 (int) result, RelationGetRelationName(writer->relation));
 }
@@ -477,6 +484,7 @@ static RowUpdate
 delete_row(RowWriter *writer, TupleTableSlot *old, LockWaitPolicy policy,
 		   void *tag)
 {
+	TM_FailureData failure;
 	TM_Result	result;
 
 	writer->tag = tag;
@@ -493,8 +501,13 @@ delete_row(RowWriter *writer, TupleTableSlot *old, LockWaitPolicy policy,
 		!compat_ExecBRDeleteTriggers(writer->estate, &writer->epqstate,
 									 writer->target, &old->tts_tid))
 		refuse_suppressed(writer, "DELETE");
-	simple_table_tuple_delete(writer->relation, &old->tts_tid,
-							  writer->estate->es_snapshot);
+	/* a trigger may have changed the row that we have locked */
+	result = table_tuple_delete(writer->relation, &old->tts_tid,
+								writer->estate->es_output_cid,
+								writer->estate->es_snapshot, InvalidSnapshot,
+								true, &failure, false);
+	if (result != TM_Ok)
+		return what_became(writer, result);
 	ExecARDeleteTriggers(writer->estate, writer->target, &old->tts_tid, NULL,
 						 NULL, false);
 	ResetPerTupleExprContext(writer->estate);

@@ -41,5 +41,6 @@ extern RowUpdate RowWriterDelete(RowWriter *writer, TupleTableSlot *old,
 extern void RowWriterFlush(RowWriter *writer);
 extern void RowWriterEnd(RowWriter *writer);
 extern void *RowWriterTag(RowWriter *writer);
+extern void RowWriterRefuseOwn(Relation relation);
 
 #endif							/* WALLET_PROJECTION_ROWWRITER_H */

@@ -9,6 +9,7 @@
 #include "miscadmin.h"
 #include "utils/guc.h"
 
+#include "catalog.h"
 #include "definition/desired.h"
 #include "notice.h"
 #include "settings.h"
@@ -25,6 +26,8 @@ bool		Autostart = true;
 int			DefaultWorkers = 2;
 int			PollInterval = 500;
 bool		Preloaded = false;
+
+static char *version;
 
 extern PGDLLEXPORT void _PG_init(void);
 
@@ -71,6 +74,13 @@ define_settings(void)
 							500, 10, 60 * 60 * 1000,
 							PGC_SIGHUP, GUC_UNIT_MS,
 							NULL, NULL, NULL);
+	DefineCustomStringVariable("wallet_projection.version",
+							   "Shows the version of the library that is loaded.",
+							   "Where the extension in the database is of another one, run ALTER EXTENSION wallet_projection UPDATE, or restart the server.",
+							   &version,
+							   EXTENSION_VERSION, PGC_INTERNAL,
+							   GUC_NOT_IN_SAMPLE | GUC_DISALLOW_IN_FILE,
+							   NULL, NULL, NULL);
 	MarkGUCPrefixReserved("wallet_projection");
 }
 

@@ -478,6 +478,7 @@ ReplayKey(const char *projection, const char *key, bool by_number, int64 id,
 		return too_late(parked, id, skip);
 	found.key = parked->key;
 	found.by_number = parked->by_number;
+	found.no = parked->failure.no;
 	found.partition = parked->partition;
 	return run(projection, &found, skip, false);
 }

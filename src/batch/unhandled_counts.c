@@ -35,6 +35,20 @@ typedef struct CountRow
 	UnhandledCount count;
 } CountRow;
 
+static bool
+why_from_name(const char *name, UnhandledWhy *why)
+{
+	for (int i = 0; i < lengthof(whys); i++)
+	{
+		if (strcmp(whys[i], name) == 0)
+		{
+			*why = (UnhandledWhy) i;
+			return true;
+		}
+	}
+	return false;
+}
+
 static CountRow *
 read_row(Relation catalog, HeapTuple tuple)
 {
@@ -45,9 +59,10 @@ read_row(Relation catalog, HeapTuple tuple)
 	CatalogDeform(catalog, tuple, values, nulls);
 	row->place = tuple->t_self;
 	row->part = DatumGetInt32(values[UNHANDLED_CATALOG_PART - 1]);
-	row->count.why =
-		strcmp(CatalogGetText(values, nulls, UNHANDLED_CATALOG_WHY),
-			   whys[UNHANDLED_NO_KEY]) == 0 ? UNHANDLED_NO_KEY : UNHANDLED_NO_WHEN;
+	if (!why_from_name(CatalogGetText(values, nulls, UNHANDLED_CATALOG_WHY),
+					   &row->count.why))
+		CatalogRaise(CatalogDamageOf(catalog, values, nulls,
+									 "column \"why\" is none that is known"));
 	row->count.type = CatalogGetText(values, nulls, UNHANDLED_CATALOG_WHAT);
 	row->count.count = DatumGetInt64(values[UNHANDLED_CATALOG_COUNT - 1]);
 	row->count.first_no = DatumGetInt64(values[UNHANDLED_CATALOG_FIRST_NO - 1]);
@@ -140,8 +155,8 @@ save_count(Relation catalog, const char *projection, int lane, List *rows,
 		row->count.count += count->count;
 		row->count.first_no = Min(row->count.first_no, count->first_no);
 		row->count.last_no = Max(row->count.last_no, count->last_no);
-		CatalogTupleUpdate(catalog, &row->place,
-						   form_row(catalog, projection, lane, row));
+		CatalogRowUpdate(catalog, &row->place,
+						 form_row(catalog, projection, lane, row));
 		return rows;
 	}
 	row = palloc0(sizeof(CountRow));

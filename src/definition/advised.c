@@ -11,7 +11,6 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
-#include "catalog/indexing.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 
@@ -60,9 +59,9 @@ change_row(const char *name, void (*change) (Datum *values, bool *nulls, const v
 		CatalogDeformDamaged(catalog, old, values, nulls) == NULL)
 	{
 		change(values, nulls, arg);
-		CatalogTupleUpdate(catalog, &old->t_self,
-						   heap_form_tuple(RelationGetDescr(catalog), values,
-										   nulls));
+		CatalogRowUpdate(catalog, &old->t_self,
+						 heap_form_tuple(RelationGetDescr(catalog), values,
+										 nulls));
 	}
 	table_close(catalog, NoLock);
 	CommandCounterIncrement();

@@ -16,6 +16,7 @@
 #include "catalog.h"
 #include "catalog_row.h"
 #include "definition/declared.h"
+#include "merge/pinned.h"
 #include "merge/statement.h"
 #include "numberset.h"
 
@@ -86,6 +87,7 @@ take_values(Declared *declared, const Datum *values, const bool *nulls)
 {
 	char	   *kind = CatalogGetText(values, nulls, DEFINITION_CATALOG_KIND);
 	char	   *for_each = CatalogGetText(values, nulls, DEFINITION_CATALOG_FOR_EACH);
+	const char *problem;
 
 	if (strcmp(kind, kinds[DECLARED_STATEMENT]) == 0)
 		declared->kind = DECLARED_STATEMENT;
@@ -94,10 +96,16 @@ take_values(Declared *declared, const Datum *values, const bool *nulls)
 	if (!OrderingFromName(CatalogGetText(values, nulls, DEFINITION_CATALOG_ORDERING),
 						  &declared->ordering))
 		return "column \"ordering\" is none that is known";
+	if (for_each != NULL && strcmp(for_each, "event") != 0 &&
+		strcmp(for_each, "batch") != 0)
+		return psprintf("column \"for_each\" is \"%s\"", for_each);
 	declared->definition = CatalogGetText(values, nulls, DEFINITION_CATALOG_DEFINITION);
 	declared->key = CatalogGetText(values, nulls, DEFINITION_CATALOG_KEY);
 	declared->for_each_batch = for_each != NULL && strcmp(for_each, "batch") == 0;
 	declared->settings = get_array(values, DEFINITION_CATALOG_SETTINGS);
+	problem = PinnedProblem(declared->settings);
+	if (problem != NULL)
+		return psprintf("column \"settings\" %s", problem);
 	declared->uses = get_array(values, DEFINITION_CATALOG_USES);
 	declared->columns = get_array(values, DEFINITION_CATALOG_COLUMNS);
 	declared->fingerprint = DatumGetInt64(values[DEFINITION_CATALOG_FINGERPRINT - 1]);
@@ -168,7 +176,7 @@ DeclaredWrite(const char *projection, const Declared *declared)
 	values[DEFINITION_CATALOG_START_GAPS - 1] = NumberSetToDatum(&declared->start.gaps);
 	tuple = heap_form_tuple(RelationGetDescr(catalog), values, nulls);
 	if (HeapTupleIsValid(old))
-		CatalogTupleUpdate(catalog, &old->t_self, tuple);
+		CatalogRowUpdate(catalog, &old->t_self, tuple);
 	else
 		CatalogTupleInsert(catalog, tuple);
 	table_close(catalog, NoLock);

@@ -32,6 +32,7 @@
 #include "catalog/pg_database.h"
 #include "commands/extension.h"
 #include "commands/seclabel.h"
+#include "compat.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -49,6 +50,8 @@
  * it.
  */
 #define LABEL_LENGTH_MAX 1600
+
+SQL_FUNCTION(desired_publish);
 
 /*
  * Lock what is wanted, until the transaction ends.  The functions below do it
@@ -105,7 +108,7 @@ DesiredStart(const Projection *projection)
 	if (!HeapTupleIsValid(old))
 		CatalogTupleInsert(catalog, tuple);
 	else if (!is_of_here(catalog, old))
-		CatalogTupleUpdate(catalog, &old->t_self, tuple);
+		CatalogRowUpdate(catalog, &old->t_self, tuple);
 	table_close(catalog, NoLock);
 	CommandCounterIncrement();
 	DesiredPublish();
@@ -166,7 +169,7 @@ DesiredScale(const char *channel, int workers)
 	tuple = heap_form_tuple(RelationGetDescr(catalog), values, nulls);
 	old = CatalogFetch(catalog, channel);
 	if (HeapTupleIsValid(old))
-		CatalogTupleUpdate(catalog, &old->t_self, tuple);
+		CatalogRowUpdate(catalog, &old->t_self, tuple);
 	else
 		CatalogTupleInsert(catalog, tuple);
 	table_close(catalog, NoLock);
@@ -335,6 +338,14 @@ DesiredPublish(void)
 						   label.len, LABEL_LENGTH_MAX),
 				 errhint("Let projections share a channel, by projection_set(name, 'channel', ...).")));
 	set_label(label.len == 0 ? NULL : label.data);
+}
+
+/* The same at the end of an update script, which makes and drops it. */
+Datum
+desired_publish(PG_FUNCTION_ARGS)
+{
+	DesiredPublish();
+	PG_RETURN_VOID();
 }
 
 /*

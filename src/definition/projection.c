@@ -351,7 +351,7 @@ ProjectionSaveState(const Projection *projection, bool with_options)
 
 	tuple = heap_form_tuple(RelationGetDescr(catalog), values, nulls);
 	if (HeapTupleIsValid(old))
-		CatalogTupleUpdate(catalog, &old->t_self, tuple);
+		CatalogRowUpdate(catalog, &old->t_self, tuple);
 	else
 		CatalogTupleInsert(catalog, tuple);
 	table_close(catalog, NoLock);
@@ -406,9 +406,9 @@ ProjectionRenewReference(Projection *projection)
 		TableRefRenew(&ref, catalog, projection->read_model);
 		ProjectionSetOwner(projection);
 		write_tables(projection, &ref, values, nulls);
-		CatalogTupleUpdate(catalog, &old->t_self,
-						   heap_form_tuple(RelationGetDescr(catalog), values,
-										   nulls));
+		CatalogRowUpdate(catalog, &old->t_self,
+						 heap_form_tuple(RelationGetDescr(catalog), values,
+										 nulls));
 	}
 	table_close(catalog, NoLock);
 	CommandCounterIncrement();
@@ -458,9 +458,9 @@ ProjectionSaveError(const char *name, const char *error, int failures,
 		values[STATE_CATALOG_FAILURES - 1] = Int32GetDatum(failures);
 		nulls[STATE_CATALOG_NEXT_TRY - 1] = error == NULL;
 		values[STATE_CATALOG_NEXT_TRY - 1] = TimestampTzGetDatum(next_try);
-		CatalogTupleUpdate(catalog, &old->t_self,
-						   heap_form_tuple(RelationGetDescr(catalog), values,
-										   nulls));
+		CatalogRowUpdate(catalog, &old->t_self,
+						 heap_form_tuple(RelationGetDescr(catalog), values,
+										 nulls));
 	}
 	table_close(catalog, NoLock);
 	CommandCounterIncrement();

@@ -14,7 +14,6 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
-#include "catalog/indexing.h"
 #include "catalog/pg_type.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -83,9 +82,9 @@ StreamTablesSave(const char *name, const List *relids)
 			PointerGetDatum(construct_array(oids, count, OIDOID, sizeof(Oid),
 											true, TYPALIGN_INT));
 		nulls[STATE_CATALOG_STREAM_TABLES - 1] = false;
-		CatalogTupleUpdate(catalog, &old->t_self,
-						   heap_form_tuple(RelationGetDescr(catalog), values,
-										   nulls));
+		CatalogRowUpdate(catalog, &old->t_self,
+						 heap_form_tuple(RelationGetDescr(catalog), values,
+										 nulls));
 	}
 	table_close(catalog, NoLock);
 	CommandCounterIncrement();

@@ -184,6 +184,8 @@ ApplyLockNewest(Apply *apply)
 							  apply->model->row, GetCurrentCommandId(true),
 							  LockTupleNoKeyExclusive, apply->policy,
 							  TUPLE_LOCK_FLAG_FIND_LAST_VERSION, &data);
+	if (result == TM_SelfModified)
+		RowWriterRefuseOwn(apply->model->relation);
 	if (result != TM_Ok && result != TM_Deleted && result != TM_WouldBlock)
 		elog(ERROR, "unexpected result %d of locking a row of \"%s\"",
 			 (int) result, RelationGetRelationName(apply->model->relation));

@@ -12,6 +12,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -92,41 +93,67 @@ hold(const char *name, const char *value)
 							 GUC_ACTION_SAVE, true, 0, false);
 }
 
-static void
-enter_setting(char *setting)
+/* What is wrong with a setting that was stored: the end of a sentence; or NULL. */
+static const char *
+problem_of(const char *setting)
 {
-	char	   *equals = strchr(setting, '=');
+	const char *equals = strchr(setting, '=');
 
-	if (equals != NULL)
-		*equals = '\0';
-	if (equals == NULL || !is_pinned(setting))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("\"%s\" is no setting of a projection", setting)));
-	hold(setting, equals + 1);
+	if (equals != NULL && is_pinned(pnstrdup(setting, equals - setting)))
+		return NULL;
+	return psprintf("has \"%.*s\", which is no setting of a projection",
+					pg_mbcliplen(setting, strlen(setting), NAMEDATALEN), setting);
+}
+
+static int
+take_apart(ArrayType *settings, Datum **elements)
+{
+	bool	   *nulls;
+	int			count;
+
+	deconstruct_array(settings, TEXTOID, -1, false, TYPALIGN_INT, elements,
+					  &nulls, &count);
+	return count;
+}
+
+/* The same for all of them, which somebody may have changed. */
+const char *
+PinnedProblem(ArrayType *settings)
+{
+	const char *problem = NULL;
+	Datum	   *elements;
+	int			count;
+
+	if (ARR_NDIM(settings) != 1)
+		return "is no list";
+	if (array_contains_nulls(settings))
+		return "has a null";
+	count = take_apart(settings, &elements);
+	for (int i = 0; problem == NULL && i < count; i++)
+		problem = problem_of(TextDatumGetCString(elements[i]));
+	return problem;
 }
 
 /*
- * Let these settings hold until PinnedLeave() or the end of the transaction or
- * subtransaction.  Returns what PinnedLeave() wants.
+ * Let these settings, with which nothing is wrong, hold until PinnedLeave() or
+ * the end of the transaction or subtransaction.  Returns what PinnedLeave()
+ * wants.
  */
 int
 PinnedEnter(ArrayType *settings)
 {
 	int			level = NewGUCNestLevel();
 	Datum	   *elements;
-	bool	   *nulls;
-	int			count;
+	int			count = take_apart(settings, &elements);
 
-	if (ARR_NDIM(settings) != 1 || ARR_ELEMTYPE(settings) != TEXTOID ||
-		array_contains_nulls(settings))
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("the settings of a projection are damaged")));
-	deconstruct_array(settings, TEXTOID, -1, false, TYPALIGN_INT,
-					  &elements, &nulls, &count);
 	for (int i = 0; i < count; i++)
-		enter_setting(TextDatumGetCString(elements[i]));
+	{
+		char	   *setting = TextDatumGetCString(elements[i]);
+		char	   *equals = strchr(setting, '=');
+
+		*equals = '\0';
+		hold(setting, equals + 1);
+	}
 	return level;
 }
 

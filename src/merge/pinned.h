@@ -8,6 +8,7 @@
 #include "utils/array.h"
 
 extern ArrayType *PinnedSettings(void);
+extern const char *PinnedProblem(ArrayType *settings);
 extern int	PinnedEnter(ArrayType *settings);
 
 /* a setting and its value */

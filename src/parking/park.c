@@ -197,23 +197,38 @@ ParkedPartitionHash(KeyType *type, const ParkedBrief *parked)
 	return KeyPartitionHash(type, image, length);
 }
 
+static void
+raise_damage(const Projection *projection, const ParkedBrief *parked,
+			 const char *problem)
+{
+	CatalogDamage damage = {.table = PARKED_CATALOG};
+
+	damage.detail = psprintf("In the row of \"%s\", \"%s\", %s.",
+							 projection->name, parked->key, problem);
+	CatalogRaise(&damage);
+}
+
 /*
  * An error if the row says that the key, of this hash, is of another partition
- * than it is.
+ * than it is; or if it is no event's number and ought to be one.
  */
 void
 ParkedCheck(const Projection *projection, const ParkedBrief *parked,
 			uint64 hash)
 {
 	int			partition = hash % projection->partitions;
-	CatalogDamage damage = {.table = PARKED_CATALOG};
 
-	if (parked->partition == partition)
-		return;
-	damage.detail = psprintf("In the row of \"%s\", \"%s\", column \"partition\" is %d; the key is of partition %d.",
-							 projection->name, parked->key, parked->partition,
-							 partition);
-	CatalogRaise(&damage);
+	if (parked->by_number && projection->declared == NULL)
+		raise_damage(projection, parked,
+					 "column \"by_number\" is true, and each event of this projection has a key");
+	if (parked->by_number && hash != (uint64) parked->no)
+		raise_damage(projection, parked,
+					 psprintf("column \"no\" is %lld, and column \"partition_key\" is not that number",
+							  (long long) parked->no));
+	if (parked->partition != partition)
+		raise_damage(projection, parked,
+					 psprintf("column \"partition\" is %d; the key is of partition %d",
+							  parked->partition, partition));
 }
 
 /*
@@ -726,7 +741,7 @@ update_row(const Parked *parked)
 	Relation	catalog = CatalogOpen(PARKED_CATALOG, RowExclusiveLock);
 	ItemPointerData place = parked->place;
 
-	CatalogTupleUpdate(catalog, &place, form_row(catalog, parked));
+	CatalogRowUpdate(catalog, &place, form_row(catalog, parked));
 	table_close(catalog, NoLock);
 	CommandCounterIncrement();
 }
@@ -798,7 +813,7 @@ ParkFree(const Parked *parked)
 	Relation	catalog = CatalogOpen(PARKED_CATALOG, RowExclusiveLock);
 	ItemPointerData place = parked->place;
 
-	CatalogTupleDelete(catalog, &place);
+	CatalogRowDelete(catalog, &place);
 	table_close(catalog, NoLock);
 	CommandCounterIncrement();
 }

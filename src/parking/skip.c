@@ -94,7 +94,7 @@ SkipCheck(const Stream *stream, const char *projection)
 		if (nulls[SKIPPED_CATALOG_EVENT_ID - 1] ||
 			!FindEvent(stream, snapshot, DatumGetInt64(values[SKIPPED_CATALOG_NO - 1]), &event) ||
 			memcmp(&event.id, DatumGetUUIDP(values[SKIPPED_CATALOG_EVENT_ID - 1]), sizeof(event.id)) != 0)
-			CatalogTupleDelete(catalog, &tuple->t_self);
+			CatalogRowDelete(catalog, &tuple->t_self);
 	}
 	UnregisterSnapshot(snapshot);
 	systable_endscan(scan);
@@ -138,7 +138,7 @@ SkipForgetAll(const char *projection)
 	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
 	{
 		if (read_row(catalog, tuple).last_no != 0)
-			CatalogTupleDelete(catalog, &tuple->t_self);
+			CatalogRowDelete(catalog, &tuple->t_self);
 	}
 	systable_endscan(scan);
 	table_close(catalog, NoLock);

@@ -578,7 +578,7 @@ delete_stale(Relation catalog, const Positions *before, uint64 claimed,
 		if (!TransactionIdIsValid(oldest))
 			oldest = GetOldestNonRemovableTransactionId(catalog);
 		if (TransactionIdPrecedes(row->set.mark.writer, oldest))
-			CatalogTupleDelete(catalog, unconstify(ItemPointerData *, &row->tid));
+			CatalogRowDelete(catalog, unconstify(ItemPointerData *, &row->tid));
 	}
 }
 
@@ -609,7 +609,7 @@ LaneSave(const Projection *projection, Relation catalog,
 
 		if (set == NULL)
 		{
-			CatalogTupleDelete(catalog, unconstify(ItemPointerData *, &old[i]->tid));
+			CatalogRowDelete(catalog, unconstify(ItemPointerData *, &old[i]->tid));
 			continue;
 		}
 		set->lane = lane;
@@ -617,7 +617,7 @@ LaneSave(const Projection *projection, Relation catalog,
 			set->turn = version;
 		tuple = form_row(projection, catalog, set, version, i, written);
 		if (i < old_count)
-			CatalogTupleUpdate(catalog, unconstify(ItemPointerData *, &old[i]->tid), tuple);
+			CatalogRowUpdate(catalog, unconstify(ItemPointerData *, &old[i]->tid), tuple);
 		else
 			CatalogTupleInsert(catalog, tuple);
 		set->mark = mark_of(&tuple->t_self,

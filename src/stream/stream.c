@@ -209,7 +209,7 @@ write_row(Relation catalog, const char *name, const StreamRow *row)
 	CatalogPutText(values, nulls, STREAM_CATALOG_GUARD, row->guard);
 	tuple = heap_form_tuple(RelationGetDescr(catalog), values, nulls);
 	if (HeapTupleIsValid(old))
-		CatalogTupleUpdate(catalog, &old->t_self, tuple);
+		CatalogRowUpdate(catalog, &old->t_self, tuple);
 	else
 		CatalogTupleInsert(catalog, tuple);
 	CacheInvalidateRelcacheByRelid(RelationGetRelid(catalog));

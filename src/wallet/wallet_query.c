@@ -38,7 +38,8 @@ checked_name(const Projection *projection)
 		ProjectionCheckInitialized(projection);
 	else
 	{
-		ReadModelCheckColumns(projection->handler, relation);
+		/* not what its row says: the query below is for these columns */
+		ReadModelCheckColumns(HandlerFind(WALLET_PROJECTION), relation);
 		/* once it is locked: it cannot be renamed any more */
 		name = QualifiedName(relation);
 		relation_close(relation, NoLock);

@@ -339,4 +339,26 @@ SELECT projection_drop('many');
 RESET work_mem;
 DROP TABLE many, many_events;
 
+-- a trigger changes the row that is being deleted
+CREATE TABLE board_events (no bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, k int, closed boolean);
+CREATE TABLE board (k int PRIMARY KEY, n int);
+CREATE FUNCTION change_board() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE board SET n = 0 WHERE k = OLD.k;
+    PERFORM 1;
+    RETURN OLD;
+END $$;
+CREATE TRIGGER change BEFORE DELETE ON board FOR EACH ROW EXECUTE FUNCTION change_board();
+SELECT projection_create('board', $$
+  MERGE INTO board b USING board_events e ON b.k = e.k
+  WHEN NOT MATCHED THEN INSERT (k, n) VALUES (e.k, 1)
+  WHEN MATCHED AND e.closed THEN DELETE $$);
+INSERT INTO board_events (k) VALUES (1);
+SELECT projection_run('board');
+INSERT INTO board_events (k, closed) VALUES (1, true);
+SELECT projection_run('board');
+SELECT sqlstate, message FROM projection_dead_letters;
+SELECT projection_drop('board');
+DROP TABLE board, board_events;
+
 DROP SCHEMA regress_wp CASCADE;

@@ -1,0 +1,486 @@
+\echo Use "ALTER EXTENSION wallet_projection UPDATE" to load this file. \quit
+
+/*
+ * Nothing is found by a search_path that anybody else can write into; see
+ * wallet_projection--0.2.0.sql.
+ */
+SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+
+/*
+ * The library must be of the version that the functions below are of.  It is
+ * not where the server has preloaded the one before.
+ */
+LOAD 'MODULE_PATHNAME';
+DO $$
+BEGIN
+    IF pg_catalog.current_setting('wallet_projection.version', true) IS DISTINCT FROM '0.2.0'::pg_catalog.text THEN
+        RAISE EXCEPTION 'the library wallet_projection that is loaded is not of version 0.2.0'
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+                HINT = 'Connect again; if the library is in shared_preload_libraries, restart the server.';
+    END IF;
+END
+$$;
+
+-- test/update_script writes from here ...
+
+ALTER TABLE wallet_projection.stream
+    ADD COLUMN position     text,
+    ADD COLUMN guard        text CHECK (guard OPERATOR(pg_catalog.=) 'identity'::pg_catalog.text OR guard OPERATOR(pg_catalog.=) 'trust'::pg_catalog.text);
+
+COMMENT ON TABLE wallet_projection.stream IS
+    'event streams, by the name that the extension knows them by: the table''s OID, which is true in this installation, and its name: the first one, and that of now, if it was renamed; of an attached table the column of its events'' numbers, and what keeps writers from bringing numbers';
+
+CREATE TABLE wallet_projection.definition (
+    projection   text COLLATE "C" NOT NULL PRIMARY KEY,
+    kind         text NOT NULL,
+    definition   text NOT NULL,
+    key          text,
+    for_each     text,
+    settings     text[] NOT NULL,
+    uses         text[] NOT NULL,
+    columns      text[] NOT NULL,
+    fingerprint  bigint NOT NULL,
+    ordering     text NOT NULL,
+    strict       boolean NOT NULL DEFAULT false,
+    allow_stable boolean NOT NULL DEFAULT false,
+    start_head   bigint NOT NULL DEFAULT '0'::bigint CHECK (start_head OPERATOR(pg_catalog.>=) 0),
+    start_gaps   int8multirange NOT NULL DEFAULT '{}' CHECK (NOT pg_catalog.lower_inf(start_gaps) AND NOT pg_catalog.upper_inf(start_gaps))
+);
+
+COMMENT ON TABLE wallet_projection.definition IS
+    'definitions of declared projections (projection_create): the text; the settings that it is read and run with; what its names were resolved to; the read model''s columns that it uses; a fingerprint of what chooses the key and the partition; the position at which it begins';
+
+ALTER TABLE wallet_projection.projection_state
+    ADD COLUMN stream_tables oid[],
+    ADD COLUMN rebuild_advised timestamptz,
+    ADD COLUMN verify_rate  integer CHECK (verify_rate OPERATOR(pg_catalog.>=) 0 AND verify_rate OPERATOR(pg_catalog.<=) 1000000),
+    ADD COLUMN drift        text;
+
+COMMENT ON TABLE wallet_projection.projection_state IS
+    'options set since (null: as declared; delays in milliseconds); the read model and the stream''s table, once initialized, by their OIDs, which are true in this installation, and the read model''s name: the first one, and that of now, if it was renamed; whose the projection is; the partitions or children of the stream''s table when positions were last saved, by their OIDs; the last error of a whole batch; when the definition was altered, if rows may still be those of an older one; keys per second that idle workers verify, and the first key that they have found different';
+
+ALTER TABLE wallet_projection.parked
+    ADD COLUMN by_number       boolean NOT NULL DEFAULT false,
+    ADD COLUMN hash            bigint,
+    ADD COLUMN whole_key       text COLLATE "C";
+
+CREATE INDEX parked_by_number ON wallet_projection.parked (projection, by_number, no);
+
+CREATE INDEX parked_hash ON wallet_projection.parked (projection, hash);
+
+COMMENT ON TABLE wallet_projection.parked IS
+    'keys whose next event (no) has failed; it and those behind it were passed over; no next retry: a dead letter; by_number: a single event whose key cannot be computed, and partition_key is its number; hash: of the key, by which a declared projection finds it, as equal keys may have different texts; whole_key: one that is too long for the index, of which partition_key is the beginning and a digest';
+
+CREATE TABLE wallet_projection.unhandled (
+    projection text COLLATE "C" NOT NULL,
+    lane       integer NOT NULL CHECK (lane OPERATOR(pg_catalog.>=) 0 AND lane OPERATOR(pg_catalog.<=) 63),
+    part       integer NOT NULL,
+    why        text NOT NULL,
+    what       text,
+    count      bigint NOT NULL,
+    first_no   bigint NOT NULL,
+    last_no    bigint NOT NULL,
+    PRIMARY KEY (projection, lane, part)
+);
+
+COMMENT ON TABLE wallet_projection.unhandled IS
+    'events that a declared projection has done nothing with, counted by each lane of positions for itself; see projection_unhandled';
+
+SELECT pg_catalog.pg_extension_config_dump('wallet_projection.definition', '');
+
+SELECT pg_catalog.pg_extension_config_dump('wallet_projection.unhandled', '');
+
+CREATE OR REPLACE FUNCTION @extschema@.stream_attach(stream text, relation regclass, "position" name DEFAULT NULL,
+                              guard text DEFAULT NULL) RETURNS void
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'stream_attach';
+
+COMMENT ON FUNCTION @extschema@.stream_attach(text, regclass, name, text) IS
+    'makes a table of any columns a stream';
+
+CREATE OR REPLACE FUNCTION @extschema@.stream_detach(stream text) RETURNS void
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'stream_detach';
+
+COMMENT ON FUNCTION @extschema@.stream_detach(text) IS
+    'forgets a stream that was attached; its table stays';
+
+CREATE OR REPLACE FUNCTION wallet_projection.stream_rows(stream text, first bigint, last bigint) RETURNS SETOF bigint
+    LANGUAGE C STABLE STRICT PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'stream_rows';
+
+COMMENT ON FUNCTION wallet_projection.stream_rows(text, bigint, bigint) IS
+    'the numbers of a stream''s events, in order';
+
+COMMENT ON TYPE wallet_projection.event IS
+    'a row of stream_read: an event';
+
+CREATE OR REPLACE FUNCTION @extschema@.projection_create(name text, definition text, stream text DEFAULT NULL, key text DEFAULT NULL,
+                                  channel text DEFAULT 'async_projection'::pg_catalog.text, partitions integer DEFAULT 16,
+                                  start_at text DEFAULT 'beginning'::pg_catalog.text, strict boolean DEFAULT false,
+                                  ordering text DEFAULT NULL, if_not_exists boolean DEFAULT false,
+                                  allow_stable boolean DEFAULT false, for_each text DEFAULT 'event'::pg_catalog.text) RETURNS void
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'projection_create';
+
+COMMENT ON FUNCTION @extschema@.projection_create(text, text, text, text, text, integer, text, boolean, text, boolean, boolean, text) IS
+    'creates a projection from a MERGE over a stream, or from a statement over its events, and starts it where there are background workers';
+
+CREATE OR REPLACE FUNCTION @extschema@.projection_drop(name text) RETURNS void
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'projection_drop';
+
+COMMENT ON FUNCTION @extschema@.projection_drop(text) IS
+    'forgets a declared projection; its read model stays';
+
+CREATE OR REPLACE FUNCTION wallet_projection.waits_for(projection text) RETURNS text
+    LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'projection_waits_for';
+
+COMMENT ON FUNCTION wallet_projection.waits_for(text) IS
+    'the open transactions that may still write events with smaller numbers than those that a projection could apply; null: none';
+
+COMMENT ON FUNCTION wallet_projection.event_now(text, text, text, bigint) IS
+    'the event of an aggregate (of no type: of any) that has this number; of an attached stream its row is the payload; null is what is not there, cannot be read, or may not be';
+
+COMMENT ON COLUMN @extschema@.projection_partitions.projection IS
+    'name of the projection';
+
+COMMENT ON COLUMN @extschema@.projection_partitions.partition IS
+    'number of the partition, from 0';
+
+COMMENT ON COLUMN @extschema@.projection_partitions.head IS
+    'the highest number that the partition has passed';
+
+COMMENT ON COLUMN @extschema@.projection_partitions.gaps IS
+    'numbers up to head whose events are not applied: a transaction may still write them';
+
+COMMENT ON COLUMN @extschema@.projection_partitions.lag_events IS
+    'how many event numbers the partition is behind the end of the stream; numbers of other partitions count too';
+
+CREATE OR REPLACE VIEW @extschema@.projection_status AS
+SELECT q.name AS projection, q.stream, q.channel,
+       CASE WHEN NOT q.initialized THEN 'defined' WHEN coalesce(q.trouble, q.last_error) IS NOT NULL THEN 'failed'
+            WHEN q.locked THEN 'locked' WHEN q.rebuild_advised THEN 'rebuild advised' ELSE 'ready' END AS state,
+       q.partitions, q.head, q.last_position, q.lag_events, q.gaps, k.parked, k.dead_letters,
+       CASE WHEN q.trouble IS NOT NULL THEN q.trouble
+            WHEN q.last_error IS NULL OR pg_catalog.pg_has_role(q.owner, 'USAGE'::pg_catalog.text) THEN q.last_error
+            ELSE '<insufficient privilege>' END AS last_error,
+       CASE WHEN NOT a.started THEN 'stopped' WHEN a.workers OPERATOR(pg_catalog.=) 0 THEN 'waiting' ELSE 'running' END AS activity,
+       a.workers, a.workers_wanted, pg_catalog.round(a.events_per_second)::bigint AS events_per_second,
+       CASE WHEN q.lag_events OPERATOR(pg_catalog.>) 0
+            THEN (SELECT CASE WHEN p.since IS NULL THEN '0'::interval
+                              WHEN pg_catalog.isfinite(p.since)
+                              THEN greatest(pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) p.since, '0'::interval) END
+                    FROM wallet_projection.pending_since(q.name) AS p (since))
+            WHEN q.lag_events IS NOT NULL THEN '0'::interval END AS lag_time,
+       CASE WHEN q.lag_sum OPERATOR(pg_catalog.=) 0::numeric THEN '0'::interval
+            WHEN coalesce(q.trouble, q.last_error) IS NULL AND a.numbers_per_second OPERATOR(pg_catalog.>) '0'::double precision
+                 AND q.lag_sum::double precision OPERATOR(pg_catalog./) a.numbers_per_second OPERATOR(pg_catalog.<) '1e9'::double precision
+            THEN pg_catalog.make_interval(secs => pg_catalog.ceil(q.lag_sum::double precision
+                                                                  OPERATOR(pg_catalog./) a.numbers_per_second)) END AS catch_up_time,
+       wallet_projection.progress_bar(q.done) AS progress, CASE WHEN q.initialized THEN a.problem END AS workers_problem,
+       coalesce(q.failures, 0) AS failures, q.next_try, q.read_model, a.running_since, q.kind, q.ordering,
+       CASE WHEN q.lag_events OPERATOR(pg_catalog.>) 0 THEN wallet_projection.waits_for(q.name) END AS waits_for,
+       CASE WHEN q.drift IS NULL OR pg_catalog.pg_has_role(q.owner, 'USAGE'::pg_catalog.text) THEN q.drift
+            ELSE '<insufficient privilege>' END AS drift
+  FROM (SELECT s.rebuild_advised IS NOT NULL AS rebuild_advised, s.drift, coalesce(t.kind, 'native') AS kind, coalesce(t.ordering, 'version') AS ordering, s.failures, s.next_try, d.name, d.stream, coalesce(s.channel, d.channel) AS channel, coalesce(s.partitions, d.partitions) AS partitions,
+               f.initialized, f.read_model, f.owner, f.locked, f.problem AS trouble, s.last_error, l.last_position, p.head, p.lag_events, p.gaps, p.lag_sum,
+               CASE WHEN l.last_position OPERATOR(pg_catalog.>) 0
+                    THEN least(p.head_average OPERATOR(pg_catalog./) l.last_position::numeric, 1::numeric) END AS done
+          FROM wallet_projection.projection d
+          CROSS JOIN LATERAL (SELECT wallet_projection.last_position(d.stream) AS last_position) l
+          LEFT JOIN wallet_projection.projection_state s ON s.projection OPERATOR(pg_catalog.=) d.name
+          LEFT JOIN wallet_projection.definition t ON t.projection OPERATOR(pg_catalog.=) d.name
+          CROSS JOIN LATERAL wallet_projection.finding(d.name) f
+          CROSS JOIN LATERAL (SELECT pg_catalog.min(r.head) AS head, pg_catalog.max(r.lag)::bigint AS lag_events,
+                                     pg_catalog.max(r.missing) AS gaps, pg_catalog.sum(r.lag) AS lag_sum, pg_catalog.avg(r.head) AS head_average
+                                FROM (SELECT r.head, r.missing,
+                                             CASE WHEN l.last_position IS NOT NULL
+                                                  THEN least(greatest(l.last_position::numeric OPERATOR(pg_catalog.-) r.head::numeric, 0::numeric)
+                                                             OPERATOR(pg_catalog.+) r.missing::numeric, 9223372036854775807::numeric) END AS lag
+                                        FROM wallet_projection.positions(d.name) r) r) p) q
+  CROSS JOIN LATERAL wallet_projection.activity(q.name, q.channel) a
+  CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS parked, pg_catalog.count(*) FILTER (WHERE p.next_retry_at IS NULL) AS dead_letters
+                        FROM wallet_projection.parked p WHERE p.projection OPERATOR(pg_catalog.=) q.name) k;
+
+COMMENT ON COLUMN @extschema@.projection_status.projection IS
+    'name of the projection';
+
+COMMENT ON COLUMN @extschema@.projection_status.stream IS
+    'name of the stream';
+
+COMMENT ON COLUMN @extschema@.projection_status.channel IS
+    'the workers and consumers that apply it';
+
+COMMENT ON COLUMN @extschema@.projection_status.state IS
+    'defined: not initialized; ready; failed: the read model may not equal the events, see last_error; locked: stream or read model are locked by somebody else; rebuild advised: the definition was altered, and rows may still be those of the old one';
+
+COMMENT ON COLUMN @extschema@.projection_status.partitions IS
+    'number of partitions';
+
+COMMENT ON COLUMN @extschema@.projection_status.head IS
+    'the lowest head of all partitions';
+
+COMMENT ON COLUMN @extschema@.projection_status.last_position IS
+    'the last number that was drawn for the stream';
+
+COMMENT ON COLUMN @extschema@.projection_status.lag_events IS
+    'how many event numbers the slowest partition is behind the end of the stream';
+
+COMMENT ON COLUMN @extschema@.projection_status.gaps IS
+    'numbers below head that a transaction may still write, of the partition with the most';
+
+COMMENT ON COLUMN @extschema@.projection_status.parked IS
+    'keys that wait because an event of them failed, dead letters included';
+
+COMMENT ON COLUMN @extschema@.projection_status.dead_letters IS
+    'parked keys that are not tried again by themselves';
+
+COMMENT ON COLUMN @extschema@.projection_status.last_error IS
+    'why the state is failed';
+
+COMMENT ON COLUMN @extschema@.projection_status.activity IS
+    'stopped; running; waiting: it is started, but no worker is there, see workers_problem';
+
+COMMENT ON COLUMN @extschema@.projection_status.workers IS
+    'background workers of the channel now';
+
+COMMENT ON COLUMN @extschema@.projection_status.workers_wanted IS
+    'background workers that the channel is to have';
+
+COMMENT ON COLUMN @extschema@.projection_status.events_per_second IS
+    'speed over the last 10 s';
+
+COMMENT ON COLUMN @extschema@.projection_status.lag_time IS
+    'age of the first event that some partition has not passed';
+
+COMMENT ON COLUMN @extschema@.projection_status.catch_up_time IS
+    'how long the rest takes at the speed of the last 10 s';
+
+COMMENT ON COLUMN @extschema@.projection_status.progress IS
+    'how much of the stream is applied, as a bar';
+
+COMMENT ON COLUMN @extschema@.projection_status.workers_problem IS
+    'why there are no workers, or fewer than wanted';
+
+COMMENT ON COLUMN @extschema@.projection_status.failures IS
+    'failed batches in a row';
+
+COMMENT ON COLUMN @extschema@.projection_status.next_try IS
+    'when the failed batch is tried again';
+
+COMMENT ON COLUMN @extschema@.projection_status.read_model IS
+    'name of the read model, with its schema, as it is now';
+
+COMMENT ON COLUMN @extschema@.projection_status.running_since IS
+    'when the oldest batch began that a worker is running';
+
+COMMENT ON COLUMN @extschema@.projection_status.kind IS
+    'row: from a MERGE or INSERT ... ON CONFLICT; statement: from a statement over events; native: in C';
+
+COMMENT ON COLUMN @extschema@.projection_status.ordering IS
+    'how events of one key are ordered: version, number or arrival';
+
+COMMENT ON COLUMN @extschema@.projection_status.waits_for IS
+    'with ordering number, the open transactions that may still write smaller numbers';
+
+COMMENT ON COLUMN @extschema@.projection_status.drift IS
+    'the first key whose row idle workers have found to be another one than its events make (option verify_rate); null: none since the last rebuild';
+
+CREATE OR REPLACE VIEW @extschema@.projection_options AS
+SELECT d.name AS projection, o.option, o.value, o."default", o.description
+  FROM wallet_projection.projection d
+  LEFT JOIN wallet_projection.projection_state s ON s.projection OPERATOR(pg_catalog.=) d.name
+  LEFT JOIN wallet_projection.definition t ON t.projection OPERATOR(pg_catalog.=) d.name
+ CROSS JOIN LATERAL (VALUES
+       (1, 'channel', coalesce(s.channel, d.channel), 'async_projection', 'the workers and consumers that apply it'),
+       (2, 'partitions', coalesce(s.partitions, d.partitions)::pg_catalog.text, '16', 'the most workers and consumers that can share it; set before it begins'),
+       (3, 'batch_size', coalesce(s.batch_size, d.batch_size)::pg_catalog.text, '10000', 'events per transaction of a consumer'),
+       (4, 'max_attempts', coalesce(s.max_attempts, 5)::pg_catalog.text, '5', 'at an event that fails, until its key is a dead letter'),
+       (5, 'retry_delay', pg_catalog.make_interval(secs => coalesce(s.retry_delay, '1000'::bigint)::double precision OPERATOR(pg_catalog./) '1000'::double precision)::pg_catalog.text, '00:00:01', 'after the first failure'),
+       (6, 'retry_multiplier', coalesce(s.retry_multiplier, '2'::double precision)::pg_catalog.text, '2', 'of the delay, after each further failure'),
+       (7, 'retry_max_delay', pg_catalog.make_interval(secs => coalesce(s.retry_max_delay, '300000'::bigint)::double precision OPERATOR(pg_catalog./) '1000'::double precision)::pg_catalog.text, '00:05:00', 'the longest delay'),
+       (8, 'retry_jitter', coalesce(s.retry_jitter, '0.1'::double precision)::pg_catalog.text, '0.1', 'the share by which a delay varies at random'),
+       (9, 'max_parked', coalesce(s.max_parked, 100000)::pg_catalog.text, '100000', 'keys that may be parked; one more stops the projection'),
+       (10, 'ordering', t.ordering, NULL, 'number: an event waits for smaller numbers that may still be written; arrival: it does not; version: writers of a key wait for each other'),
+       (11, 'strict', t.strict::pg_catalog.text, 'false', 'an event for which no WHEN holds is bad'),
+       (12, 'allow_stable', t.allow_stable::pg_catalog.text, 'false', 'user-defined functions that are STABLE may be used'),
+       (13, 'start_at', CASE WHEN t.projection IS NOT NULL THEN CASE WHEN t.start_head OPERATOR(pg_catalog.=) '0'::bigint THEN 'beginning' ELSE pg_catalog.format('after event %s', t.start_head) END END, 'beginning', 'the events that it begins with'),
+       (14, 'for_each', t.for_each, 'event', 'how many events a statement sees at once'),
+       (15, 'key', t.key, NULL, 'the key of a statement''s events'),
+       (16, 'verify_rate', coalesce(s.verify_rate, 0)::pg_catalog.text, '0', 'keys per second that idle workers compare with their events')
+       ) AS o (place, option, value, "default", description)
+ WHERE o.value IS NOT NULL;
+
+COMMENT ON VIEW @extschema@.projection_options IS
+    'the options of each projection: what is in force, the default, what it means';
+
+COMMENT ON COLUMN @extschema@.projection_options.projection IS
+    'name of the projection';
+
+COMMENT ON COLUMN @extschema@.projection_options.option IS
+    'name of the option';
+
+COMMENT ON COLUMN @extschema@.projection_options.value IS
+    'what is in force';
+
+COMMENT ON COLUMN @extschema@.projection_options."default" IS
+    'the value where nobody has set one';
+
+COMMENT ON COLUMN @extschema@.projection_options.description IS
+    'what the option means';
+
+COMMENT ON COLUMN @extschema@.projection_workers.pid IS
+    'process id';
+
+COMMENT ON COLUMN @extschema@.projection_workers.database IS
+    'the database that the worker is connected to';
+
+COMMENT ON COLUMN @extschema@.projection_workers.channel IS
+    'the channel whose projections it applies';
+
+COMMENT ON COLUMN @extschema@.projection_workers.projection IS
+    'the projection that it applies now, or applied last';
+
+COMMENT ON COLUMN @extschema@.projection_workers.state IS
+    'starting, idle, reading, applying, or waiting for retry';
+
+COMMENT ON COLUMN @extschema@.projection_workers.partitions IS
+    'the partitions that it holds now';
+
+COMMENT ON COLUMN @extschema@.projection_workers.events IS
+    'events that it has applied since its start';
+
+COMMENT ON COLUMN @extschema@.projection_workers.batches IS
+    'batches since its start';
+
+COMMENT ON COLUMN @extschema@.projection_workers.last_error IS
+    'its last error; for members of pg_read_all_stats';
+
+COMMENT ON COLUMN @extschema@.projection_workers.since IS
+    'when the state began';
+
+CREATE OR REPLACE VIEW wallet_projection.parked_event WITH (security_barrier) AS
+SELECT p.id, p.projection, d.stream, d.aggregate_type, coalesce(p.whole_key, p.partition_key) AS partition_key, p.no, p.version, p.event_name,
+       CASE WHEN p.attempts OPERATOR(pg_catalog.=) 0
+            THEN CASE WHEN p.sqlstate OPERATOR(pg_catalog.=) '55P03'::pg_catalog.text THEN 'waiting for lock' ELSE 'waiting for value' END
+            WHEN p.next_retry_at IS NULL THEN 'dead' ELSE 'retrying' END AS state, p.attempts,
+       coalesce(s.max_attempts, 5) AS max_attempts, p.first_failed_at, p.last_failed_at, p.next_retry_at, p.sqlstate, p.message,
+       p.detail, p.hint, p.context, p.waiting, p.retry_error
+  FROM wallet_projection.parked p
+  JOIN (SELECT name, stream, aggregate_type, wallet_projection.owner(name) AS owner
+          FROM wallet_projection.projection OFFSET 0::bigint) d ON d.name OPERATOR(pg_catalog.=) p.projection
+  LEFT JOIN wallet_projection.projection_state s ON s.projection OPERATOR(pg_catalog.=) p.projection
+ WHERE CASE WHEN d.owner IS NULL THEN pg_catalog.pg_has_role('pg_read_all_data'::pg_catalog.name, 'USAGE'::pg_catalog.text)
+            ELSE pg_catalog.pg_has_role(d.owner, 'USAGE'::pg_catalog.text) END;
+
+CREATE OR REPLACE VIEW @extschema@.projection_unhandled WITH (security_barrier) AS
+SELECT u.projection, u.what, least(greatest(pg_catalog.sum(u.count), 0::numeric), 9223372036854775807::numeric)::bigint AS count, pg_catalog.min(u.first_no) AS first_no,
+       pg_catalog.max(u.last_no) AS last_no, u.why
+  FROM wallet_projection.unhandled u
+  JOIN (SELECT name, wallet_projection.owner(name) AS owner
+          FROM wallet_projection.projection OFFSET 0::bigint) d ON d.name OPERATOR(pg_catalog.=) u.projection
+ WHERE CASE WHEN d.owner IS NULL THEN pg_catalog.pg_has_role('pg_read_all_data'::pg_catalog.name, 'USAGE'::pg_catalog.text)
+            ELSE pg_catalog.pg_has_role(d.owner, 'USAGE'::pg_catalog.text) END
+ GROUP BY u.projection, u.what, u.why;
+
+COMMENT ON VIEW @extschema@.projection_unhandled IS
+    'events that a declared projection has done nothing with, by type: no WHEN held, or the key was null';
+
+COMMENT ON COLUMN @extschema@.projection_unhandled.projection IS
+    'name of the projection';
+
+COMMENT ON COLUMN @extschema@.projection_unhandled.what IS
+    'value of the column that the conditions compare with constants, usually the event type; null where there is no such column, or the key is null';
+
+COMMENT ON COLUMN @extschema@.projection_unhandled.count IS
+    'number of events';
+
+COMMENT ON COLUMN @extschema@.projection_unhandled.first_no IS
+    'lowest number of such an event';
+
+COMMENT ON COLUMN @extschema@.projection_unhandled.last_no IS
+    'highest number of such an event';
+
+COMMENT ON COLUMN @extschema@.projection_unhandled.why IS
+    'no WHEN holds, or the key is null';
+
+COMMENT ON COLUMN @extschema@.projection_dead_letters.id IS
+    'argument of dead_letter_show, dead_letter_replay and dead_letter_delete';
+
+COMMENT ON COLUMN @extschema@.projection_dead_letters.projection IS
+    'name of the projection';
+
+COMMENT ON COLUMN @extschema@.projection_dead_letters.partition_key IS
+    'the key; the events number, where its key cannot be computed';
+
+COMMENT ON COLUMN @extschema@.projection_dead_letters.no IS
+    'number of the event that failed';
+
+COMMENT ON COLUMN @extschema@.projection_dead_letters.event_name IS
+    'type of the event that failed, where it is known';
+
+COMMENT ON COLUMN @extschema@.projection_dead_letters.state IS
+    'retrying; dead: it waits for dead_letter_replay or dead_letter_delete; waiting for lock; waiting for value';
+
+COMMENT ON COLUMN @extschema@.projection_dead_letters.attempts IS
+    'attempts at this event so far';
+
+COMMENT ON COLUMN @extschema@.projection_dead_letters.first_failed_at IS
+    'time of the first failure';
+
+COMMENT ON COLUMN @extschema@.projection_dead_letters.last_failed_at IS
+    'time of the last failure';
+
+COMMENT ON COLUMN @extschema@.projection_dead_letters.next_retry_at IS
+    'when it is tried again';
+
+COMMENT ON COLUMN @extschema@.projection_dead_letters.sqlstate IS
+    'SQLSTATE of the error';
+
+COMMENT ON COLUMN @extschema@.projection_dead_letters.message IS
+    'message of the error';
+
+COMMENT ON COLUMN @extschema@.projection_dead_letters.waiting IS
+    'how many events of the key wait behind it';
+
+GRANT SELECT ON @extschema@.projection_partitions, @extschema@.projection_status, @extschema@.projection_workers,
+    @extschema@.projection_dead_letters, @extschema@.projection_unhandled, @extschema@.projection_options, wallet_projection.parked_event TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION wallet_projection.definition_describe(definition text) RETURNS jsonb
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'definition_describe';
+
+COMMENT ON FUNCTION wallet_projection.definition_describe(text) IS
+    'what a definition of a projection is understood as: stream, read model, key, clauses';
+
+CREATE OR REPLACE FUNCTION @extschema@.projection_try(definition text, events jsonb, trace boolean DEFAULT false,
+                               stream text DEFAULT NULL, key text DEFAULT NULL, for_each text DEFAULT 'event'::pg_catalog.text,
+                               allow_stable boolean DEFAULT false)
+    RETURNS SETOF jsonb
+    LANGUAGE C VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+
+COMMENT ON FUNCTION @extschema@.projection_try(text, jsonb, boolean, text, text, text, boolean) IS
+    'the rows that these events would make, or with trace what each of them would do; nothing is written';
+
+CREATE OR REPLACE FUNCTION wallet_projection.definition_meaning(definition text, OUT uses text[], OUT partitioning text, OUT fingerprint bigint, OUT settings text[])
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'definition_meaning';
+
+COMMENT ON FUNCTION wallet_projection.definition_meaning(text) IS
+    'what the names of a definition mean, what chooses the partition, and the settings that results depend on';
+
+-- ... to here.
+
+ALTER TABLE wallet_projection.parked
+    DROP CONSTRAINT parked_pkey,
+    ADD PRIMARY KEY (projection, partition_key, by_number);
+
+/*
+ * The launcher hears at commit of what is started.  Version 0.1.0 told it by a
+ * label that nobody reads any more.
+ */
+CREATE FUNCTION wallet_projection.publish() RETURNS void
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'desired_publish';
+SELECT wallet_projection.publish();
+DROP FUNCTION wallet_projection.publish();
