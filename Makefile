@@ -168,6 +168,7 @@ OBJS = \
 	src/worker/behind.o \
 	src/worker/control.o \
 	src/worker/finding.o \
+	src/worker/health.o \
 	src/worker/held.o \
 	src/worker/launcher.o \
 	src/worker/meter.o \

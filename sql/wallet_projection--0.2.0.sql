@@ -88,6 +88,7 @@ CREATE TABLE wallet_projection.projection_state (
     rebuild_advised timestamptz,
     verify_rate  integer CHECK (verify_rate OPERATOR(pg_catalog.>=) 0 AND verify_rate OPERATOR(pg_catalog.<=) 1000000),
     drift        text,
+    failed_since timestamptz,
     CHECK (max_attempts IS NULL AND retry_delay IS NULL AND retry_multiplier IS NULL AND retry_max_delay IS NULL AND retry_jitter IS NULL AND max_parked IS NULL
         OR max_attempts IS NOT NULL AND retry_delay IS NOT NULL AND retry_multiplier IS NOT NULL AND retry_max_delay IS NOT NULL AND retry_jitter IS NOT NULL AND max_parked IS NOT NULL)
 );
@@ -1150,8 +1151,251 @@ CREATE FUNCTION @extschema@.dead_letter_show(id bigint)
 COMMENT ON FUNCTION @extschema@.dead_letter_show(bigint) IS
     'all that is known of one parked key: its event, the error, what waits behind it, and what happens next';
 
+/*
+ * What is not as it should be, and what to do about it.
+ */
+
+/* The column and the sequence that number a stream's events; nulls where they cannot be seen now. */
+CREATE FUNCTION wallet_projection.numbering(stream text, OUT relation oid, OUT "column" text, OUT sequence oid,
+                                            OUT last_number bigint, OUT highest bigint)
+    LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'stream_numbering';
+COMMENT ON FUNCTION wallet_projection.numbering(text) IS
+    'the column and the sequence that number a stream, the last number drawn, and the highest that there can be';
+
+/* Who may write to a stream now. */
+CREATE FUNCTION wallet_projection.writers(stream text, OUT pid integer, OUT transaction xid)
+    RETURNS SETOF record
+    LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE ROWS 10
+    AS 'MODULE_PATHNAME', 'stream_writers';
+COMMENT ON FUNCTION wallet_projection.writers(text) IS
+    'the open transactions that have written to a stream, or may: process (null: a prepared transaction) and id (null: it has none yet)';
+
+/* Which is faster, the stream or the projection? */
+CREATE FUNCTION wallet_projection.rates(projection text, partitions integer, OUT drawn double precision, OUT passed double precision)
+    LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'projection_rates';
+COMMENT ON FUNCTION wallet_projection.rates(text, integer) IS
+    'event numbers per second over the last 10 s: those that the stream has drawn, and those that a partition has passed';
+
+/*
+ * The findings of projection_health().  lasted: for how long it has been so,
+ * where that matters: what has lasted for less than the caller's patience is
+ * not told; null: it is told at once.
+ */
+CREATE VIEW wallet_projection.health WITH (security_barrier) AS
+WITH status AS MATERIALIZED (
+    SELECT s.projection, s.stream, s.channel, s.state, s.activity, s.head, s.last_position, s.lag_events, s.gaps, s.parked, s.dead_letters,
+           s.last_error, s.workers, s.workers_wanted, s.workers_problem, s.lag_time, s.catch_up_time, s.running_since, s.read_model,
+           s.ordering, s.waits_for, s.partitions,
+           CASE WHEN s.lag_time OPERATOR(pg_catalog.>) '0'::interval THEN pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) s.lag_time END AS lag_since,
+           coalesce(pg_catalog.strpos(s.workers_problem, 'shared_preload_libraries') OPERATOR(pg_catalog.>) 0, false) AS not_preloaded
+      FROM @extschema@.projection_status s
+     WHERE s.state OPERATOR(pg_catalog.<>) 'defined'
+)
+SELECT 'critical'::pg_catalog.text AS severity, s.projection, 'failed'::pg_catalog.text AS what, t.failed_since AS since,
+       pg_catalog.split_part(s.last_error, ' HINT: ', 1) AS details,
+       CASE WHEN pg_catalog.strpos(s.last_error, ' HINT: ') OPERATOR(pg_catalog.>) 0 THEN pg_catalog.split_part(s.last_error, ' HINT: ', 2)
+            ELSE 'Mend the cause. The projection is tried again by itself; the statement tries it at once.' END AS what_to_do,
+       coalesce(pg_catalog.substring(f.problem, ' HINT: .*?((?:SELECT|ALTER)[^;]*);'), pg_catalog.format('SELECT projection_run(%L)', s.projection)) AS statement,
+       NULL::interval AS lasted
+  FROM status s
+  LEFT JOIN wallet_projection.projection_state t ON t.projection OPERATOR(pg_catalog.=) s.projection
+ CROSS JOIN LATERAL wallet_projection.finding(s.projection) f
+ WHERE s.state OPERATOR(pg_catalog.=) 'failed'
+UNION ALL
+SELECT CASE WHEN s.workers OPERATOR(pg_catalog.=) 0 AND s.lag_events OPERATOR(pg_catalog.>) '0'::bigint THEN 'critical' ELSE 'warning' END, s.projection, 'waiting for processes', s.lag_since,
+       pg_catalog.format('%s; %s of %s workers are there, and the projection is %s event numbers behind', s.workers_problem, s.workers, s.workers_wanted, s.lag_events),
+       CASE WHEN NOT pg_catalog.current_setting('wallet_projection.enabled')::boolean THEN 'Switch the workers of the server on again.'
+            WHEN s.workers_wanted OPERATOR(pg_catalog.=) 0 THEN 'The channel rests until it is scaled up again.'
+            WHEN pg_catalog.strpos(s.workers_problem, 'max_worker_processes') OPERATOR(pg_catalog.>) 0
+            THEN 'Raise max_worker_processes and restart the server, or scale down a channel that needs fewer workers.'
+            ELSE 'If it stays so, see the log of the server.' END,
+       CASE WHEN NOT pg_catalog.current_setting('wallet_projection.enabled')::boolean THEN 'ALTER SYSTEM SET wallet_projection.enabled = on; SELECT pg_reload_conf()'
+            WHEN s.workers_wanted OPERATOR(pg_catalog.=) 0 THEN pg_catalog.format('SELECT channel_scale(%L, 2)', s.channel)
+            WHEN pg_catalog.strpos(s.workers_problem, 'max_worker_processes') OPERATOR(pg_catalog.>) 0
+            THEN pg_catalog.format('ALTER SYSTEM SET max_worker_processes = %s', pg_catalog.current_setting('max_worker_processes')::integer OPERATOR(pg_catalog.+) 8)
+            ELSE 'SELECT * FROM projection_workers' END,
+       NULL
+  FROM status s
+ WHERE s.activity OPERATOR(pg_catalog.<>) 'stopped' AND s.workers_problem IS NOT NULL AND NOT s.not_preloaded AND NOT pg_catalog.pg_is_in_recovery()
+UNION ALL
+SELECT 'warning', s.projection, CASE WHEN s.not_preloaded THEN 'not preloaded' ELSE 'stopped' END, s.lag_since,
+       pg_catalog.format(CASE WHEN s.not_preloaded THEN 'shared_preload_libraries does not list wallet_projection, so there are no background workers; the projection is %s event numbers behind'
+                   WHEN pg_catalog.current_setting('wallet_projection.autostart')::boolean THEN 'background workers leave the projection alone, and it is %s event numbers behind'
+                   ELSE 'background workers leave the projection alone, and it is %s event numbers behind; wallet_projection.autostart is off, so that no projection starts by itself' END, s.lag_events),
+       CASE WHEN s.not_preloaded THEN 'Let a session apply the events; or add the library to shared_preload_libraries, restart the server, and start the projection.'
+            ELSE 'Start it, unless it is stopped on purpose.' END,
+       CASE WHEN s.not_preloaded THEN pg_catalog.format('CALL projection_consume(%L, finish_when_no_messages => true)', s.channel)
+            ELSE pg_catalog.format('SELECT projection_start(%L)', s.projection) END,
+       NULL
+  FROM status s
+ WHERE (s.activity OPERATOR(pg_catalog.=) 'stopped' OR s.not_preloaded) AND s.lag_events OPERATOR(pg_catalog.>) '0'::bigint AND NOT pg_catalog.pg_is_in_recovery()
+UNION ALL
+SELECT 'warning', s.projection, 'dead letters', p.since,
+       pg_catalog.format('keys whose event has failed in all attempts: %s; events that wait behind them: %s', p.keys, p.waiting),
+       'See why: projection_dead_letters, dead_letter_show(id). Mend the cause, and replay them; dead_letter_delete(id) skips an event that is wrong.',
+       pg_catalog.format('SELECT dead_letter_replay_all(%L)', s.projection), NULL
+  FROM status s
+ CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS keys, pg_catalog.sum(p.waiting) AS waiting, pg_catalog.min(p.last_failed_at) AS since
+                       FROM wallet_projection.parked p
+                      WHERE p.projection OPERATOR(pg_catalog.=) s.projection AND p.next_retry_at IS NULL) p
+ WHERE p.keys OPERATOR(pg_catalog.>) '0'::bigint
+UNION ALL
+SELECT 'info', s.projection, 'keys are tried again', p.since,
+       pg_catalog.format('keys whose event has failed, and is tried again by itself: %s; the next at %s', p.keys, p.next),
+       'Mend the cause, and they heal by themselves.',
+       pg_catalog.format('SELECT partition_key, no, message, next_retry_at FROM projection_dead_letters WHERE projection = %L', s.projection), NULL
+  FROM status s
+ CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS keys, pg_catalog.min(p.first_failed_at) AS since, pg_catalog.min(p.next_retry_at) AS next
+                       FROM wallet_projection.parked p
+                      WHERE p.projection OPERATOR(pg_catalog.=) s.projection AND p.next_retry_at IS NOT NULL AND p.attempts OPERATOR(pg_catalog.>) 0) p
+ WHERE p.keys OPERATOR(pg_catalog.>) '0'::bigint
+UNION ALL
+SELECT 'warning', s.projection, 'keys wait for others', p.since,
+       pg_catalog.format('keys that wait for a lock on their row, or for a value that another row has: %s', p.keys),
+       'They follow by themselves. The statement lists the open transactions, the oldest first: end the one that holds the lock.',
+       'SELECT pid, xact_start, state, query FROM pg_stat_activity WHERE xact_start IS NOT NULL ORDER BY xact_start',
+       pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) p.since
+  FROM status s
+ CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS keys, pg_catalog.min(p.first_failed_at) AS since
+                       FROM wallet_projection.parked p
+                      WHERE p.projection OPERATOR(pg_catalog.=) s.projection AND p.next_retry_at IS NOT NULL AND p.attempts OPERATOR(pg_catalog.=) 0) p
+ WHERE p.keys OPERATOR(pg_catalog.>) '0'::bigint
+UNION ALL
+SELECT 'warning', s.projection, 'many parked keys', NULL,
+       pg_catalog.format('%s of at most %s keys are parked; one more than that, and the projection stops', s.parked, m.most),
+       'Mend the cause, and replay them; or allow more.',
+       pg_catalog.format('SELECT projection_set(%L, ''max_parked'', %L)', s.projection, m.most::bigint OPERATOR(pg_catalog.*) 2), NULL
+  FROM status s
+  LEFT JOIN wallet_projection.projection_state t ON t.projection OPERATOR(pg_catalog.=) s.projection
+ CROSS JOIN LATERAL (SELECT coalesce(t.max_parked, 100000)) AS m (most)
+ WHERE m.most OPERATOR(pg_catalog.>) 0 AND (s.parked OPERATOR(pg_catalog.*) 10) OPERATOR(pg_catalog.>=) (m.most::bigint OPERATOR(pg_catalog.*) 8)
+UNION ALL
+SELECT CASE WHEN r.drawn OPERATOR(pg_catalog.>) (r.passed OPERATOR(pg_catalog.*) '1.02'::double precision) THEN 'warning' ELSE 'info' END, s.projection,
+       CASE WHEN r.drawn OPERATOR(pg_catalog.>) (r.passed OPERATOR(pg_catalog.*) '1.02'::double precision) THEN 'growing lag' ELSE 'lag' END, s.lag_since,
+       pg_catalog.format('the projection is %s event numbers behind; over the last 10 s the stream has drawn %s a second, and the projection has passed %s',
+              s.lag_events, pg_catalog.round(r.drawn), pg_catalog.round(r.passed)),
+       CASE WHEN r.drawn OPERATOR(pg_catalog.>) (r.passed OPERATOR(pg_catalog.*) '1.02'::double precision)
+            THEN 'Look for what makes the read model slow: triggers, indexes, foreign keys, the disk. More workers help where cores are idle.'
+            ELSE 'It is catching up: see how catch_up_time goes down.' END,
+       CASE WHEN r.drawn OPERATOR(pg_catalog.>) (r.passed OPERATOR(pg_catalog.*) '1.02'::double precision) THEN pg_catalog.format('SELECT channel_scale(%L, %s)', s.channel, s.workers_wanted OPERATOR(pg_catalog.+) 1)
+            ELSE pg_catalog.format('SELECT lag_events, lag_time, catch_up_time FROM projection_status WHERE projection = %L', s.projection) END,
+       greatest(s.lag_time, s.catch_up_time)
+  FROM status s
+ CROSS JOIN LATERAL wallet_projection.rates(s.projection, s.partitions) r
+ WHERE s.activity OPERATOR(pg_catalog.=) 'running' AND s.state OPERATOR(pg_catalog.=) 'ready' AND s.lag_events OPERATOR(pg_catalog.>) '0'::bigint AND s.waits_for IS NULL
+UNION ALL
+SELECT 'warning', s.projection, 'long batch', s.running_since,
+       'a worker has not ended its batch',
+       'See in pg_stat_activity what the worker does: a trigger, a lock. The statement ends the batch, and tries again.',
+       pg_catalog.format('SELECT projection_stop(%L, cancel => true); SELECT projection_start(%L)', s.projection, s.projection),
+       pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) s.running_since
+  FROM status s
+ WHERE s.running_since IS NOT NULL
+UNION ALL
+SELECT CASE WHEN s.ordering OPERATOR(pg_catalog.=) 'number' THEN 'warning' ELSE 'info' END, s.projection, 'long writer', coalesce(a.xact_start, x.prepared),
+       pg_catalog.format(CASE WHEN s.ordering OPERATOR(pg_catalog.=) 'number' THEN '%s has an open transaction that writes to stream "%s"; all keys wait behind event number %s, in %s of %s partitions'
+                   ELSE '%s has an open transaction that writes to stream "%s"; its own keys wait for it, all others go on; lowest position %s, %s of %s partitions look for its events' END,
+              CASE WHEN w.pid IS NULL THEN pg_catalog.format('prepared transaction %L', x.gid) ELSE pg_catalog.format('pid %s (%s, %s)', w.pid, a.usename, a.state) END,
+              s.stream, s.head, b.partitions, s.partitions),
+       CASE WHEN w.pid IS NULL THEN 'Have it committed or rolled back by whoever has prepared it.'
+            ELSE 'Have it committed or rolled back by its session. The statement ends the session, and takes back what the transaction has done.' END,
+       CASE WHEN w.pid IS NULL THEN pg_catalog.format('ROLLBACK PREPARED %L', x.gid) ELSE pg_catalog.format('SELECT pg_terminate_backend(%s)', w.pid) END,
+       coalesce(pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) coalesce(a.xact_start, x.prepared), '0'::interval)
+  FROM status s
+ CROSS JOIN LATERAL wallet_projection.writers(s.stream) w
+  LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid OPERATOR(pg_catalog.=) w.pid
+  LEFT JOIN pg_catalog.pg_prepared_xacts x ON w.pid IS NULL AND x.transaction OPERATOR(pg_catalog.=) w.transaction
+ CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS partitions
+                       FROM wallet_projection.positions(s.projection) q
+                      WHERE q.missing OPERATOR(pg_catalog.>) '0'::bigint OR q.head OPERATOR(pg_catalog.<) s.last_position) b
+ WHERE s.lag_events OPERATOR(pg_catalog.>) '0'::bigint AND (w.pid IS NOT NULL OR x.gid IS NOT NULL)
+UNION ALL
+(SELECT 'warning', NULL, 'old snapshot', o.since,
+        pg_catalog.format('%s has had a transaction open for %s; until it ends, no dead row can be removed from read models and positions', o.who, o.lasted),
+        'Have it committed or rolled back. The statement ends it.', o.statement, o.lasted OPERATOR(pg_catalog./) '10'::double precision
+   FROM (SELECT a.xact_start AS since, pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) a.xact_start AS lasted, pg_catalog.format('pid %s (%s, %s)', a.pid, a.usename, a.state) AS who,
+                pg_catalog.format('SELECT pg_terminate_backend(%s)', a.pid) AS statement
+           FROM pg_catalog.pg_stat_activity a
+          WHERE (a.backend_xmin IS NOT NULL OR a.backend_xid IS NOT NULL) AND a.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid() AND a.backend_type OPERATOR(pg_catalog.<>) 'autovacuum worker'
+            AND (a.datname IS NULL OR a.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())
+         UNION ALL
+         SELECT x.prepared, pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) x.prepared, pg_catalog.format('prepared transaction %L', x.gid), pg_catalog.format('ROLLBACK PREPARED %L', x.gid)
+           FROM pg_catalog.pg_prepared_xacts x
+          WHERE x.database OPERATOR(pg_catalog.=) pg_catalog.current_database()) o
+  WHERE o.since IS NOT NULL AND EXISTS (SELECT FROM status)
+  ORDER BY o.since LIMIT '1'::bigint)
+UNION ALL
+SELECT CASE WHEN n.last_number::numeric OPERATOR(pg_catalog.>=) (n.highest::numeric OPERATOR(pg_catalog.*) '0.95'::numeric) THEN 'critical' ELSE 'warning' END, NULL, 'numbers run out', NULL,
+       pg_catalog.format('stream "%s" has drawn number %s, and its highest is %s; after that no event can be inserted', t.name, n.last_number, n.highest),
+       'Make the column and its sequence bigint. The table is rewritten, and locked meanwhile: choose a quiet hour.',
+       pg_catalog.format('ALTER TABLE %s ALTER COLUMN %I TYPE bigint; ALTER SEQUENCE %s AS bigint NO MAXVALUE', n.relation::pg_catalog.regclass, n."column", n.sequence::pg_catalog.regclass), NULL
+  FROM wallet_projection.stream t
+ CROSS JOIN LATERAL wallet_projection.numbering(t.name) n
+ WHERE n.last_number::numeric OPERATOR(pg_catalog.>=) (n.highest::numeric OPERATOR(pg_catalog.*) '0.8'::numeric)
+UNION ALL
+SELECT 'warning', s.projection, 'read model without autovacuum', NULL,
+       pg_catalog.format('autovacuum is off for table %s: each change of a row leaves a dead one, and none is removed', c.oid::pg_catalog.regclass),
+       'Leave the table to autovacuum, unless something else vacuums it often.',
+       pg_catalog.format('ALTER TABLE %s RESET (autovacuum_enabled)', c.oid::pg_catalog.regclass), NULL
+  FROM status s
+  JOIN wallet_projection.projection_state t ON t.projection OPERATOR(pg_catalog.=) s.projection
+  JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.read_model
+ WHERE s.read_model IS NOT NULL
+   AND EXISTS (SELECT FROM pg_catalog.pg_options_to_table(c.reloptions) o WHERE o.option_name OPERATOR(pg_catalog.=) 'autovacuum_enabled' AND NOT o.option_value::boolean)
+UNION ALL
+SELECT 'warning', NULL, 'autovacuum is off', NULL,
+       'autovacuum, or track_counts, is off for the whole server: dead rows of read models and positions are not removed',
+       'Switch it on.', 'ALTER SYSTEM SET autovacuum = on; ALTER SYSTEM SET track_counts = on; SELECT pg_reload_conf()', NULL
+ WHERE NOT (pg_catalog.current_setting('autovacuum')::boolean AND pg_catalog.current_setting('track_counts')::boolean) AND EXISTS (SELECT FROM status)
+UNION ALL
+SELECT 'info', u.projection, 'unhandled events', NULL,
+       pg_catalog.format('events with which nothing was done: %s; of them most are %L (%s)', u.events, u.most, u.why),
+       'If they should have an effect, look how the definition spells them. If not, leave them out in its source, and they are not counted.',
+       pg_catalog.format('SELECT what, count, first_no, last_no, why FROM projection_unhandled WHERE projection = %L', u.projection), NULL
+  FROM (SELECT DISTINCT ON (e.projection) e.projection, e.what AS most, e.why, pg_catalog.sum(e.count) OVER (PARTITION BY e.projection) AS events
+          FROM @extschema@.projection_unhandled e
+         ORDER BY e.projection, e.count DESC) u
+UNION ALL
+SELECT 'info', s.projection, 'locked', NULL,
+       'somebody has locked the stream or the read model, so that nobody can look at them',
+       'It ends with the lock. The statement lists who holds locks that others wait for.',
+       'SELECT pid, pg_blocking_pids(pid), query FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0', NULL
+  FROM status s
+ WHERE s.state OPERATOR(pg_catalog.=) 'locked';
+COMMENT ON VIEW wallet_projection.health IS
+    'the findings of projection_health(), also those that have lasted for a moment only';
+
+/*
+ * projection_health(patience): a row per finding, the gravest first; none: all
+ * is well.  severity: critical (read models do not follow), warning (they will
+ * not for long, or some keys do not), info.  projection: null where it concerns
+ * several, or a stream.  since: null where nobody knows.  statement: what helps,
+ * or what shows more; to be read before it is run.  Lag, long batches, long
+ * writers and keys that wait for others are told if they have lasted for
+ * patience; an old snapshot if it has lasted for ten times that.
+ * A long plan of few rows, so it is not compiled.
+ *     Everybody may call it.  As in projection_status, messages of errors are for
+ * members of the read model's owner.  Transactions of other roles are seen by
+ * members of pg_read_all_stats or pg_monitor.
+ */
+CREATE FUNCTION @extschema@.projection_health(patience interval DEFAULT '00:01:00'::interval)
+    RETURNS TABLE (severity text, projection text, what text, since timestamptz, details text, what_to_do text, statement text)
+    LANGUAGE sql VOLATILE PARALLEL UNSAFE
+    SET jit TO off
+    BEGIN ATOMIC
+        SELECT h.severity, h.projection, h.what, h.since, h.details, h.what_to_do, h.statement
+          FROM wallet_projection.health h
+         WHERE h.lasted IS NULL OR h.lasted OPERATOR(pg_catalog.>=) projection_health.patience
+         ORDER BY CASE WHEN h.severity OPERATOR(pg_catalog.=) 'critical' THEN 1 WHEN h.severity OPERATOR(pg_catalog.=) 'warning' THEN 2 ELSE 3 END, h.projection NULLS FIRST, h.what, h.since;
+    END;
+COMMENT ON FUNCTION @extschema@.projection_health(interval) IS
+    'a row per finding: how grave it is, what, since when, what to do about it, and the statement for that; no row: all is well';
+
 GRANT SELECT ON @extschema@.projection_partitions, @extschema@.projection_status, @extschema@.projection_workers,
-    @extschema@.projection_dead_letters, @extschema@.projection_unhandled, @extschema@.projection_options, wallet_projection.parked_event TO PUBLIC;
+    @extschema@.projection_dead_letters, @extschema@.projection_unhandled, @extschema@.projection_options, wallet_projection.parked_event,
+    wallet_projection.health TO PUBLIC;
 
 /*
  * What a definition of a projection is understood as, without creating one:

@@ -92,7 +92,8 @@ static const Column state_columns[] = {
 	MAY_LIE("max_parked", INTEGER, 0, 1000000), TABLE_REF,
 	MAY("owner", OIDS), MAY("owner_name", NAME),
 	MAY("stream_tables", OIDARRAY), MAY("rebuild_advised", TIME),
-	MAY_LIE("verify_rate", INTEGER, 0, 1000000), MAY("drift", TEXT)
+	MAY_LIE("verify_rate", INTEGER, 0, 1000000), MAY("drift", TEXT),
+	MAY("failed_since", TIME)
 };
 
 static const Column position_columns[] = {

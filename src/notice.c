@@ -248,7 +248,8 @@ NoticeAppendAny(Oid stream)
 
 /* A batch of this projection has gone on. */
 void
-NoticeProgress(const char *projection, int64 events, int64 numbers)
+NoticeProgress(const char *projection, int64 events, int64 numbers,
+			   int64 last_number)
 {
 	SubTransactionId subxact = GetCurrentSubTransactionId();
 	ProgressNotice *notice;
@@ -263,6 +264,7 @@ NoticeProgress(const char *projection, int64 events, int64 numbers)
 		{
 			notice->events += events;
 			notice->numbers += numbers;
+			notice->last_number = Max(notice->last_number, last_number);
 			return;
 		}
 	}
@@ -275,6 +277,7 @@ NoticeProgress(const char *projection, int64 events, int64 numbers)
 	strlcpy(notice->projection, projection, NAMEDATALEN);
 	notice->events = events;
 	notice->numbers = numbers;
+	notice->last_number = last_number;
 	notice->subxact = subxact;
 }
 

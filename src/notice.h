@@ -35,6 +35,7 @@ typedef struct ProgressNotice
 	char		projection[NAMEDATALEN];
 	int64		events;			/* applied */
 	int64		numbers;		/* passed, summed over the partitions */
+	int64		last_number;	/* that the stream had drawn then; 0: unknown */
 	SubTransactionId subxact;
 } ProgressNotice;
 
@@ -56,7 +57,7 @@ extern void NoticesDeliverTo(NoticeDelivery delivery);
 extern void NoticeAppend(Oid stream, Datum type, Datum key);
 extern void NoticeAppendAny(Oid stream);
 extern void NoticeProgress(const char *projection, int64 events,
-						   int64 numbers);
+						   int64 numbers, int64 last_number);
 extern void NoticeDesired(void);
 extern void NoticeDeadLetter(const char *payload);
 

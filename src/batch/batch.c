@@ -104,7 +104,8 @@ batch_save(Batch *batch)
 		PositionSet *set = &after.sets[i];
 
 		set->position = PositionAdvance(&set->position, &batch->reading.report);
-		numbers += set->position.head - before->sets[i].position.head;
+		numbers += (set->position.head - before->sets[i].position.head) *
+			PartitionsOf(set->groups, batch->projection->partitions);
 		moved = moved || !SameSet(set, &before->sets[i]) ||
 			(set->loaded != NULL && !SameOwners(&set->owners, &owners));
 		looked = looked && PositionLooked(&before->sets[i].position,
@@ -121,7 +122,8 @@ batch_save(Batch *batch)
 		OldGapsDeleteUnused(batch->projection, &batch->reach.claims, &after);
 	}
 	if (moved)
-		NoticeProgress(name, batch->events, numbers);
+		NoticeProgress(name, batch->events, numbers,
+					   batch->reading.settlement.last_number);
 	if (moved && batch->faults.parked_known)
 		ParkedSetSaved(name, &after);
 	if (looked)

@@ -127,7 +127,7 @@ apply_waiting(OpenProjection *work, const ApplyScope *scope, const KeyTask *task
 		ParkFree(parked);
 	result.id = parked->id;
 	if (outcome.applied > 0)
-		NoticeProgress(work->projection->name, outcome.applied, 0);
+		NoticeProgress(work->projection->name, outcome.applied, 0, 0);
 	return result;
 }
 

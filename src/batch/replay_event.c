@@ -280,7 +280,7 @@ settle_keys(OpenProjection *work, const ApplyScope *scope, Parked *parked,
 		result.events += settle_key(work, scope, lfirst(cell), parked->failure.no);
 	ParkFree(parked);
 	if (result.events > 0)
-		NoticeProgress(work->projection->name, result.events, 0);
+		NoticeProgress(work->projection->name, result.events, 0, 0);
 	return result;
 }
 

@@ -339,7 +339,8 @@ ProjectionSaveState(const Projection *projection, bool with_options)
 	values[STATE_CATALOG_PROJECTION - 1] = CStringGetTextDatum(projection->name);
 	nulls[STATE_CATALOG_PROJECTION - 1] = false;
 	if (projection->last_error == NULL)
-		nulls[STATE_CATALOG_FAILURES - 1] = nulls[STATE_CATALOG_NEXT_TRY - 1] = true;
+		nulls[STATE_CATALOG_FAILURES - 1] = nulls[STATE_CATALOG_NEXT_TRY - 1] =
+			nulls[STATE_CATALOG_FAILED_SINCE - 1] = true;
 	if (with_options)
 		write_options(projection, values, nulls);
 	if (projection->initialized)
@@ -430,6 +431,17 @@ forget_dropped(Relation catalog, Datum *values, bool *nulls)
 	TableRefWrite(&ref, ref_columns, values, nulls);
 }
 
+/* The first of its failures in a row was now, or before. */
+static void
+put_failed_since(Datum *values, bool *nulls, bool failed)
+{
+	int			column = STATE_CATALOG_FAILED_SINCE - 1;
+
+	if (failed && nulls[column])
+		values[column] = TimestampTzGetDatum(GetCurrentTimestamp());
+	nulls[column] = !failed;
+}
+
 /*
  * Write down that a projection has failed, so often in a row, and when it is
  * tried again; or, with NULL, that it is well again.  The caller holds the projection's lock shared.  One that is not
@@ -453,6 +465,7 @@ ProjectionSaveError(const char *name, const char *error, int failures,
 		!nulls[STATE_CATALOG_READ_MODEL - 1])
 	{
 		forget_dropped(catalog, values, nulls);
+		put_failed_since(values, nulls, error != NULL);
 		CatalogPutText(values, nulls, STATE_CATALOG_LAST_ERROR, error);
 		nulls[STATE_CATALOG_FAILURES - 1] = error == NULL;
 		values[STATE_CATALOG_FAILURES - 1] = Int32GetDatum(failures);

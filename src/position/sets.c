@@ -48,6 +48,21 @@ CountGroups(uint64 groups)
 	return count;
 }
 
+/* How many of a projection's partitions are of these groups? */
+int
+PartitionsOf(uint64 groups, int partitions)
+{
+	int			of = GroupsOf(partitions);
+	int			count = 0;
+
+	for (int i = 0; i < of; i++)
+	{
+		if (groups & GroupBit(i))
+			count += partitions / of + (i < partitions % of ? 1 : 0);
+	}
+	return count;
+}
+
 /* So many groups are of at most so many partitions, but at least one. */
 int
 GroupsAtMost(int partitions, int at_most)

@@ -85,6 +85,7 @@ extern int	GroupsOf(int partitions);
 extern uint64 AllGroups(int groups);
 extern int	LowestGroup(uint64 groups);
 extern int	CountGroups(uint64 groups);
+extern int	PartitionsOf(uint64 groups, int partitions);
 extern bool SameRow(const RowMark *a, const RowMark *b);
 extern bool SameSet(const PositionSet *a, const PositionSet *b);
 extern bool SameOwners(const Owners *a, const Owners *b);

@@ -175,8 +175,8 @@ has_ended(const VirtualTransactionId *vxid)
 }
 
 /* The id of an unfinished transaction; invalid if it has none, or has ended. */
-static TransactionId
-xid_of(const VirtualTransactionId *vxid)
+TransactionId
+WriterXid(const VirtualTransactionId *vxid)
 {
 	PGPROC	   *proc = compat_vxid_proc(vxid);
 	bool		more = false;
@@ -280,7 +280,7 @@ OwnersOf(const Settlement *settlement)
 
 	for (int i = 0; i < writers->count; i++)
 	{
-		TransactionId xid = xid_of(&writers->ids[i]);
+		TransactionId xid = WriterXid(&writers->ids[i]);
 		uint64		epoch = EpochFromFullTransactionId(next);
 
 		if (!TransactionIdIsNormal(xid) || has_ended(&writers->ids[i]))
@@ -334,7 +334,7 @@ vxid_of(TransactionId xid)
 	if (proc != NULL)
 	{
 		GET_VXID_FROM_PGPROC(vxid, *proc);
-		if (VirtualTransactionIdIsValid(vxid) && xid_of(&vxid) == xid)
+		if (VirtualTransactionIdIsValid(vxid) && WriterXid(&vxid) == xid)
 			return vxid;
 	}
 	/* a prepared one, or it has just ended, and will be seen so */

@@ -21,6 +21,7 @@ typedef struct Settlement
 } Settlement;
 
 extern Writers StreamWriters(Relation relation);
+extern TransactionId WriterXid(const VirtualTransactionId *vxid);
 extern Settlement Settle(const Stream *stream);
 extern uint64 StreamLook(const Stream *stream, int64 *settled);
 extern int64 StreamFilledSince(const Stream *stream, uint64 look);

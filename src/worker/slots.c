@@ -29,6 +29,8 @@ typedef struct SpeedSlot
 	char		projection[NAMEDATALEN];
 	Meter		events;
 	Meter		numbers;
+	Meter		drawn;
+	int64		last_number;	/* drawn, when a batch looked last; 0: unknown */
 } SpeedSlot;
 
 typedef struct Shared
@@ -661,6 +663,17 @@ current_second(void)
 	return GetCurrentTimestamp() / USECS_PER_SEC;
 }
 
+/* The stream has drawn numbers up to this one; 0: nobody has looked. */
+static void
+count_drawn(SpeedSlot *speed, int64 second, int64 last_number)
+{
+	if (last_number == 0)
+		return;
+	if (speed->last_number > 0 && last_number > speed->last_number)
+		MeterAdd(&speed->drawn, second, last_number - speed->last_number);
+	speed->last_number = last_number;
+}
+
 static void
 count_progress(const Notices *notices)
 {
@@ -674,6 +687,7 @@ count_progress(const Notices *notices)
 
 		MeterAdd(&speed->events, second, notice->events);
 		MeterAdd(&speed->numbers, second, notice->numbers);
+		count_drawn(speed, second, notice->last_number);
 	}
 	LWLockRelease(shared->lock);
 }
@@ -782,6 +796,7 @@ SpeedOf(const char *projection)
 	{
 		result.events = MeterRate(&speed->events, second);
 		result.numbers = MeterRate(&speed->numbers, second);
+		result.drawn = MeterRate(&speed->drawn, second);
 	}
 	LWLockRelease(shared->lock);
 	return result;

@@ -104,6 +104,8 @@ typedef struct Speed
 {
 	double		events;			/* applied per second */
 	double		numbers;		/* passed per second, summed over partitions */
+	double		drawn;			/* numbers that its stream has drawn per
+								 * second */
 } Speed;
 
 extern void SlotsInstall(void);
