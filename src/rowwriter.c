@@ -503,8 +503,8 @@ delete_row(RowWriter *writer, TupleTableSlot *old, LockWaitPolicy policy,
 		refuse_suppressed(writer, "DELETE");
 	/* a trigger may have changed the row that we have locked */
 	result = compat_table_tuple_delete(writer->relation, &old->tts_tid,
-								writer->estate->es_output_cid,
-								writer->estate->es_snapshot, true, &failure);
+									   writer->estate->es_output_cid,
+									   writer->estate->es_snapshot, true, &failure);
 	if (result != TM_Ok)
 		return what_became(writer, result);
 	ExecARDeleteTriggers(writer->estate, writer->target, &old->tts_tid, NULL,
