@@ -41,7 +41,8 @@ TryReturnJson(Try *try, Datum json)
 Datum
 TryRowAsJson(Try *try, TupleTableSlot *row)
 {
-	TupleDesc	desc = row->tts_tupleDescriptor;
+	TupleDesc	desc = try->read_model == NULL ? row->tts_tupleDescriptor :
+		RelationGetDescr(try->read_model);
 	Datum		json = FunctionCall1(&try->row_to_json,
 									 ExecFetchSlotHeapTupleDatum(row));
 
