@@ -11,6 +11,7 @@
 
 #include "access/genam.h"
 #include "access/heapam.h"
+#include "access/heaptoast.h"
 #include "access/htup_details.h"
 #include "access/stratnum.h"
 #include "access/table.h"
@@ -244,6 +245,20 @@ CatalogScanAsOf(Relation catalog, const char *key, Snapshot snapshot)
 }
 
 /*
+ * A copy of a row, with all its values in it.  The snapshot that the row was
+ * seen with is still registered: without it VACUUM could take away what is
+ * stored elsewhere, and between two transactions of a procedure there may be
+ * no other.
+ */
+static HeapTuple
+copy_row(Relation catalog, HeapTuple tuple)
+{
+	return HeapTupleHasExternal(tuple) ?
+		toast_flatten_tuple(tuple, RelationGetDescr(catalog)) :
+		heap_copytuple(tuple);
+}
+
+/*
  * A copy of the row that is at this place, if a new snapshot sees it; or NULL.
  * The place may be one that is no more.
  */
@@ -262,7 +277,7 @@ fetch_at(Relation catalog, ItemPointer place)
 	tuple.t_self = *place;
 	if (heap_fetch(catalog, snapshot, &tuple, &buffer, false))
 	{
-		copy = heap_copytuple(&tuple);
+		copy = copy_row(catalog, &tuple);
 		ReleaseBuffer(buffer);
 	}
 	UnregisterSnapshot(snapshot);
@@ -330,7 +345,7 @@ CatalogFetch(Relation catalog, const char *key)
 	scan = CatalogScan(catalog, key);
 	tuple = systable_getnext(scan);
 	if (HeapTupleIsValid(tuple))
-		tuple = heap_copytuple(tuple);
+		tuple = copy_row(catalog, tuple);
 	systable_endscan(scan);
 	if (!HeapTupleIsValid(tuple))
 		return NULL;
@@ -352,9 +367,7 @@ CatalogRowStands(const char *table, HeapTuple row)
 	HeapTuple	now = fetch_at(catalog, &row->t_self);
 
 	table_close(catalog, AccessShareLock);
-	/* a value that is stored elsewhere may be another one now */
-	return HeapTupleIsValid(now) && !HeapTupleHasExternal(now) &&
-		now->t_len == row->t_len &&
+	return HeapTupleIsValid(now) && now->t_len == row->t_len &&
 		now->t_data->t_hoff == row->t_data->t_hoff &&
 		HeapTupleHeaderGetNatts(now->t_data) == HeapTupleHeaderGetNatts(row->t_data) &&
 		HeapTupleHasNulls(now) == HeapTupleHasNulls(row) &&

@@ -11,7 +11,6 @@
 #include "access/genam.h"
 #include "access/heapam.h"
 #include "access/tableam.h"
-#include "catalog/dependency.h"
 #include "catalog/pg_namespace.h"
 #include "executor/executor.h"
 #include "fmgr.h"
@@ -73,19 +72,20 @@
 #define compat_table_beginscan table_beginscan
 #endif
 
-/* A row is deleted or updated if nobody else is about to; or waited for. */
 #if PG_VERSION_NUM >= 190000
-#define compat_table_tuple_delete(relation, tid, command, snapshot, failure) \
+#define compat_table_tuple_delete(relation, tid, command, snapshot, wait, \
+								  failure) \
 	table_tuple_delete(relation, tid, command, 0, snapshot, InvalidSnapshot, \
-					   false, failure)
+					   wait, failure)
 #define compat_table_tuple_update(relation, tid, slot, command, snapshot, \
 								  failure, mode, indexes) \
 	table_tuple_update(relation, tid, slot, command, 0, snapshot, \
 					   InvalidSnapshot, true, failure, mode, indexes)
 #else
-#define compat_table_tuple_delete(relation, tid, command, snapshot, failure) \
+#define compat_table_tuple_delete(relation, tid, command, snapshot, wait, \
+								  failure) \
 	table_tuple_delete(relation, tid, command, snapshot, InvalidSnapshot, \
-					   false, failure, false)
+					   wait, failure, false)
 #define compat_table_tuple_update(relation, tid, slot, command, snapshot, \
 								  failure, mode, indexes) \
 	table_tuple_update(relation, tid, slot, command, snapshot, \
@@ -108,13 +108,12 @@ compat_heap_page_prune_opt(Relation relation, Buffer buffer)
 }
 
 #if PG_VERSION_NUM >= 190000
-#define compat_pg_plan_query(query, text, options) \
-	pg_plan_query(query, text, options, NULL, NULL)
+#define compat_pg_plan_query(query, text) \
+	pg_plan_query(query, text, 0, NULL, NULL)
 #define compat_standard_planner(query, text, options) \
 	standard_planner(query, text, options, NULL, NULL)
 #else
-#define compat_pg_plan_query(query, text, options) \
-	pg_plan_query(query, text, options, NULL)
+#define compat_pg_plan_query(query, text) pg_plan_query(query, text, 0, NULL)
 #define compat_standard_planner(query, text, options) \
 	standard_planner(query, text, options, NULL)
 #endif
@@ -135,15 +134,6 @@ compat_heap_page_prune_opt(Relation relation, Buffer buffer)
 #else
 #define compat_ExecutorRun(query) \
 	ExecutorRun(query, ForwardScanDirection, 0, true)
-#endif
-
-/* Read a relation of the query that may be read. */
-#if PG_VERSION_NUM >= 160000
-#define compat_clear_permissions(query) \
-	(linitial_node(RTEPermissionInfo, (query)->rteperminfos)->requiredPerms = 0)
-#else
-#define compat_clear_permissions(query) \
-	(rt_fetch(1, (query)->rtable)->requiredPerms = 0)
 #endif
 
 #if PG_VERSION_NUM >= 190000
@@ -420,6 +410,21 @@ compat_init_range_table(EState *estate, Relation rel, Bitmapset *columns)
 #define compat_forget_all_rights(query) ((void) 0)
 #endif
 
+/* A plan for a query of our own, which may read what it reads. */
+static inline PlannedStmt *
+compat_plan_trusted(Query *query, const char *statement)
+{
+	PlannedStmt *plan = compat_pg_plan_query(query, statement);
+	ListCell   *cell;
+
+	foreach(cell, plan->rtable)
+		compat_forget_rights(plan, lfirst_node(RangeTblEntry, cell));
+#if PG_VERSION_NUM >= 160000
+	plan->permInfos = NIL;
+#endif
+	return plan;
+}
+
 /* The role that reads a relation; InvalidOid: the current one. */
 #if PG_VERSION_NUM >= 160000
 #define compat_reader_of(query, rte) \
@@ -469,19 +474,6 @@ compat_check_query_rights(Query *query, Oid role)
 #else
 #define compat_exchange_allfrozen(a, b) ((void) 0)
 #endif
-
-/* Does the query use a temporary table? */
-static inline bool
-compat_uses_temporary(Query *query)
-{
-#if PG_VERSION_NUM >= 190000
-	ObjectAddress object;
-
-	return query_uses_temp_object(query, &object);
-#else
-	return isQueryUsingTempRelation(query);
-#endif
-}
 
 #if PG_VERSION_NUM >= 190000
 #define compat_DomainHasConstraints(type) DomainHasConstraints(type, NULL)

@@ -502,10 +502,9 @@ delete_row(RowWriter *writer, TupleTableSlot *old, LockWaitPolicy policy,
 									 writer->target, &old->tts_tid))
 		refuse_suppressed(writer, "DELETE");
 	/* a trigger may have changed the row that we have locked */
-	result = table_tuple_delete(writer->relation, &old->tts_tid,
-								writer->estate->es_output_cid,
-								writer->estate->es_snapshot, InvalidSnapshot,
-								true, &failure, false);
+	result = compat_table_tuple_delete(writer->relation, &old->tts_tid,
+									   writer->estate->es_output_cid,
+									   writer->estate->es_snapshot, true, &failure);
 	if (result != TM_Ok)
 		return what_became(writer, result);
 	ExecARDeleteTriggers(writer->estate, writer->target, &old->tts_tid, NULL,

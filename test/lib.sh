@@ -135,6 +135,49 @@ use_debian()
 		-o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20)
 }
 
+# Where Debian systems are kept that test/release and test/package have made.
+# shellcheck disable=SC2034
+cache=${WALLET_PROJECTION_CACHE:-/var/cache/wallet_projection}
+
+# make_debian SYSTEM CODENAME: a directory with a Debian, from the mirror of
+# this machine's.  Needs root.
+make_debian()
+{
+	local mirror proxy
+
+	command -v debootstrap >/dev/null || {
+		apt-get -q update
+		DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends debootstrap || return
+	}
+	mirror=$(debian_mirror) || true
+	eval "$(apt-config shell proxy Acquire::http::Proxy)"
+	rm -rf "$1"
+	# the script of one Debian serves for those that debootstrap does not know
+	env ${proxy:+"http_proxy=$proxy"} debootstrap --variant=minbase "$2" "$1" \
+		"${mirror:-http://deb.debian.org/debian}" /usr/share/debootstrap/scripts/sid || return
+	apt-config dump | grep '^Acquire::\(http\|https\|Check\|Retries\)' >"$1/etc/apt/apt.conf.d/99host" || true
+
+	# servers are started by hand, and a new one gets no cluster
+	printf '#!/bin/sh\nexit 101\n' >"$1/usr/sbin/policy-rc.d"
+	chmod +x "$1/usr/sbin/policy-rc.d"
+	mkdir -p "$1/etc/postgresql-common/createcluster.d"
+	echo 'create_main_cluster = false' >"$1/etc/postgresql-common/createcluster.d/none.conf"
+}
+
+# inside SYSTEM COMMAND...: as root there, with a /proc, which goes with it.
+inside()
+{
+	unshare --mount --pid --fork --kill-child --mount-proc="$1/proc" \
+		chroot "$1" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 \
+		DEBIAN_FRONTEND=noninteractive "${@:2}"
+}
+
+# apt_install SYSTEM PACKAGE...
+apt_install()
+{
+	inside "$1" apt-get -q -y install --no-install-recommends "${@:2}"
+}
+
 restore_cluster_conf()
 {
 	if [ -n "$cluster_conf" ]; then

@@ -9,6 +9,7 @@
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "nodes/makefuncs.h"
+#include "utils/builtins.h"
 #include "utils/fmgroids.h"
 
 #include "handler/try.h"
@@ -36,11 +37,22 @@ TryReturnJson(Try *try, Datum json)
 						 &null);
 }
 
-/* A row of the read model as jsonb. */
+/* A row of the read model as jsonb, without what is computed when it is read. */
 Datum
 TryRowAsJson(Try *try, TupleTableSlot *row)
 {
-	return FunctionCall1(&try->row_to_json, ExecFetchSlotHeapTupleDatum(row));
+	TupleDesc	desc = try->read_model == NULL ? row->tts_tupleDescriptor :
+		RelationGetDescr(try->read_model);
+	Datum		json = FunctionCall1(&try->row_to_json,
+									 ExecFetchSlotHeapTupleDatum(row));
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		if (compat_is_virtual(TupleDescAttr(desc, i)))
+			json = DirectFunctionCall2(jsonb_delete, json,
+									   CStringGetTextDatum(NameStr(TupleDescAttr(desc, i)->attname)));
+	}
+	return json;
 }
 
 /* A value of jsonb into an object or array. */

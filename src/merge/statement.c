@@ -11,6 +11,8 @@
 #include "compat.h"
 
 #include "access/table.h"
+#include "catalog/pg_class.h"
+#include "nodes/nodeFuncs.h"
 #include "parser/analyze.h"
 #include "parser/parse_relation.h"
 #include "parser/parser.h"
@@ -343,12 +345,31 @@ take_uses(Merge *merge)
 	}
 }
 
+/* Does the query name a temporary table?  A walker. */
+static bool
+uses_temporary(Node *node, void *unused)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, RangeTblEntry))
+	{
+		RangeTblEntry *rte = (RangeTblEntry *) node;
+
+		return rte->rtekind == RTE_RELATION &&
+			get_rel_persistence(rte->relid) == RELPERSISTENCE_TEMP;
+	}
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, uses_temporary, unused,
+								 QTW_EXAMINE_RTES_BEFORE);
+	return expression_tree_walker(node, uses_temporary, unused);
+}
+
 static void
 take_apart(MergeBuild *build, Relation stream)
 {
 	analyse(build);
 	take_targets(build);
-	if (compat_uses_temporary(build->merge->analysed))
+	if (uses_temporary((Node *) build->merge->analysed, NULL))
 		refuse(build, ERRCODE_FEATURE_NOT_SUPPORTED,
 			   "the definition uses a temporary table",
 			   "Background workers and other sessions cannot see it: use an ordinary table.", -1);

@@ -531,7 +531,7 @@ delete_block(Relation catalog, HeapTuple tuple)
 
 	(void) compat_table_tuple_delete(catalog, &tuple->t_self,
 									 GetCurrentCommandId(true),
-									 GetActiveSnapshot(), &failure);
+									 GetActiveSnapshot(), false, &failure);
 }
 
 /* Delete the blocks with these ids that nobody names. */

@@ -245,7 +245,8 @@ prefetch_tuple(const PageRun *run, int i)
 
 	if (i < run->count && run->offsets[i] <= PageGetMaxOffsetNumber(page))
 	{
-		const char *item = PageGetItem(page, PageGetItemId(page, run->offsets[i]));
+		/* no PageGetItem(): a VACUUM may have taken the tuple away */
+		const char *item = page + ItemIdGetOffset(PageGetItemId(page, run->offsets[i]));
 
 		/* the header, and where the aggregate's id is */
 		__builtin_prefetch(item);

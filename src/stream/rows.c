@@ -215,13 +215,12 @@ plan_rows(const Stream *stream, const char *statement, List *quals)
 	if (RelationGetRelid(stream->relation) != rt_fetch(1, query->rtable)->relid)
 		elog(ERROR, "table of stream \"%s\" was renamed while it was read",
 			 stream->name);
-	compat_clear_permissions(query);
 	query->targetList = all_columns(RelationGetDescr(stream->relation),
 									query->targetList);
 	if (quals != NIL)
 		from->quals = (Node *) make_ands_explicit(lappend(copyObject(quals),
 														  from->quals));
-	return compat_pg_plan_query(query, statement, 0);
+	return compat_plan_trusted(query, statement);
 }
 
 static void
@@ -331,9 +330,8 @@ StreamHighestNumber(const Stream *stream, Snapshot snapshot)
 	Query	   *query = parse_analyze_fixedparams(linitial_node(RawStmt, raw),
 												  statement, NULL, 0, NULL);
 
-	compat_clear_permissions(query);
 	PushActiveSnapshot(snapshot);
-	run_plan(compat_pg_plan_query(query, statement, 0), statement, snapshot,
+	run_plan(compat_plan_trusted(query, statement), statement, snapshot,
 			 &destination.pub);
 	PopActiveSnapshot();
 	return destination.number;

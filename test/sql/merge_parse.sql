@@ -204,7 +204,6 @@ ALTER TABLE an_altered_stream DROP COLUMN occurred_at, ADD COLUMN doubled numeri
 SELECT source('(SELECT order_id, to_jsonb(an_altered_stream)::text || doubled AS event_type FROM an_altered_stream) e');
 
 -- and no more
-SELECT source('(SELECT order_id, event_type FROM order_events e GROUP BY 1, 2) e');
 SELECT source('(SELECT order_id, max(event_type) AS event_type FROM order_events e GROUP BY 1) e');
 SELECT source('(SELECT DISTINCT order_id, event_type FROM order_events) e');
 SELECT source('(SELECT order_id, lag(event_type) OVER (ORDER BY no) AS event_type FROM order_events) e');
