@@ -30,6 +30,7 @@ OBJS = \
 	src/unique_index.o \
 	src/stream/aggregate.o \
 	src/stream/append.o \
+	src/stream/at_time.o \
 	src/stream/attach.o \
 	src/stream/attached.o \
 	src/stream/attached_sequence.o \
@@ -58,6 +59,7 @@ OBJS = \
 	src/merge/check_constant.o \
 	src/merge/collation_use.o \
 	src/merge/fingerprint.o \
+	src/merge/fingerprint_key.o \
 	src/merge/hint_names.o \
 	src/merge/hint_syntax.o \
 	src/merge/hint_types.o \
@@ -88,6 +90,7 @@ OBJS = \
 	src/merge/words.o \
 	src/handler/apply.o \
 	src/handler/apply_declared.o \
+	src/handler/apply_row.o \
 	src/handler/apply_statement.o \
 	src/handler/fit.o \
 	src/handler/fold.o \
@@ -102,6 +105,7 @@ OBJS = \
 	src/handler/merge_shorten.o \
 	src/handler/merge_sum.o \
 	src/handler/merge_tested.o \
+	src/handler/native_row.o \
 	src/handler/read_model.o \
 	src/handler/registry.o \
 	src/handler/rowcache.o \
@@ -150,19 +154,54 @@ OBJS = \
 	src/batch/taken.o \
 	src/batch/unhandled_counts.o \
 	src/batch/writekeys.o \
+	src/rebuild/applied.o \
 	src/rebuild/beginning.o \
+	src/rebuild/board.o \
+	src/rebuild/chunk.o \
+	src/rebuild/keyrow.o \
+	src/rebuild/late.o \
+	src/rebuild/rebuild.o \
+	src/rebuild/refold.o \
+	src/rebuild/refold_apply.o \
+	src/rebuild/refold_compare.o \
+	src/rebuild/refold_read.o \
+	src/rebuild/refold_sink.o \
+	src/rebuild/refold_tell.o \
+	src/rebuild/rounds.o \
+	src/rebuild/selfcheck.o \
+	src/rebuild/shadow.o \
+	src/rebuild/verify.o \
+	src/promote/alike.o \
+	src/promote/compare.o \
+	src/promote/comparison.o \
+	src/promote/obstacles.o \
+	src/promote/older.o \
+	src/promote/pair.o \
+	src/promote/promote.o \
+	src/promote/reach.o \
+	src/promote/references.o \
+	src/promote/rename.o \
+	src/promote/retarget.o \
+	src/promote/sql.o \
+	src/promote/swap.o \
+	src/promote/switch.o \
+	src/consumer/alter.o \
 	src/consumer/assignment.o \
 	src/consumer/consume.o \
 	src/consumer/create.o \
 	src/consumer/create_check.o \
 	src/consumer/create_notice.o \
 	src/consumer/dead_letter.o \
+	src/consumer/define.o \
 	src/consumer/lifecycle.o \
 	src/consumer/options.o \
+	src/consumer/rebuild.o \
+	src/consumer/row_at.o \
 	src/consumer/run.o \
 	src/consumer/time_limit.o \
 	src/wallet/event.o \
 	src/wallet/wallet.o \
+	src/wallet/wallet_at.o \
 	src/wallet/wallet_balance.o \
 	src/wallet/wallet_query.o \
 	src/worker/behind.o \

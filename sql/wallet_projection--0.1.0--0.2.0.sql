@@ -30,6 +30,57 @@ ALTER TABLE wallet_projection.stream
 COMMENT ON TABLE wallet_projection.stream IS
     'event streams, by the name that the extension knows them by: the table''s OID, which is true in this installation, and its name: the first one, and that of now, if it was renamed; of an attached table the column of its events'' numbers, and what keeps writers from bringing numbers';
 
+COMMENT ON COLUMN wallet_projection.stream.name IS
+    'name of the stream';
+
+COMMENT ON COLUMN wallet_projection.stream.relation IS
+    'OID of its table, true in the installation named here';
+
+COMMENT ON COLUMN wallet_projection.stream.table_schema IS
+    'schema of the table when it became a stream';
+
+COMMENT ON COLUMN wallet_projection.stream.table_name IS
+    'name of the table then';
+
+COMMENT ON COLUMN wallet_projection.stream.new_schema IS
+    'schema of the table now, if it was renamed';
+
+COMMENT ON COLUMN wallet_projection.stream.new_name IS
+    'name of the table now, if it was renamed';
+
+COMMENT ON COLUMN wallet_projection.stream.installation IS
+    'server, database and catalog in which the OIDs are true';
+
+COMMENT ON COLUMN wallet_projection.stream."position" IS
+    'column of the events'' numbers; null: a stream that stream_create has made';
+
+COMMENT ON COLUMN wallet_projection.stream.guard IS
+    'what keeps writers from bringing numbers: identity or trust; null: the column is GENERATED ALWAYS';
+
+COMMENT ON COLUMN wallet_projection.projection.name IS
+    'name of the projection';
+
+COMMENT ON COLUMN wallet_projection.projection.stream IS
+    'name of the stream';
+
+COMMENT ON COLUMN wallet_projection.projection.aggregate_type IS
+    'type of the aggregates whose events it applies';
+
+COMMENT ON COLUMN wallet_projection.projection.handler IS
+    'what applies the events';
+
+COMMENT ON COLUMN wallet_projection.projection.channel IS
+    'channel, as declared';
+
+COMMENT ON COLUMN wallet_projection.projection.partitions IS
+    'number of partitions, as declared';
+
+COMMENT ON COLUMN wallet_projection.projection.batch_size IS
+    'events per transaction of a consumer, as declared';
+
+COMMENT ON COLUMN wallet_projection.projection.builtin IS
+    'comes with the extension, and is not dumped';
+
 CREATE TABLE wallet_projection.definition (
     projection   text COLLATE "C" NOT NULL PRIMARY KEY,
     kind         text NOT NULL,
@@ -50,6 +101,48 @@ CREATE TABLE wallet_projection.definition (
 COMMENT ON TABLE wallet_projection.definition IS
     'definitions of declared projections (projection_create): the text; the settings that it is read and run with; what its names were resolved to; the read model''s columns that it uses; a fingerprint of what chooses the key and the partition; the position at which it begins';
 
+COMMENT ON COLUMN wallet_projection.definition.projection IS
+    'name of the projection';
+
+COMMENT ON COLUMN wallet_projection.definition.kind IS
+    'row or statement';
+
+COMMENT ON COLUMN wallet_projection.definition.definition IS
+    'the text';
+
+COMMENT ON COLUMN wallet_projection.definition.key IS
+    'of a statement: the key of its events';
+
+COMMENT ON COLUMN wallet_projection.definition.for_each IS
+    'of a statement: event or batch';
+
+COMMENT ON COLUMN wallet_projection.definition.settings IS
+    'settings with which the text is read and run';
+
+COMMENT ON COLUMN wallet_projection.definition.uses IS
+    'what the names of the text were resolved to';
+
+COMMENT ON COLUMN wallet_projection.definition.columns IS
+    'columns of the read model that the definition uses';
+
+COMMENT ON COLUMN wallet_projection.definition.fingerprint IS
+    'hash of what chooses the key and the partition';
+
+COMMENT ON COLUMN wallet_projection.definition.ordering IS
+    'version, number or arrival';
+
+COMMENT ON COLUMN wallet_projection.definition.strict IS
+    'an event for which no WHEN holds is bad';
+
+COMMENT ON COLUMN wallet_projection.definition.allow_stable IS
+    'functions of users that are STABLE are allowed';
+
+COMMENT ON COLUMN wallet_projection.definition.start_head IS
+    'head of the position at which it begins';
+
+COMMENT ON COLUMN wallet_projection.definition.start_gaps IS
+    'gaps of the position at which it begins';
+
 ALTER TABLE wallet_projection.projection_state
     ADD COLUMN stream_tables oid[],
     ADD COLUMN rebuild_advised timestamptz,
@@ -59,6 +152,138 @@ ALTER TABLE wallet_projection.projection_state
 
 COMMENT ON TABLE wallet_projection.projection_state IS
     'options set since (null: as declared; delays in milliseconds); the read model and the stream''s table, once initialized, by their OIDs, which are true in this installation, and the read model''s name: the first one, and that of now, if it was renamed; whose the projection is; the partitions or children of the stream''s table when positions were last saved, by their OIDs; the last error of a whole batch; when the definition was altered, if rows may still be those of an older one; keys per second that idle workers verify, and the first key that they have found different';
+
+COMMENT ON COLUMN wallet_projection.projection_state.projection IS
+    'name of the projection';
+
+COMMENT ON COLUMN wallet_projection.projection_state.channel IS
+    'channel, if it was set';
+
+COMMENT ON COLUMN wallet_projection.projection_state.partitions IS
+    'number of partitions, if it was set';
+
+COMMENT ON COLUMN wallet_projection.projection_state.batch_size IS
+    'events per transaction, if it was set';
+
+COMMENT ON COLUMN wallet_projection.projection_state.read_model IS
+    'OID of the read model, once initialized';
+
+COMMENT ON COLUMN wallet_projection.projection_state.relation IS
+    'OID of the stream''s table, once initialized';
+
+COMMENT ON COLUMN wallet_projection.projection_state.last_error IS
+    'error of the last whole batch that failed';
+
+COMMENT ON COLUMN wallet_projection.projection_state.failures IS
+    'failed batches in a row';
+
+COMMENT ON COLUMN wallet_projection.projection_state.next_try IS
+    'when the failed batch is tried again';
+
+COMMENT ON COLUMN wallet_projection.projection_state.failed_since IS
+    'when the first of the failed batches in a row failed';
+
+COMMENT ON COLUMN wallet_projection.projection_state.max_attempts IS
+    'at an event, until its key is a dead letter';
+
+COMMENT ON COLUMN wallet_projection.projection_state.retry_delay IS
+    'after the first failure, in milliseconds';
+
+COMMENT ON COLUMN wallet_projection.projection_state.retry_multiplier IS
+    'of the delay, after each further failure';
+
+COMMENT ON COLUMN wallet_projection.projection_state.retry_max_delay IS
+    'the longest delay, in milliseconds';
+
+COMMENT ON COLUMN wallet_projection.projection_state.retry_jitter IS
+    'share by which a delay varies at random';
+
+COMMENT ON COLUMN wallet_projection.projection_state.max_parked IS
+    'keys that may be parked';
+
+COMMENT ON COLUMN wallet_projection.projection_state.table_schema IS
+    'schema of the read model when it was initialized';
+
+COMMENT ON COLUMN wallet_projection.projection_state.table_name IS
+    'name of the read model then';
+
+COMMENT ON COLUMN wallet_projection.projection_state.new_schema IS
+    'schema of the read model now, if it was renamed';
+
+COMMENT ON COLUMN wallet_projection.projection_state.new_name IS
+    'name of the read model now, if it was renamed';
+
+COMMENT ON COLUMN wallet_projection.projection_state.installation IS
+    'server, database and catalog in which the OIDs are true';
+
+COMMENT ON COLUMN wallet_projection.projection_state.owner IS
+    'OID of the role that has initialized the projection';
+
+COMMENT ON COLUMN wallet_projection.projection_state.owner_name IS
+    'name of that role';
+
+COMMENT ON COLUMN wallet_projection.projection_state.stream_tables IS
+    'OIDs of the stream''s partitions or children when positions were last saved';
+
+COMMENT ON COLUMN wallet_projection.projection_state.rebuild_advised IS
+    'when the definition was altered, if rows may still be those of an older one';
+
+COMMENT ON COLUMN wallet_projection.projection_state.verify_rate IS
+    'keys per second that idle workers verify';
+
+COMMENT ON COLUMN wallet_projection.projection_state.drift IS
+    'the first key that idle workers have found different';
+
+COMMENT ON COLUMN wallet_projection.position.projection IS
+    'name of the projection';
+
+COMMENT ON COLUMN wallet_projection.position.lane IS
+    'the lowest group of partitions that the batch has claimed';
+
+COMMENT ON COLUMN wallet_projection.position.version IS
+    'of the lane; the highest counts';
+
+COMMENT ON COLUMN wallet_projection.position.part IS
+    'number of the row in its version';
+
+COMMENT ON COLUMN wallet_projection.position.turn IS
+    'of several rows with a group, the one with the highest turn counts';
+
+COMMENT ON COLUMN wallet_projection.position.groups IS
+    'bit mask of the groups of partitions that have this position';
+
+COMMENT ON COLUMN wallet_projection.position.head IS
+    'the highest number that was passed';
+
+COMMENT ON COLUMN wallet_projection.position.gaps IS
+    'numbers up to head that are not applied';
+
+COMMENT ON COLUMN wallet_projection.position.written IS
+    'rows were written to the read model since the beginning';
+
+COMMENT ON COLUMN wallet_projection.position.old_blocks IS
+    'blocks of old gaps of this position';
+
+COMMENT ON COLUMN wallet_projection.position.old_first IS
+    'lowest number in these blocks';
+
+COMMENT ON COLUMN wallet_projection.position.old_last IS
+    'highest number in these blocks';
+
+COMMENT ON COLUMN wallet_projection.position.old_size IS
+    'how many numbers these blocks hold';
+
+COMMENT ON COLUMN wallet_projection.position.old_owners IS
+    'a mark of the installation, and the transactions that may fill the old gaps';
+
+COMMENT ON COLUMN wallet_projection.old_gaps.projection IS
+    'name of the projection';
+
+COMMENT ON COLUMN wallet_projection.old_gaps.block IS
+    'number of the block, which rows of position name';
+
+COMMENT ON COLUMN wallet_projection.old_gaps.gaps IS
+    'the numbers';
 
 ALTER TABLE wallet_projection.parked
     ADD COLUMN by_number       boolean NOT NULL DEFAULT false,
@@ -71,6 +296,105 @@ CREATE INDEX parked_hash ON wallet_projection.parked (projection, hash);
 
 COMMENT ON TABLE wallet_projection.parked IS
     'keys whose next event (no) has failed; it and those behind it were passed over; no next retry: a dead letter; by_number: a single event whose key cannot be computed, and partition_key is its number; hash: of the key, by which a declared projection finds it, as equal keys may have different texts; whole_key: one that is too long for the index, of which partition_key is the beginning and a digest';
+
+COMMENT ON COLUMN wallet_projection.parked.projection IS
+    'name of the projection';
+
+COMMENT ON COLUMN wallet_projection.parked.partition_key IS
+    'the key, or of an event without a computable key its number';
+
+COMMENT ON COLUMN wallet_projection.parked.id IS
+    'the id that users see';
+
+COMMENT ON COLUMN wallet_projection.parked.partition IS
+    'partition of the key';
+
+COMMENT ON COLUMN wallet_projection.parked.no IS
+    'number of the event that failed';
+
+COMMENT ON COLUMN wallet_projection.parked.version IS
+    'version of the event that failed';
+
+COMMENT ON COLUMN wallet_projection.parked.event_name IS
+    'type of the event that failed';
+
+COMMENT ON COLUMN wallet_projection.parked.attempts IS
+    'attempts at the event; 0: the key only waits for a lock or a value';
+
+COMMENT ON COLUMN wallet_projection.parked.waiting IS
+    'events of the key behind it that were passed over';
+
+COMMENT ON COLUMN wallet_projection.parked.first_failed_at IS
+    'time of the first failure';
+
+COMMENT ON COLUMN wallet_projection.parked.last_failed_at IS
+    'time of the last failure';
+
+COMMENT ON COLUMN wallet_projection.parked.next_retry_at IS
+    'when it is tried again; null: a dead letter';
+
+COMMENT ON COLUMN wallet_projection.parked.sqlstate IS
+    'SQLSTATE of the error';
+
+COMMENT ON COLUMN wallet_projection.parked.message IS
+    'message of the error';
+
+COMMENT ON COLUMN wallet_projection.parked.detail IS
+    'detail of the error';
+
+COMMENT ON COLUMN wallet_projection.parked.hint IS
+    'hint of the error';
+
+COMMENT ON COLUMN wallet_projection.parked.context IS
+    'context of the error';
+
+COMMENT ON COLUMN wallet_projection.parked.retry_error IS
+    'why the last retry could not be done, where that is no event''s fault';
+
+COMMENT ON COLUMN wallet_projection.parked.applied IS
+    'numbers behind the event that had been applied before it could be seen';
+
+COMMENT ON COLUMN wallet_projection.parked.by_number IS
+    'a single event whose key cannot be computed';
+
+COMMENT ON COLUMN wallet_projection.parked.hash IS
+    'hash of the key';
+
+COMMENT ON COLUMN wallet_projection.parked.whole_key IS
+    'a key that is too long for the index';
+
+COMMENT ON COLUMN wallet_projection.skipped.projection IS
+    'name of the projection';
+
+COMMENT ON COLUMN wallet_projection.skipped.no IS
+    'number of the event that is never applied';
+
+COMMENT ON COLUMN wallet_projection.skipped.partition_key IS
+    'its key';
+
+COMMENT ON COLUMN wallet_projection.skipped.event_name IS
+    'its type';
+
+COMMENT ON COLUMN wallet_projection.skipped.skipped_at IS
+    'when it was skipped';
+
+COMMENT ON COLUMN wallet_projection.skipped.skipped_by IS
+    'the role that has skipped it';
+
+COMMENT ON COLUMN wallet_projection.skipped.sqlstate IS
+    'SQLSTATE of its error';
+
+COMMENT ON COLUMN wallet_projection.skipped.message IS
+    'message of its error';
+
+COMMENT ON COLUMN wallet_projection.skipped.event_id IS
+    'id of the event, if it has one';
+
+COMMENT ON COLUMN wallet_projection.skipped.last_no IS
+    'all events of the key up to this number are skipped, until projection_reset';
+
+COMMENT ON COLUMN wallet_projection.skipped.events IS
+    'how many these were';
 
 CREATE TABLE wallet_projection.unhandled (
     projection text COLLATE "C" NOT NULL,
@@ -86,6 +410,42 @@ CREATE TABLE wallet_projection.unhandled (
 
 COMMENT ON TABLE wallet_projection.unhandled IS
     'events that a declared projection has done nothing with, counted by each lane of positions for itself; see projection_unhandled';
+
+COMMENT ON COLUMN wallet_projection.unhandled.projection IS
+    'name of the projection';
+
+COMMENT ON COLUMN wallet_projection.unhandled.lane IS
+    'the lane of positions that counts';
+
+COMMENT ON COLUMN wallet_projection.unhandled.part IS
+    'number of the row in its lane';
+
+COMMENT ON COLUMN wallet_projection.unhandled.why IS
+    'no WHEN holds, or the key is null';
+
+COMMENT ON COLUMN wallet_projection.unhandled.what IS
+    'type of the events';
+
+COMMENT ON COLUMN wallet_projection.unhandled.count IS
+    'number of events';
+
+COMMENT ON COLUMN wallet_projection.unhandled.first_no IS
+    'lowest number';
+
+COMMENT ON COLUMN wallet_projection.unhandled.last_no IS
+    'highest number';
+
+COMMENT ON COLUMN wallet_projection.channel.name IS
+    'name of the channel';
+
+COMMENT ON COLUMN wallet_projection.channel.workers IS
+    'how many background workers it is to have';
+
+COMMENT ON COLUMN wallet_projection.started.projection IS
+    'name of the projection';
+
+COMMENT ON COLUMN wallet_projection.started.database IS
+    'OID of the database in which it was started';
 
 SELECT pg_catalog.pg_extension_config_dump('wallet_projection.definition', '');
 
@@ -116,6 +476,20 @@ COMMENT ON FUNCTION wallet_projection.stream_rows(text, bigint, bigint) IS
 COMMENT ON TYPE wallet_projection.event IS
     'a row of stream_read: an event';
 
+CREATE OR REPLACE FUNCTION @extschema@.wallet_balance_at(wallet_id text, at bigint) RETURNS numeric
+    LANGUAGE C STABLE PARALLEL RESTRICTED
+    AS 'MODULE_PATHNAME', 'wallet_balance_at';
+
+COMMENT ON FUNCTION @extschema@.wallet_balance_at(text, bigint) IS
+    'a wallet''s balance after its events up to a number; null: there was no such wallet';
+
+CREATE OR REPLACE FUNCTION @extschema@.wallet_balance_at(wallet_id text, at timestamptz) RETURNS numeric
+    LANGUAGE C STABLE PARALLEL RESTRICTED
+    AS 'MODULE_PATHNAME', 'wallet_balance_at_time';
+
+COMMENT ON FUNCTION @extschema@.wallet_balance_at(text, timestamptz) IS
+    'a wallet''s balance at a time; null: there was no such wallet';
+
 CREATE OR REPLACE FUNCTION @extschema@.projection_create(name text, definition text, stream text DEFAULT NULL, key text DEFAULT NULL,
                                   channel text DEFAULT 'async_projection'::pg_catalog.text, partitions integer DEFAULT 16,
                                   start_at text DEFAULT 'beginning'::pg_catalog.text, strict boolean DEFAULT false,
@@ -127,12 +501,81 @@ CREATE OR REPLACE FUNCTION @extschema@.projection_create(name text, definition t
 COMMENT ON FUNCTION @extschema@.projection_create(text, text, text, text, text, integer, text, boolean, text, boolean, boolean, text) IS
     'creates a projection from a MERGE over a stream, or from a statement over its events, and starts it where there are background workers';
 
+CREATE OR REPLACE FUNCTION @extschema@.projection_alter(name text, definition text) RETURNS void
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'projection_alter';
+
+COMMENT ON FUNCTION @extschema@.projection_alter(text, text) IS
+    'gives a declared projection another definition, for events from now on; rows follow with projection_rebuild';
+
+CREATE OR REPLACE FUNCTION @extschema@.projection_verify(name text, INOUT partition_key text DEFAULT NULL, force boolean DEFAULT false,
+                                  OUT problem text, OUT column_name text, OUT expected text, OUT actual text) RETURNS SETOF record
+    LANGUAGE C STABLE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'projection_verify';
+
+COMMENT ON FUNCTION @extschema@.projection_verify(text, text, boolean) IS
+    'compares the read model with rows computed anew from the events, under one snapshot; returns what differs, so nothing if all is right';
+
 CREATE OR REPLACE FUNCTION @extschema@.projection_drop(name text) RETURNS void
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'projection_drop';
 
 COMMENT ON FUNCTION @extschema@.projection_drop(text) IS
     'forgets a declared projection; its read model stays';
+
+CREATE OR REPLACE FUNCTION @extschema@.projection_row_at(name text, key text, at bigint) RETURNS jsonb
+    LANGUAGE C STABLE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'projection_row_at';
+
+COMMENT ON FUNCTION @extschema@.projection_row_at(text, text, bigint) IS
+    'the row that the key''s events up to a number make; null: none';
+
+CREATE OR REPLACE FUNCTION @extschema@.projection_row_at(name text, key text, at timestamptz) RETURNS jsonb
+    LANGUAGE C STABLE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'projection_row_at_time';
+
+COMMENT ON FUNCTION @extschema@.projection_row_at(text, text, timestamptz) IS
+    'the row that the key''s events up to a time make; null: none';
+
+CREATE OR REPLACE FUNCTION @extschema@.projection_compare(a text, b text, timeout interval DEFAULT '10 seconds'::pg_catalog.interval,
+                                   OUT partition_key text, OUT problem text, OUT column_name text, OUT in_a text, OUT in_b text)
+    RETURNS SETOF record
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'projection_compare';
+
+COMMENT ON FUNCTION @extschema@.projection_compare(text, text, interval) IS
+    'the differences between the read models of two projections of one stream, at equal positions';
+
+CREATE OR REPLACE FUNCTION @extschema@.projection_promote(new text, old text, timeout interval DEFAULT '30 seconds'::pg_catalog.interval,
+                                   force boolean DEFAULT false, triggers boolean DEFAULT true) RETURNS text
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'projection_promote';
+
+COMMENT ON FUNCTION @extschema@.projection_promote(text, text, interval, boolean, boolean) IS
+    'lets a projection''s rows take the place of another one''s, under the name of its table';
+
+CREATE OR REPLACE PROCEDURE @extschema@.projection_rebuild(name text, partition_key text DEFAULT NULL, force boolean DEFAULT false)
+    LANGUAGE C
+    AS 'MODULE_PATHNAME', 'projection_rebuild';
+
+COMMENT ON PROCEDURE @extschema@.projection_rebuild(text, text, boolean) IS
+    'makes rows of the read model what the events say, and writes only those that differ';
+
+CREATE OR REPLACE PROCEDURE @extschema@.projection_rebuild_all(channel text DEFAULT 'async_projection', force boolean DEFAULT false)
+    LANGUAGE C
+    AS 'MODULE_PATHNAME', 'projection_rebuild_all';
+
+COMMENT ON PROCEDURE @extschema@.projection_rebuild_all(text, boolean) IS
+    'rebuilds the projections of a channel';
+
+CREATE OR REPLACE FUNCTION wallet_projection.rebuild_progress(OUT projection text, OUT phase text, OUT done bigint, OUT total bigint,
+                                                   OUT started_at timestamptz)
+    RETURNS SETOF record
+    LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'rebuild_progress';
+
+COMMENT ON FUNCTION wallet_projection.rebuild_progress() IS
+    'the rebuilds that run in this database';
 
 CREATE OR REPLACE FUNCTION wallet_projection.waits_for(projection text) RETURNS text
     LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
@@ -332,6 +775,41 @@ COMMENT ON COLUMN @extschema@.projection_options."default" IS
 COMMENT ON COLUMN @extschema@.projection_options.description IS
     'what the option means';
 
+CREATE OR REPLACE VIEW @extschema@.projection_progress AS
+SELECT q.projection, q.phase, q.done, q.total, q.rate,
+       CASE WHEN q.rate OPERATOR(pg_catalog.>) 0::numeric
+            THEN pg_catalog.make_interval(secs => ((q.total OPERATOR(pg_catalog.-) q.done)::numeric OPERATOR(pg_catalog./) q.rate)::double precision) END AS time_left,
+       q.started_at
+  FROM (SELECT p.projection, p.phase, p.done, p.total,
+               pg_catalog.round(p.done::numeric OPERATOR(pg_catalog./)
+                                greatest(extract(epoch FROM pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) p.started_at), 0.001)) AS rate,
+               p.started_at
+          FROM wallet_projection.rebuild_progress() p) q;
+
+COMMENT ON VIEW @extschema@.projection_progress IS
+    'a row per rebuild that runs in this database (projection_rebuild); none where the library is not preloaded';
+
+COMMENT ON COLUMN @extschema@.projection_progress.projection IS
+    'name of the projection';
+
+COMMENT ON COLUMN @extschema@.projection_progress.phase IS
+    'folding (the stream is read), comparing, writing (rows that differ) or replaying (parked keys); of several sessions the earliest';
+
+COMMENT ON COLUMN @extschema@.projection_progress.done IS
+    'how much of total is done';
+
+COMMENT ON COLUMN @extschema@.projection_progress.total IS
+    'the work as a number: the stream''s last event number';
+
+COMMENT ON COLUMN @extschema@.projection_progress.rate IS
+    'done per second, since the rebuild began';
+
+COMMENT ON COLUMN @extschema@.projection_progress.time_left IS
+    'how long it will take at this rate';
+
+COMMENT ON COLUMN @extschema@.projection_progress.started_at IS
+    'when the first session began it';
+
 COMMENT ON COLUMN @extschema@.projection_workers.pid IS
     'process id';
 
@@ -375,6 +853,69 @@ SELECT p.id, p.projection, d.stream, d.aggregate_type, coalesce(p.whole_key, p.p
   LEFT JOIN wallet_projection.projection_state s ON s.projection OPERATOR(pg_catalog.=) p.projection
  WHERE CASE WHEN d.owner IS NULL THEN pg_catalog.pg_has_role('pg_read_all_data'::pg_catalog.name, 'USAGE'::pg_catalog.text)
             ELSE pg_catalog.pg_has_role(d.owner, 'USAGE'::pg_catalog.text) END;
+
+COMMENT ON COLUMN wallet_projection.parked_event.id IS
+    'id of the parked key';
+
+COMMENT ON COLUMN wallet_projection.parked_event.projection IS
+    'name of the projection';
+
+COMMENT ON COLUMN wallet_projection.parked_event.stream IS
+    'name of the stream';
+
+COMMENT ON COLUMN wallet_projection.parked_event.aggregate_type IS
+    'type of the aggregates that the projection applies';
+
+COMMENT ON COLUMN wallet_projection.parked_event.partition_key IS
+    'the key';
+
+COMMENT ON COLUMN wallet_projection.parked_event.no IS
+    'number of the event that failed';
+
+COMMENT ON COLUMN wallet_projection.parked_event.version IS
+    'version of the event that failed';
+
+COMMENT ON COLUMN wallet_projection.parked_event.event_name IS
+    'type of the event that failed';
+
+COMMENT ON COLUMN wallet_projection.parked_event.state IS
+    'retrying, dead, waiting for lock, or waiting for value';
+
+COMMENT ON COLUMN wallet_projection.parked_event.attempts IS
+    'attempts at this event so far';
+
+COMMENT ON COLUMN wallet_projection.parked_event.max_attempts IS
+    'attempts until the key is a dead letter';
+
+COMMENT ON COLUMN wallet_projection.parked_event.first_failed_at IS
+    'time of the first failure';
+
+COMMENT ON COLUMN wallet_projection.parked_event.last_failed_at IS
+    'time of the last failure';
+
+COMMENT ON COLUMN wallet_projection.parked_event.next_retry_at IS
+    'when it is tried again';
+
+COMMENT ON COLUMN wallet_projection.parked_event.sqlstate IS
+    'SQLSTATE of the error';
+
+COMMENT ON COLUMN wallet_projection.parked_event.message IS
+    'message of the error';
+
+COMMENT ON COLUMN wallet_projection.parked_event.detail IS
+    'detail of the error';
+
+COMMENT ON COLUMN wallet_projection.parked_event.hint IS
+    'hint of the error';
+
+COMMENT ON COLUMN wallet_projection.parked_event.context IS
+    'context of the error';
+
+COMMENT ON COLUMN wallet_projection.parked_event.waiting IS
+    'events of the key that wait behind it';
+
+COMMENT ON COLUMN wallet_projection.parked_event.retry_error IS
+    'why the last retry could not be done, where that is no event''s fault';
 
 CREATE OR REPLACE VIEW @extschema@.projection_unhandled WITH (security_barrier) AS
 SELECT u.projection, u.what, least(greatest(pg_catalog.sum(u.count), 0::numeric), 9223372036854775807::numeric)::bigint AS count, pg_catalog.min(u.first_no) AS first_no,
@@ -473,7 +1014,7 @@ CREATE OR REPLACE VIEW wallet_projection.health WITH (security_barrier) AS
 WITH status AS MATERIALIZED (
     SELECT s.projection, s.stream, s.channel, s.state, s.activity, s.head, s.last_position, s.lag_events, s.gaps, s.parked, s.dead_letters,
            s.last_error, s.workers, s.workers_wanted, s.workers_problem, s.lag_time, s.catch_up_time, s.running_since, s.read_model,
-           s.ordering, s.waits_for, s.partitions,
+           s.ordering, s.waits_for, s.partitions, s.drift,
            CASE WHEN s.lag_time OPERATOR(pg_catalog.>) '0'::interval THEN pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) s.lag_time END AS lag_since,
            coalesce(pg_catalog.strpos(s.workers_problem, 'shared_preload_libraries') OPERATOR(pg_catalog.>) 0, false) AS not_preloaded
       FROM @extschema@.projection_status s
@@ -483,7 +1024,8 @@ SELECT 'critical'::pg_catalog.text AS severity, s.projection, 'failed'::pg_catal
        pg_catalog.split_part(s.last_error, ' HINT: ', 1) AS details,
        CASE WHEN pg_catalog.strpos(s.last_error, ' HINT: ') OPERATOR(pg_catalog.>) 0 THEN pg_catalog.split_part(s.last_error, ' HINT: ', 2)
             ELSE 'Mend the cause. The projection is tried again by itself; the statement tries it at once.' END AS what_to_do,
-       coalesce(pg_catalog.substring(f.problem, ' HINT: .*?((?:SELECT|ALTER)[^;]*);'), pg_catalog.format('SELECT projection_run(%L)', s.projection)) AS statement,
+       coalesce(CASE WHEN pg_catalog.strpos(f.problem, ' Or ') OPERATOR(pg_catalog.=) 0 THEN pg_catalog.substring(f.problem, ' HINT: .*?((?:SELECT (?:projection_(?:init|reset|drop)|stream_create|(?:pg_catalog[.])?setval)[(][^;()]*[)]|ALTER (?:TABLE|SEQUENCE) [^;()]*));') END,
+                pg_catalog.format('SELECT projection_run(%L)', s.projection)) AS statement,
        NULL::interval AS lasted
   FROM status s
   LEFT JOIN wallet_projection.projection_state t ON t.projection OPERATOR(pg_catalog.=) s.projection
@@ -491,7 +1033,7 @@ SELECT 'critical'::pg_catalog.text AS severity, s.projection, 'failed'::pg_catal
  WHERE s.state OPERATOR(pg_catalog.=) 'failed'
 UNION ALL
 SELECT CASE WHEN s.workers OPERATOR(pg_catalog.=) 0 AND s.lag_events OPERATOR(pg_catalog.>) '0'::bigint THEN 'critical' ELSE 'warning' END, s.projection, 'waiting for processes', s.lag_since,
-       pg_catalog.format('%s; %s of %s workers are there, and the projection is %s event numbers behind', s.workers_problem, s.workers, s.workers_wanted, s.lag_events),
+       pg_catalog.format('%s; workers: %s of %s; event numbers that wait: %s', s.workers_problem, s.workers, s.workers_wanted, s.lag_events),
        CASE WHEN NOT pg_catalog.current_setting('wallet_projection.enabled')::boolean THEN 'Switch the workers of the server on again.'
             WHEN s.workers_wanted OPERATOR(pg_catalog.=) 0 THEN 'The channel rests until it is scaled up again.'
             WHEN pg_catalog.strpos(s.workers_problem, 'max_worker_processes') OPERATOR(pg_catalog.>) 0
@@ -507,9 +1049,9 @@ SELECT CASE WHEN s.workers OPERATOR(pg_catalog.=) 0 AND s.lag_events OPERATOR(pg
  WHERE s.activity OPERATOR(pg_catalog.<>) 'stopped' AND s.workers_problem IS NOT NULL AND NOT s.not_preloaded AND NOT pg_catalog.pg_is_in_recovery()
 UNION ALL
 SELECT 'warning', s.projection, CASE WHEN s.not_preloaded THEN 'not preloaded' ELSE 'stopped' END, s.lag_since,
-       pg_catalog.format(CASE WHEN s.not_preloaded THEN 'shared_preload_libraries does not list wallet_projection, so there are no background workers; the projection is %s event numbers behind'
-                   WHEN pg_catalog.current_setting('wallet_projection.autostart')::boolean THEN 'background workers leave the projection alone, and it is %s event numbers behind'
-                   ELSE 'background workers leave the projection alone, and it is %s event numbers behind; wallet_projection.autostart is off, so that no projection starts by itself' END, s.lag_events),
+       pg_catalog.format(CASE WHEN s.not_preloaded THEN 'shared_preload_libraries does not list wallet_projection, so there are no background workers; event numbers that wait: %s'
+                   WHEN pg_catalog.current_setting('wallet_projection.autostart')::boolean THEN 'background workers leave the projection alone; event numbers that wait: %s'
+                   ELSE 'background workers leave the projection alone; event numbers that wait: %s; wallet_projection.autostart is off, so that no projection starts by itself' END, s.lag_events),
        CASE WHEN s.not_preloaded THEN 'Let a session apply the events; or add the library to shared_preload_libraries, restart the server, and start the projection.'
             ELSE 'Start it, unless it is stopped on purpose.' END,
        CASE WHEN s.not_preloaded THEN pg_catalog.format('CALL projection_consume(%L, finish_when_no_messages => true)', s.channel)
@@ -560,7 +1102,7 @@ SELECT 'warning', s.projection, 'many parked keys', NULL,
 UNION ALL
 SELECT CASE WHEN r.drawn OPERATOR(pg_catalog.>) (r.passed OPERATOR(pg_catalog.*) '1.02'::double precision) THEN 'warning' ELSE 'info' END, s.projection,
        CASE WHEN r.drawn OPERATOR(pg_catalog.>) (r.passed OPERATOR(pg_catalog.*) '1.02'::double precision) THEN 'growing lag' ELSE 'lag' END, s.lag_since,
-       pg_catalog.format('the projection is %s event numbers behind; over the last 10 s the stream has drawn %s a second, and the projection has passed %s',
+       pg_catalog.format('event numbers that wait: %s; over the last 10 s the stream has drawn %s a second, and the projection has passed %s',
               s.lag_events, pg_catalog.round(r.drawn), pg_catalog.round(r.passed)),
        CASE WHEN r.drawn OPERATOR(pg_catalog.>) (r.passed OPERATOR(pg_catalog.*) '1.02'::double precision)
             THEN 'Look for what makes the read model slow: triggers, indexes, foreign keys, the disk. More workers help where cores are idle.'
@@ -570,7 +1112,7 @@ SELECT CASE WHEN r.drawn OPERATOR(pg_catalog.>) (r.passed OPERATOR(pg_catalog.*)
        greatest(s.lag_time, s.catch_up_time)
   FROM status s
  CROSS JOIN LATERAL wallet_projection.rates(s.projection, s.partitions) r
- WHERE s.activity OPERATOR(pg_catalog.=) 'running' AND s.state OPERATOR(pg_catalog.=) 'ready' AND s.lag_events OPERATOR(pg_catalog.>) '0'::bigint AND s.waits_for IS NULL
+ WHERE s.activity OPERATOR(pg_catalog.=) 'running' AND s.state OPERATOR(pg_catalog.<>) 'failed' AND s.lag_events OPERATOR(pg_catalog.>) '0'::bigint AND s.waits_for IS NULL
 UNION ALL
 SELECT 'warning', s.projection, 'long batch', s.running_since,
        'a worker has not ended its batch',
@@ -581,8 +1123,8 @@ SELECT 'warning', s.projection, 'long batch', s.running_since,
  WHERE s.running_since IS NOT NULL
 UNION ALL
 SELECT CASE WHEN s.ordering OPERATOR(pg_catalog.=) 'number' THEN 'warning' ELSE 'info' END, s.projection, 'long writer', coalesce(a.xact_start, x.prepared),
-       pg_catalog.format(CASE WHEN s.ordering OPERATOR(pg_catalog.=) 'number' THEN '%s has an open transaction that writes to stream "%s"; all keys wait behind event number %s, in %s of %s partitions'
-                   ELSE '%s has an open transaction that writes to stream "%s"; its own keys wait for it, all others go on; lowest position %s, %s of %s partitions look for its events' END,
+       pg_catalog.format(CASE WHEN s.ordering OPERATOR(pg_catalog.=) 'number' THEN '%s writes to stream "%s", and is still open; all keys wait behind event number %s, in %s of %s partitions'
+                   ELSE '%s writes to stream "%s", and is still open; its own keys wait, all others go on; position %s, and %s of %s partitions look for its events' END,
               CASE WHEN w.pid IS NULL THEN pg_catalog.format('prepared transaction %L', x.gid) ELSE pg_catalog.format('pid %s (%s, %s)', w.pid, a.usename, a.state) END,
               s.stream, s.head, b.partitions, s.partitions),
        CASE WHEN w.pid IS NULL THEN 'Have it committed or rolled back by whoever has prepared it.'
@@ -636,8 +1178,23 @@ SELECT 'warning', NULL, 'autovacuum is off', NULL,
        'Switch it on.', 'ALTER SYSTEM SET autovacuum = on; ALTER SYSTEM SET track_counts = on; SELECT pg_reload_conf()', NULL
  WHERE NOT (pg_catalog.current_setting('autovacuum')::boolean AND pg_catalog.current_setting('track_counts')::boolean) AND EXISTS (SELECT FROM status)
 UNION ALL
+SELECT 'critical', s.projection, 'drift', NULL,
+       pg_catalog.format('the row of key %s is another one than its events make', s.drift),
+       'Somebody has changed the read model by hand, or a trigger has. projection_verify lists all such keys; the statement makes their rows anew.',
+       pg_catalog.format('CALL projection_rebuild(%L)', s.projection), NULL
+  FROM status s
+ WHERE s.drift IS NOT NULL
+UNION ALL
+SELECT 'info', s.projection, 'rebuild advised', t.rebuild_advised,
+       'the definition was altered, and rows may still be those of the old one',
+       'Make the rows anew when the server has time. Readers see the old ones until then.',
+       pg_catalog.format('CALL projection_rebuild(%L)', s.projection), NULL
+  FROM status s
+  JOIN wallet_projection.projection_state t ON t.projection OPERATOR(pg_catalog.=) s.projection
+ WHERE s.state OPERATOR(pg_catalog.<>) 'failed' AND t.rebuild_advised IS NOT NULL
+UNION ALL
 SELECT 'info', u.projection, 'unhandled events', NULL,
-       pg_catalog.format('events with which nothing was done: %s; of them most are %L (%s)', u.events, u.most, u.why),
+       pg_catalog.format('events with which nothing was done: %s; most of them: %s', u.events, pg_catalog.concat_ws(', ', pg_catalog.quote_literal(u.most), u.why)),
        'If they should have an effect, look how the definition spells them. If not, leave them out in its source, and they are not counted.',
        pg_catalog.format('SELECT what, count, first_no, last_no, why FROM projection_unhandled WHERE projection = %L', u.projection), NULL
   FROM (SELECT DISTINCT ON (e.projection) e.projection, e.what AS most, e.why, pg_catalog.sum(e.count) OVER (PARTITION BY e.projection) AS events
@@ -654,6 +1211,30 @@ SELECT 'info', s.projection, 'locked', NULL,
 COMMENT ON VIEW wallet_projection.health IS
     'the findings of projection_health(), also those that have lasted for a moment only';
 
+COMMENT ON COLUMN wallet_projection.health.severity IS
+    'critical, warning or info';
+
+COMMENT ON COLUMN wallet_projection.health.projection IS
+    'name of the projection; null: a finding of the server';
+
+COMMENT ON COLUMN wallet_projection.health.what IS
+    'what was found';
+
+COMMENT ON COLUMN wallet_projection.health.since IS
+    'since when';
+
+COMMENT ON COLUMN wallet_projection.health.lasted IS
+    'for how long';
+
+COMMENT ON COLUMN wallet_projection.health.details IS
+    'what is known of it';
+
+COMMENT ON COLUMN wallet_projection.health.what_to_do IS
+    'what to do about it';
+
+COMMENT ON COLUMN wallet_projection.health.statement IS
+    'the statement for that';
+
 CREATE OR REPLACE FUNCTION @extschema@.projection_health(patience interval DEFAULT '00:01:00'::interval)
     RETURNS TABLE (severity text, projection text, what text, since timestamptz, details text, what_to_do text, statement text)
     LANGUAGE sql VOLATILE PARALLEL UNSAFE
@@ -663,11 +1244,12 @@ CREATE OR REPLACE FUNCTION @extschema@.projection_health(patience interval DEFAU
           FROM wallet_projection.health h
          WHERE h.lasted IS NULL OR h.lasted OPERATOR(pg_catalog.>=) projection_health.patience
          ORDER BY CASE WHEN h.severity OPERATOR(pg_catalog.=) 'critical' THEN 1 WHEN h.severity OPERATOR(pg_catalog.=) 'warning' THEN 2 ELSE 3 END, h.projection NULLS FIRST, h.what, h.since;
+    END;
 
 COMMENT ON FUNCTION @extschema@.projection_health(interval) IS
     'a row per finding: how grave it is, what, since when, what to do about it, and the statement for that; no row: all is well';
 
-GRANT SELECT ON @extschema@.projection_partitions, @extschema@.projection_status, @extschema@.projection_workers,
+GRANT SELECT ON @extschema@.projection_partitions, @extschema@.projection_progress, @extschema@.projection_status, @extschema@.projection_workers,
     @extschema@.projection_dead_letters, @extschema@.projection_unhandled, @extschema@.projection_options, wallet_projection.parked_event,
     wallet_projection.health TO PUBLIC;
 

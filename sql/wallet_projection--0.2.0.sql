@@ -28,6 +28,24 @@ CREATE TABLE wallet_projection.stream (
 );
 COMMENT ON TABLE wallet_projection.stream IS
     'event streams, by the name that the extension knows them by: the table''s OID, which is true in this installation, and its name: the first one, and that of now, if it was renamed; of an attached table the column of its events'' numbers, and what keeps writers from bringing numbers';
+COMMENT ON COLUMN wallet_projection.stream.name IS
+    'name of the stream';
+COMMENT ON COLUMN wallet_projection.stream.relation IS
+    'OID of its table, true in the installation named here';
+COMMENT ON COLUMN wallet_projection.stream.table_schema IS
+    'schema of the table when it became a stream';
+COMMENT ON COLUMN wallet_projection.stream.table_name IS
+    'name of the table then';
+COMMENT ON COLUMN wallet_projection.stream.new_schema IS
+    'schema of the table now, if it was renamed';
+COMMENT ON COLUMN wallet_projection.stream.new_name IS
+    'name of the table now, if it was renamed';
+COMMENT ON COLUMN wallet_projection.stream.installation IS
+    'server, database and catalog in which the OIDs are true';
+COMMENT ON COLUMN wallet_projection.stream."position" IS
+    'column of the events'' numbers; null: a stream that stream_create has made';
+COMMENT ON COLUMN wallet_projection.stream.guard IS
+    'what keeps writers from bringing numbers: identity or trust; null: the column is GENERATED ALWAYS';
 
 CREATE TABLE wallet_projection.projection (
     name           text COLLATE "C" NOT NULL PRIMARY KEY,
@@ -41,6 +59,22 @@ CREATE TABLE wallet_projection.projection (
 );
 COMMENT ON TABLE wallet_projection.projection IS
     'what a projection is, as it was declared: stream, filter, handler, options';
+COMMENT ON COLUMN wallet_projection.projection.name IS
+    'name of the projection';
+COMMENT ON COLUMN wallet_projection.projection.stream IS
+    'name of the stream';
+COMMENT ON COLUMN wallet_projection.projection.aggregate_type IS
+    'type of the aggregates whose events it applies';
+COMMENT ON COLUMN wallet_projection.projection.handler IS
+    'what applies the events';
+COMMENT ON COLUMN wallet_projection.projection.channel IS
+    'channel, as declared';
+COMMENT ON COLUMN wallet_projection.projection.partitions IS
+    'number of partitions, as declared';
+COMMENT ON COLUMN wallet_projection.projection.batch_size IS
+    'events per transaction of a consumer, as declared';
+COMMENT ON COLUMN wallet_projection.projection.builtin IS
+    'comes with the extension, and is not dumped';
 
 CREATE TABLE wallet_projection.definition (
     projection   text COLLATE "C" NOT NULL PRIMARY KEY,
@@ -60,6 +94,34 @@ CREATE TABLE wallet_projection.definition (
 );
 COMMENT ON TABLE wallet_projection.definition IS
     'definitions of declared projections (projection_create): the text; the settings that it is read and run with; what its names were resolved to; the read model''s columns that it uses; a fingerprint of what chooses the key and the partition; the position at which it begins';
+COMMENT ON COLUMN wallet_projection.definition.projection IS
+    'name of the projection';
+COMMENT ON COLUMN wallet_projection.definition.kind IS
+    'row or statement';
+COMMENT ON COLUMN wallet_projection.definition.definition IS
+    'the text';
+COMMENT ON COLUMN wallet_projection.definition.key IS
+    'of a statement: the key of its events';
+COMMENT ON COLUMN wallet_projection.definition.for_each IS
+    'of a statement: event or batch';
+COMMENT ON COLUMN wallet_projection.definition.settings IS
+    'settings with which the text is read and run';
+COMMENT ON COLUMN wallet_projection.definition.uses IS
+    'what the names of the text were resolved to';
+COMMENT ON COLUMN wallet_projection.definition.columns IS
+    'columns of the read model that the definition uses';
+COMMENT ON COLUMN wallet_projection.definition.fingerprint IS
+    'hash of what chooses the key and the partition';
+COMMENT ON COLUMN wallet_projection.definition.ordering IS
+    'version, number or arrival';
+COMMENT ON COLUMN wallet_projection.definition.strict IS
+    'an event for which no WHEN holds is bad';
+COMMENT ON COLUMN wallet_projection.definition.allow_stable IS
+    'functions of users that are STABLE are allowed';
+COMMENT ON COLUMN wallet_projection.definition.start_head IS
+    'head of the position at which it begins';
+COMMENT ON COLUMN wallet_projection.definition.start_gaps IS
+    'gaps of the position at which it begins';
 
 CREATE TABLE wallet_projection.projection_state (
     projection text COLLATE "C" NOT NULL PRIMARY KEY,
@@ -94,6 +156,60 @@ CREATE TABLE wallet_projection.projection_state (
 );
 COMMENT ON TABLE wallet_projection.projection_state IS
     'options set since (null: as declared; delays in milliseconds); the read model and the stream''s table, once initialized, by their OIDs, which are true in this installation, and the read model''s name: the first one, and that of now, if it was renamed; whose the projection is; the partitions or children of the stream''s table when positions were last saved, by their OIDs; the last error of a whole batch; when the definition was altered, if rows may still be those of an older one; keys per second that idle workers verify, and the first key that they have found different';
+COMMENT ON COLUMN wallet_projection.projection_state.projection IS
+    'name of the projection';
+COMMENT ON COLUMN wallet_projection.projection_state.channel IS
+    'channel, if it was set';
+COMMENT ON COLUMN wallet_projection.projection_state.partitions IS
+    'number of partitions, if it was set';
+COMMENT ON COLUMN wallet_projection.projection_state.batch_size IS
+    'events per transaction, if it was set';
+COMMENT ON COLUMN wallet_projection.projection_state.read_model IS
+    'OID of the read model, once initialized';
+COMMENT ON COLUMN wallet_projection.projection_state.relation IS
+    'OID of the stream''s table, once initialized';
+COMMENT ON COLUMN wallet_projection.projection_state.last_error IS
+    'error of the last whole batch that failed';
+COMMENT ON COLUMN wallet_projection.projection_state.failures IS
+    'failed batches in a row';
+COMMENT ON COLUMN wallet_projection.projection_state.next_try IS
+    'when the failed batch is tried again';
+COMMENT ON COLUMN wallet_projection.projection_state.failed_since IS
+    'when the first of the failed batches in a row failed';
+COMMENT ON COLUMN wallet_projection.projection_state.max_attempts IS
+    'at an event, until its key is a dead letter';
+COMMENT ON COLUMN wallet_projection.projection_state.retry_delay IS
+    'after the first failure, in milliseconds';
+COMMENT ON COLUMN wallet_projection.projection_state.retry_multiplier IS
+    'of the delay, after each further failure';
+COMMENT ON COLUMN wallet_projection.projection_state.retry_max_delay IS
+    'the longest delay, in milliseconds';
+COMMENT ON COLUMN wallet_projection.projection_state.retry_jitter IS
+    'share by which a delay varies at random';
+COMMENT ON COLUMN wallet_projection.projection_state.max_parked IS
+    'keys that may be parked';
+COMMENT ON COLUMN wallet_projection.projection_state.table_schema IS
+    'schema of the read model when it was initialized';
+COMMENT ON COLUMN wallet_projection.projection_state.table_name IS
+    'name of the read model then';
+COMMENT ON COLUMN wallet_projection.projection_state.new_schema IS
+    'schema of the read model now, if it was renamed';
+COMMENT ON COLUMN wallet_projection.projection_state.new_name IS
+    'name of the read model now, if it was renamed';
+COMMENT ON COLUMN wallet_projection.projection_state.installation IS
+    'server, database and catalog in which the OIDs are true';
+COMMENT ON COLUMN wallet_projection.projection_state.owner IS
+    'OID of the role that has initialized the projection';
+COMMENT ON COLUMN wallet_projection.projection_state.owner_name IS
+    'name of that role';
+COMMENT ON COLUMN wallet_projection.projection_state.stream_tables IS
+    'OIDs of the stream''s partitions or children when positions were last saved';
+COMMENT ON COLUMN wallet_projection.projection_state.rebuild_advised IS
+    'when the definition was altered, if rows may still be those of an older one';
+COMMENT ON COLUMN wallet_projection.projection_state.verify_rate IS
+    'keys per second that idle workers verify';
+COMMENT ON COLUMN wallet_projection.projection_state.drift IS
+    'the first key that idle workers have found different';
 
 CREATE TABLE wallet_projection.position (
     projection text COLLATE "C" NOT NULL,
@@ -114,6 +230,34 @@ CREATE TABLE wallet_projection.position (
 );
 COMMENT ON TABLE wallet_projection.position IS
     'positions: an event is applied if and only if its number is not above head, not in gaps and not in a block of old gaps; of a lane the highest version counts, of a group (a bit of groups: partitions p with p mod 64 equal) the row with the highest turn; written: rows were written to the read model since the beginning; old_owners: a mark of the installation, and the only transactions there that may fill the old gaps; see projection_partitions';
+COMMENT ON COLUMN wallet_projection.position.projection IS
+    'name of the projection';
+COMMENT ON COLUMN wallet_projection.position.lane IS
+    'the lowest group of partitions that the batch has claimed';
+COMMENT ON COLUMN wallet_projection.position.version IS
+    'of the lane; the highest counts';
+COMMENT ON COLUMN wallet_projection.position.part IS
+    'number of the row in its version';
+COMMENT ON COLUMN wallet_projection.position.turn IS
+    'of several rows with a group, the one with the highest turn counts';
+COMMENT ON COLUMN wallet_projection.position.groups IS
+    'bit mask of the groups of partitions that have this position';
+COMMENT ON COLUMN wallet_projection.position.head IS
+    'the highest number that was passed';
+COMMENT ON COLUMN wallet_projection.position.gaps IS
+    'numbers up to head that are not applied';
+COMMENT ON COLUMN wallet_projection.position.written IS
+    'rows were written to the read model since the beginning';
+COMMENT ON COLUMN wallet_projection.position.old_blocks IS
+    'blocks of old gaps of this position';
+COMMENT ON COLUMN wallet_projection.position.old_first IS
+    'lowest number in these blocks';
+COMMENT ON COLUMN wallet_projection.position.old_last IS
+    'highest number in these blocks';
+COMMENT ON COLUMN wallet_projection.position.old_size IS
+    'how many numbers these blocks hold';
+COMMENT ON COLUMN wallet_projection.position.old_owners IS
+    'a mark of the installation, and the transactions that may fill the old gaps';
 
 CREATE TABLE wallet_projection.old_gaps (
     projection text COLLATE "C" NOT NULL,
@@ -123,6 +267,12 @@ CREATE TABLE wallet_projection.old_gaps (
 );
 COMMENT ON TABLE wallet_projection.old_gaps IS
     'gaps that only transactions can fill which have been open for long, in blocks that rows of wallet_projection.position name; a block is never changed';
+COMMENT ON COLUMN wallet_projection.old_gaps.projection IS
+    'name of the projection';
+COMMENT ON COLUMN wallet_projection.old_gaps.block IS
+    'number of the block, which rows of position name';
+COMMENT ON COLUMN wallet_projection.old_gaps.gaps IS
+    'the numbers';
 
 CREATE TABLE wallet_projection.parked (
     projection      text COLLATE "C" NOT NULL,
@@ -154,6 +304,50 @@ CREATE INDEX parked_by_number ON wallet_projection.parked (projection, by_number
 CREATE INDEX parked_hash ON wallet_projection.parked (projection, hash);
 COMMENT ON TABLE wallet_projection.parked IS
     'keys whose next event (no) has failed; it and those behind it were passed over; no next retry: a dead letter; by_number: a single event whose key cannot be computed, and partition_key is its number; hash: of the key, by which a declared projection finds it, as equal keys may have different texts; whole_key: one that is too long for the index, of which partition_key is the beginning and a digest';
+COMMENT ON COLUMN wallet_projection.parked.projection IS
+    'name of the projection';
+COMMENT ON COLUMN wallet_projection.parked.partition_key IS
+    'the key, or of an event without a computable key its number';
+COMMENT ON COLUMN wallet_projection.parked.id IS
+    'the id that users see';
+COMMENT ON COLUMN wallet_projection.parked.partition IS
+    'partition of the key';
+COMMENT ON COLUMN wallet_projection.parked.no IS
+    'number of the event that failed';
+COMMENT ON COLUMN wallet_projection.parked.version IS
+    'version of the event that failed';
+COMMENT ON COLUMN wallet_projection.parked.event_name IS
+    'type of the event that failed';
+COMMENT ON COLUMN wallet_projection.parked.attempts IS
+    'attempts at the event; 0: the key only waits for a lock or a value';
+COMMENT ON COLUMN wallet_projection.parked.waiting IS
+    'events of the key behind it that were passed over';
+COMMENT ON COLUMN wallet_projection.parked.first_failed_at IS
+    'time of the first failure';
+COMMENT ON COLUMN wallet_projection.parked.last_failed_at IS
+    'time of the last failure';
+COMMENT ON COLUMN wallet_projection.parked.next_retry_at IS
+    'when it is tried again; null: a dead letter';
+COMMENT ON COLUMN wallet_projection.parked.sqlstate IS
+    'SQLSTATE of the error';
+COMMENT ON COLUMN wallet_projection.parked.message IS
+    'message of the error';
+COMMENT ON COLUMN wallet_projection.parked.detail IS
+    'detail of the error';
+COMMENT ON COLUMN wallet_projection.parked.hint IS
+    'hint of the error';
+COMMENT ON COLUMN wallet_projection.parked.context IS
+    'context of the error';
+COMMENT ON COLUMN wallet_projection.parked.retry_error IS
+    'why the last retry could not be done, where that is no event''s fault';
+COMMENT ON COLUMN wallet_projection.parked.applied IS
+    'numbers behind the event that had been applied before it could be seen';
+COMMENT ON COLUMN wallet_projection.parked.by_number IS
+    'a single event whose key cannot be computed';
+COMMENT ON COLUMN wallet_projection.parked.hash IS
+    'hash of the key';
+COMMENT ON COLUMN wallet_projection.parked.whole_key IS
+    'a key that is too long for the index';
 
 CREATE TABLE wallet_projection.skipped (
     projection    text COLLATE "C" NOT NULL,
@@ -171,6 +365,28 @@ CREATE TABLE wallet_projection.skipped (
 );
 COMMENT ON TABLE wallet_projection.skipped IS
     'events that a projection is never to apply, by dead_letter_delete; with last_no: all events of the key that waited, up to that number, until projection_reset';
+COMMENT ON COLUMN wallet_projection.skipped.projection IS
+    'name of the projection';
+COMMENT ON COLUMN wallet_projection.skipped.no IS
+    'number of the event that is never applied';
+COMMENT ON COLUMN wallet_projection.skipped.partition_key IS
+    'its key';
+COMMENT ON COLUMN wallet_projection.skipped.event_name IS
+    'its type';
+COMMENT ON COLUMN wallet_projection.skipped.skipped_at IS
+    'when it was skipped';
+COMMENT ON COLUMN wallet_projection.skipped.skipped_by IS
+    'the role that has skipped it';
+COMMENT ON COLUMN wallet_projection.skipped.sqlstate IS
+    'SQLSTATE of its error';
+COMMENT ON COLUMN wallet_projection.skipped.message IS
+    'message of its error';
+COMMENT ON COLUMN wallet_projection.skipped.event_id IS
+    'id of the event, if it has one';
+COMMENT ON COLUMN wallet_projection.skipped.last_no IS
+    'all events of the key up to this number are skipped, until projection_reset';
+COMMENT ON COLUMN wallet_projection.skipped.events IS
+    'how many these were';
 
 CREATE TABLE wallet_projection.unhandled (
     projection text COLLATE "C" NOT NULL,
@@ -185,6 +401,22 @@ CREATE TABLE wallet_projection.unhandled (
 );
 COMMENT ON TABLE wallet_projection.unhandled IS
     'events that a declared projection has done nothing with, counted by each lane of positions for itself; see projection_unhandled';
+COMMENT ON COLUMN wallet_projection.unhandled.projection IS
+    'name of the projection';
+COMMENT ON COLUMN wallet_projection.unhandled.lane IS
+    'the lane of positions that counts';
+COMMENT ON COLUMN wallet_projection.unhandled.part IS
+    'number of the row in its lane';
+COMMENT ON COLUMN wallet_projection.unhandled.why IS
+    'no WHEN holds, or the key is null';
+COMMENT ON COLUMN wallet_projection.unhandled.what IS
+    'type of the events';
+COMMENT ON COLUMN wallet_projection.unhandled.count IS
+    'number of events';
+COMMENT ON COLUMN wallet_projection.unhandled.first_no IS
+    'lowest number';
+COMMENT ON COLUMN wallet_projection.unhandled.last_no IS
+    'highest number';
 
 CREATE TABLE wallet_projection.channel (
     name    text COLLATE "C" NOT NULL PRIMARY KEY,
@@ -192,6 +424,10 @@ CREATE TABLE wallet_projection.channel (
 );
 COMMENT ON TABLE wallet_projection.channel IS
     'how many background workers a channel is to have, where channel_scale has said so';
+COMMENT ON COLUMN wallet_projection.channel.name IS
+    'name of the channel';
+COMMENT ON COLUMN wallet_projection.channel.workers IS
+    'how many background workers it is to have';
 
 /* Not dumped: a restored projection is stopped until somebody starts it. */
 CREATE TABLE wallet_projection.started (
@@ -200,6 +436,10 @@ CREATE TABLE wallet_projection.started (
 );
 COMMENT ON TABLE wallet_projection.started IS
     'the projections that background workers serve; rows of another database came with a copy of it, and do not count';
+COMMENT ON COLUMN wallet_projection.started.projection IS
+    'name of the projection';
+COMMENT ON COLUMN wallet_projection.started.database IS
+    'OID of the database in which it was started';
 
 /*
  * Nobody is given a right on these tables: only the extension's C code writes
@@ -450,6 +690,25 @@ COMMENT ON FUNCTION @extschema@.wallet_get_statistics(text) IS
     'a wallet''s balance, total_debits, total_credits and transaction_count in the read model, as numbers';
 
 /*
+ * wallet_balance_at(wallet_id, at): a wallet's balance after its events up to
+ * a number, or before its first event that is younger than a time; null: the wallet did not
+ * exist yet.  From the events alone, with the caller's right to read the stream.
+ * Errors: 42501 no right to select from the stream; WP005 an event of the
+ * wallet cannot be applied; 22004, 22023, 22001 bad id.
+ */
+CREATE FUNCTION @extschema@.wallet_balance_at(wallet_id text, at bigint) RETURNS numeric
+    LANGUAGE C STABLE PARALLEL RESTRICTED
+    AS 'MODULE_PATHNAME', 'wallet_balance_at';
+COMMENT ON FUNCTION @extschema@.wallet_balance_at(text, bigint) IS
+    'a wallet''s balance after its events up to a number; null: there was no such wallet';
+
+CREATE FUNCTION @extschema@.wallet_balance_at(wallet_id text, at timestamptz) RETURNS numeric
+    LANGUAGE C STABLE PARALLEL RESTRICTED
+    AS 'MODULE_PATHNAME', 'wallet_balance_at_time';
+COMMENT ON FUNCTION @extschema@.wallet_balance_at(text, timestamptz) IS
+    'a wallet''s balance at a time; null: there was no such wallet';
+
+/*
  * Projections
  *
  * All of these need the rights of the projection's owner, who is the owner of
@@ -546,6 +805,75 @@ COMMENT ON FUNCTION @extschema@.projection_create(text, text, text, text, text, 
     'creates a projection from a MERGE over a stream, or from a statement over its events, and starts it where there are background workers';
 
 /*
+ * projection_alter(name, definition): gives a projection that projection_create
+ * has made another definition, which is checked as at its creation, with the
+ * settings of this session.  Waits until running batches have ended; from the
+ * commit on events are applied by the new definition, also those of parked keys
+ * that are tried again.  Rows that are there stay as they are until projection_rebuild has
+ * made them what the new definition makes of all events; until then
+ * projection_status.state is 'rebuild advised'.  To add a column: ALTER TABLE, projection_alter,
+ * projection_rebuild.
+ *
+ * What stays: read model, stream, key (what ON compares, or argument key),
+ * partitions, for_each, start_at, ordering, strict and allow_stable.  The
+ * conditions, the filter and the values may be others.  A statement has to change
+ * the same tables as before.
+ * Errors: 0A000 what stays would be another one, and for a projection that comes with
+ * the extension; 42501 not the owner; 42704 no such projection; those of projection_create
+ * for a definition.
+ */
+CREATE FUNCTION @extschema@.projection_alter(name text, definition text) RETURNS void
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'projection_alter';
+COMMENT ON FUNCTION @extschema@.projection_alter(text, text) IS
+    'gives a declared projection another definition, for events from now on; rows follow with projection_rebuild';
+
+/*
+ * projection_verify(name [, partition_key]): are the rows of the read model what
+ * the events say?  It computes all rows anew, or that of one key, from the events
+ * that the positions say are applied, and returns what differs from the table:
+ * no row means that the read model is right.
+ *     problem       'different'   the row, or one of its columns, is another one;
+ *                                 or an event that was applied cannot be computed
+ *                                 any more: then expected is its error, and
+ *                                 column_name is null
+ *                   'missing'     there is no row
+ *                   'surplus'     there is a row that no event has made
+ *                   'late event'  an event that came into the stream below the
+ *                                 positions (inserted with a number of its own)
+ *                                 was never applied, and nothing else is wrong
+ *                                 with the key. expected: the event
+ *     column_name   the column that differs; null: the row as a whole
+ *     expected, actual  the value, or the whole row, as text
+ * partition_key is the key's text: of several columns in the form of a row.
+ *
+ * It writes nothing, fires no trigger and claims nothing, so consumers and
+ * writers go on meanwhile: everything is read under one snapshot. The key of a
+ * dead letter is compared up to the event that failed; skipped events are left
+ * out. It takes at most wallet_projection.batch_memory, whatever the number of
+ * keys is: where that is not enough it reads the stream several times. It may be
+ * called in a read-only transaction and on a standby.
+ *
+ * Compared are the columns that the definition assigns and those with an
+ * immutable default. Not compared are generated and identity columns, columns
+ * whose default changes (now(), a sequence), or that are computed from such a
+ * column, and columns that the definition does not know of. What a trigger has
+ * changed of a row differs, as no event says it.
+ *
+ * force: also where the stream does not begin at the beginning any more, so that
+ * what the missing events did is said to be wrong.
+ * Errors: 42501 not the projection's owner; 0A000 it is a statement: create the
+ * same into a second table, and compare the two; 55000 it was changed meanwhile,
+ * or the stream lacks its beginning.
+ */
+CREATE FUNCTION @extschema@.projection_verify(name text, INOUT partition_key text DEFAULT NULL, force boolean DEFAULT false,
+                                  OUT problem text, OUT column_name text, OUT expected text, OUT actual text) RETURNS SETOF record
+    LANGUAGE C STABLE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'projection_verify';
+COMMENT ON FUNCTION @extschema@.projection_verify(text, text, boolean) IS
+    'compares the read model with rows computed anew from the events, under one snapshot; returns what differs, so nothing if all is right';
+
+/*
  * projection_drop(name): forgets a projection that projection_create has made:
  * its definition, positions, options, dead letters.  The read model and the
  * stream stay as they are.
@@ -556,6 +884,104 @@ CREATE FUNCTION @extschema@.projection_drop(name text) RETURNS void
     AS 'MODULE_PATHNAME', 'projection_drop';
 COMMENT ON FUNCTION @extschema@.projection_drop(text) IS
     'forgets a declared projection; its read model stays';
+
+/*
+ * projection_row_at(name, key, at): the row that the projection's definition, as
+ * it is now, makes of the key's events up to a number, or of those before the
+ * first one that is younger than a time; null: there was no row.  From the events alone: what is applied or stands
+ * in the read model makes no difference, and events are left out that
+ * dead_letter_delete has skipped.  Columns whose defaults change (a
+ * sequence's next number, the time of day) are null.  The key is a text as in
+ * projection_dead_letters; one of several columns is a row: '(a,1)'.  A time needs a
+ * stream that stream_create has made, or a column created_at, occurred_at, recorded_at,
+ * inserted_at or event_time of type timestamptz.  Uses an index on the key where
+ * the stream has one; a notice says which one would help.
+ * Errors: that of an event that cannot be applied, its context says which;
+ * 0A000 a statement projection, or no column says when; 42501 not the owner; 42704 no such
+ * projection; 22004 null.
+ */
+CREATE FUNCTION @extschema@.projection_row_at(name text, key text, at bigint) RETURNS jsonb
+    LANGUAGE C STABLE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'projection_row_at';
+COMMENT ON FUNCTION @extschema@.projection_row_at(text, text, bigint) IS
+    'the row that the key''s events up to a number make; null: none';
+
+CREATE FUNCTION @extschema@.projection_row_at(name text, key text, at timestamptz) RETURNS jsonb
+    LANGUAGE C STABLE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'projection_row_at_time';
+COMMENT ON FUNCTION @extschema@.projection_row_at(text, text, timestamptz) IS
+    'the row that the key''s events up to a time make; null: none';
+
+/*
+ * projection_compare(a, b): the differences between the read models of two
+ * projections of one stream, in one snapshot in which both have applied the same
+ * events. Such a snapshot is waited for, at most as long as timeout says. Rows
+ * belong together by the key of a (of a statement projection, its table's primary
+ * key); columns are compared that one of the projections uses. Returns no row
+ * where there is no difference; otherwise
+ *     partition_key  the key as text; null: it is not about a row
+ *     problem        'different'; 'only in a', 'only in b': the other one has no
+ *                    row of the key; 'column missing'
+ *     column_name    the column; null: the row as a whole
+ *     a, b           the values as text, or the rows
+ * Nothing is written, and nobody waits. For the owner of both.
+ * Errors: 42704 no such projection; 42501 not the owner; 55000 they are of
+ * different streams, or have not applied the same events in time: the detail says
+ * which is behind, and by how much; 42703 b's table lacks a column of the key;
+ * 22004, 22023 an argument.
+ */
+CREATE FUNCTION @extschema@.projection_compare(a text, b text, timeout interval DEFAULT '10 seconds'::pg_catalog.interval,
+                                   OUT partition_key text, OUT problem text, OUT column_name text, OUT in_a text, OUT in_b text)
+    RETURNS SETOF record
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'projection_compare';
+COMMENT ON FUNCTION @extschema@.projection_compare(text, text, interval) IS
+    'the differences between the read models of two projections of one stream, at equal positions';
+
+/*
+ * projection_promote(new, old): a projection takes another one's place. From the
+ * commit on, the table that has the old one's name holds the rows of the new one,
+ * which goes on with them; the old one goes on with its own rows, under the name
+ * that the table of the new one had. Projections keep their names: 'v2' now feeds
+ * the public table and 'v1' the other one, so the way back is
+ * projection_promote('v1', 'v2'). Returns how it was done:
+ *     'storage'  the tables are alike (columns, constraints, indexes): their
+ *                storage was exchanged, and everything that depends on a table
+ *                goes on to do so. Triggers, policies and rights stay with the
+ *                name, indexes and constraints as well
+ *     'names'    the tables differ: they have exchanged their names. The owner, grants,
+ *                comments, policies, triggers, views, foreign keys that refer
+ *                to the old table, and publications were moved. A statement
+ *                that was prepared before goes on, unless the types of its
+ *                result are others now
+ * Where the two tables have different owners, the name's owner stays, and each
+ * definition has the rights of the owner of its table from now on.
+ * First the new projection has to apply what the old one has applied; its
+ * consumers do that, or the call where there are none. Then both are locked, then
+ * the tables, each for a moment; whatever cannot be had at once, everything is
+ * given back and tried again. Readers wait for a tenth of a second or so, and see
+ * the old rows before, the new ones after: never none, and none that are older.
+ *     timeout   how long it tries
+ *     force     also where keys of the new projection are parked, its definition
+ *               was altered and it was not rebuilt, or subscribers of a
+ *               publication may have copies of the rows
+ *     triggers  where names are exchanged: the old table's triggers go along
+ * In READ COMMITTED. For the owner of both; of views and tables that are changed
+ * along as well.
+ * Errors, after which nothing has changed: 42704 no such projection; 42501 not the
+ * owner; 55000 they are of different streams, the new one has not caught up (the
+ * detail says by how much), it has parked keys or rows of an earlier definition,
+ * subscribers may have copies;
+ * 0A000 something that cannot be moved depends on the old table (the detail
+ * lists it); 55P03 the locks could not be had in time; 23503 a foreign key
+ * refers to a row that the new table does not have; 22004, 22023 an argument.
+ */
+CREATE FUNCTION @extschema@.projection_promote(new text, old text, timeout interval DEFAULT '30 seconds'::pg_catalog.interval,
+                                   force boolean DEFAULT false, triggers boolean DEFAULT true) RETURNS text
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'projection_promote';
+COMMENT ON FUNCTION @extschema@.projection_promote(text, text, interval, boolean, boolean) IS
+    'lets a projection''s rows take the place of another one''s, under the name of its table';
 
 /*
  * projection_set(name, option, value): sets an option.
@@ -632,6 +1058,48 @@ CREATE PROCEDURE @extschema@.projection_consume(channel text, message_limit bigi
     AS 'MODULE_PATHNAME', 'projection_consume';
 COMMENT ON PROCEDURE @extschema@.projection_consume(text, bigint, interval, boolean, boolean) IS
     'serves the projections of a channel, a transaction per batch';
+
+/*
+ * CALL projection_rebuild(name, partition_key, force): makes the read model what
+ * its events say, while everything goes on.  The stream is folded without a
+ * claim; then, some keys at a time and a transaction each, only rows that differ
+ * are written.  A reader sees each row as it was or as it ought to be, never an empty
+ * table; events that come meanwhile are applied as ever.  Parked keys are tried
+ * again.  May be cancelled, and called again; sessions that call it for
+ * one projection share the work.  With a partition_key, only that key's row, in the
+ * caller's transaction.  force: also where the stream has lost its oldest
+ * events.  A row that cannot be written is left as it is, with a warning.
+ * Errors: 42704 no such projection; 25001 inside a transaction block, without a
+ * partition_key; 55000 not initialized, its stream does not begin at the
+ * beginning any more, or the projection was changed meanwhile; 55006 it is being reset,
+ * or, without preloading, rebuilt by another session; 0A000 it is a statement; 42501; 22004.
+ */
+CREATE PROCEDURE @extschema@.projection_rebuild(name text, partition_key text DEFAULT NULL, force boolean DEFAULT false)
+    LANGUAGE C
+    AS 'MODULE_PATHNAME', 'projection_rebuild';
+COMMENT ON PROCEDURE @extschema@.projection_rebuild(text, text, boolean) IS
+    'makes rows of the read model what the events say, and writes only those that differ';
+
+/*
+ * CALL projection_rebuild_all(channel, force): rebuilds all projections of a
+ * channel, one after the other, but for statements.  The first error ends the
+ * call.
+ * Errors: 42704 no projection has the channel; and those of projection_rebuild.
+ */
+CREATE PROCEDURE @extschema@.projection_rebuild_all(channel text DEFAULT 'async_projection', force boolean DEFAULT false)
+    LANGUAGE C
+    AS 'MODULE_PATHNAME', 'projection_rebuild_all';
+COMMENT ON PROCEDURE @extschema@.projection_rebuild_all(text, boolean) IS
+    'rebuilds the projections of a channel';
+
+/* The rebuilds that run in this database; none without preloading. */
+CREATE FUNCTION wallet_projection.rebuild_progress(OUT projection text, OUT phase text, OUT done bigint, OUT total bigint,
+                                                   OUT started_at timestamptz)
+    RETURNS SETOF record
+    LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'rebuild_progress';
+COMMENT ON FUNCTION wallet_projection.rebuild_progress() IS
+    'the rebuilds that run in this database';
 
 /*
  * Background workers.  They need shared_preload_libraries =
@@ -997,6 +1465,33 @@ COMMENT ON COLUMN @extschema@.projection_options."default" IS
 COMMENT ON COLUMN @extschema@.projection_options.description IS
     'what the option means';
 
+CREATE VIEW @extschema@.projection_progress AS
+SELECT q.projection, q.phase, q.done, q.total, q.rate,
+       CASE WHEN q.rate OPERATOR(pg_catalog.>) 0::numeric
+            THEN pg_catalog.make_interval(secs => ((q.total OPERATOR(pg_catalog.-) q.done)::numeric OPERATOR(pg_catalog./) q.rate)::double precision) END AS time_left,
+       q.started_at
+  FROM (SELECT p.projection, p.phase, p.done, p.total,
+               pg_catalog.round(p.done::numeric OPERATOR(pg_catalog./)
+                                greatest(extract(epoch FROM pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) p.started_at), 0.001)) AS rate,
+               p.started_at
+          FROM wallet_projection.rebuild_progress() p) q;
+COMMENT ON VIEW @extschema@.projection_progress IS
+    'a row per rebuild that runs in this database (projection_rebuild); none where the library is not preloaded';
+COMMENT ON COLUMN @extschema@.projection_progress.projection IS
+    'name of the projection';
+COMMENT ON COLUMN @extschema@.projection_progress.phase IS
+    'folding (the stream is read), comparing, writing (rows that differ) or replaying (parked keys); of several sessions the earliest';
+COMMENT ON COLUMN @extschema@.projection_progress.done IS
+    'how much of total is done';
+COMMENT ON COLUMN @extschema@.projection_progress.total IS
+    'the work as a number: the stream''s last event number';
+COMMENT ON COLUMN @extschema@.projection_progress.rate IS
+    'done per second, since the rebuild began';
+COMMENT ON COLUMN @extschema@.projection_progress.time_left IS
+    'how long it will take at this rate';
+COMMENT ON COLUMN @extschema@.projection_progress.started_at IS
+    'when the first session began it';
+
 CREATE VIEW @extschema@.projection_workers AS
 SELECT pid, database, channel, projection, state, partitions, events, batches, last_error, since
   FROM wallet_projection.worker_slots();
@@ -1042,6 +1537,48 @@ SELECT p.id, p.projection, d.stream, d.aggregate_type, coalesce(p.whole_key, p.p
             ELSE pg_catalog.pg_has_role(d.owner, 'USAGE'::pg_catalog.text) END;
 COMMENT ON VIEW wallet_projection.parked_event IS
     'parked keys with all that is known of their failed event';
+COMMENT ON COLUMN wallet_projection.parked_event.id IS
+    'id of the parked key';
+COMMENT ON COLUMN wallet_projection.parked_event.projection IS
+    'name of the projection';
+COMMENT ON COLUMN wallet_projection.parked_event.stream IS
+    'name of the stream';
+COMMENT ON COLUMN wallet_projection.parked_event.aggregate_type IS
+    'type of the aggregates that the projection applies';
+COMMENT ON COLUMN wallet_projection.parked_event.partition_key IS
+    'the key';
+COMMENT ON COLUMN wallet_projection.parked_event.no IS
+    'number of the event that failed';
+COMMENT ON COLUMN wallet_projection.parked_event.version IS
+    'version of the event that failed';
+COMMENT ON COLUMN wallet_projection.parked_event.event_name IS
+    'type of the event that failed';
+COMMENT ON COLUMN wallet_projection.parked_event.state IS
+    'retrying, dead, waiting for lock, or waiting for value';
+COMMENT ON COLUMN wallet_projection.parked_event.attempts IS
+    'attempts at this event so far';
+COMMENT ON COLUMN wallet_projection.parked_event.max_attempts IS
+    'attempts until the key is a dead letter';
+COMMENT ON COLUMN wallet_projection.parked_event.first_failed_at IS
+    'time of the first failure';
+COMMENT ON COLUMN wallet_projection.parked_event.last_failed_at IS
+    'time of the last failure';
+COMMENT ON COLUMN wallet_projection.parked_event.next_retry_at IS
+    'when it is tried again';
+COMMENT ON COLUMN wallet_projection.parked_event.sqlstate IS
+    'SQLSTATE of the error';
+COMMENT ON COLUMN wallet_projection.parked_event.message IS
+    'message of the error';
+COMMENT ON COLUMN wallet_projection.parked_event.detail IS
+    'detail of the error';
+COMMENT ON COLUMN wallet_projection.parked_event.hint IS
+    'hint of the error';
+COMMENT ON COLUMN wallet_projection.parked_event.context IS
+    'context of the error';
+COMMENT ON COLUMN wallet_projection.parked_event.waiting IS
+    'events of the key that wait behind it';
+COMMENT ON COLUMN wallet_projection.parked_event.retry_error IS
+    'why the last retry could not be done, where that is no event''s fault';
 
 /*
  * Events that a declared projection has done nothing with, since it has begun
@@ -1179,7 +1716,9 @@ COMMENT ON FUNCTION wallet_projection.rates(text, integer) IS
     'event numbers per second over the last 10 s: those that the stream has drawn, and those that a partition has passed';
 
 /*
- * The findings of projection_health().  lasted: for how long it has been so,
+ * The findings of projection_health().  A statement is made of names that are
+ * quoted; out of the hint of a problem, which has names of users' tables, only
+ * what looks like one of ours is taken.  lasted: for how long it has been so,
  * where that matters: what has lasted for less than the caller's patience is
  * not told; null: it is told at once.
  */
@@ -1187,7 +1726,7 @@ CREATE VIEW wallet_projection.health WITH (security_barrier) AS
 WITH status AS MATERIALIZED (
     SELECT s.projection, s.stream, s.channel, s.state, s.activity, s.head, s.last_position, s.lag_events, s.gaps, s.parked, s.dead_letters,
            s.last_error, s.workers, s.workers_wanted, s.workers_problem, s.lag_time, s.catch_up_time, s.running_since, s.read_model,
-           s.ordering, s.waits_for, s.partitions,
+           s.ordering, s.waits_for, s.partitions, s.drift,
            CASE WHEN s.lag_time OPERATOR(pg_catalog.>) '0'::interval THEN pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) s.lag_time END AS lag_since,
            coalesce(pg_catalog.strpos(s.workers_problem, 'shared_preload_libraries') OPERATOR(pg_catalog.>) 0, false) AS not_preloaded
       FROM @extschema@.projection_status s
@@ -1197,7 +1736,8 @@ SELECT 'critical'::pg_catalog.text AS severity, s.projection, 'failed'::pg_catal
        pg_catalog.split_part(s.last_error, ' HINT: ', 1) AS details,
        CASE WHEN pg_catalog.strpos(s.last_error, ' HINT: ') OPERATOR(pg_catalog.>) 0 THEN pg_catalog.split_part(s.last_error, ' HINT: ', 2)
             ELSE 'Mend the cause. The projection is tried again by itself; the statement tries it at once.' END AS what_to_do,
-       coalesce(pg_catalog.substring(f.problem, ' HINT: .*?((?:SELECT|ALTER)[^;]*);'), pg_catalog.format('SELECT projection_run(%L)', s.projection)) AS statement,
+       coalesce(CASE WHEN pg_catalog.strpos(f.problem, ' Or ') OPERATOR(pg_catalog.=) 0 THEN pg_catalog.substring(f.problem, ' HINT: .*?((?:SELECT (?:projection_(?:init|reset|drop)|stream_create|(?:pg_catalog[.])?setval)[(][^;()]*[)]|ALTER (?:TABLE|SEQUENCE) [^;()]*));') END,
+                pg_catalog.format('SELECT projection_run(%L)', s.projection)) AS statement,
        NULL::interval AS lasted
   FROM status s
   LEFT JOIN wallet_projection.projection_state t ON t.projection OPERATOR(pg_catalog.=) s.projection
@@ -1205,7 +1745,7 @@ SELECT 'critical'::pg_catalog.text AS severity, s.projection, 'failed'::pg_catal
  WHERE s.state OPERATOR(pg_catalog.=) 'failed'
 UNION ALL
 SELECT CASE WHEN s.workers OPERATOR(pg_catalog.=) 0 AND s.lag_events OPERATOR(pg_catalog.>) '0'::bigint THEN 'critical' ELSE 'warning' END, s.projection, 'waiting for processes', s.lag_since,
-       pg_catalog.format('%s; %s of %s workers are there, and the projection is %s event numbers behind', s.workers_problem, s.workers, s.workers_wanted, s.lag_events),
+       pg_catalog.format('%s; workers: %s of %s; event numbers that wait: %s', s.workers_problem, s.workers, s.workers_wanted, s.lag_events),
        CASE WHEN NOT pg_catalog.current_setting('wallet_projection.enabled')::boolean THEN 'Switch the workers of the server on again.'
             WHEN s.workers_wanted OPERATOR(pg_catalog.=) 0 THEN 'The channel rests until it is scaled up again.'
             WHEN pg_catalog.strpos(s.workers_problem, 'max_worker_processes') OPERATOR(pg_catalog.>) 0
@@ -1221,9 +1761,9 @@ SELECT CASE WHEN s.workers OPERATOR(pg_catalog.=) 0 AND s.lag_events OPERATOR(pg
  WHERE s.activity OPERATOR(pg_catalog.<>) 'stopped' AND s.workers_problem IS NOT NULL AND NOT s.not_preloaded AND NOT pg_catalog.pg_is_in_recovery()
 UNION ALL
 SELECT 'warning', s.projection, CASE WHEN s.not_preloaded THEN 'not preloaded' ELSE 'stopped' END, s.lag_since,
-       pg_catalog.format(CASE WHEN s.not_preloaded THEN 'shared_preload_libraries does not list wallet_projection, so there are no background workers; the projection is %s event numbers behind'
-                   WHEN pg_catalog.current_setting('wallet_projection.autostart')::boolean THEN 'background workers leave the projection alone, and it is %s event numbers behind'
-                   ELSE 'background workers leave the projection alone, and it is %s event numbers behind; wallet_projection.autostart is off, so that no projection starts by itself' END, s.lag_events),
+       pg_catalog.format(CASE WHEN s.not_preloaded THEN 'shared_preload_libraries does not list wallet_projection, so there are no background workers; event numbers that wait: %s'
+                   WHEN pg_catalog.current_setting('wallet_projection.autostart')::boolean THEN 'background workers leave the projection alone; event numbers that wait: %s'
+                   ELSE 'background workers leave the projection alone; event numbers that wait: %s; wallet_projection.autostart is off, so that no projection starts by itself' END, s.lag_events),
        CASE WHEN s.not_preloaded THEN 'Let a session apply the events; or add the library to shared_preload_libraries, restart the server, and start the projection.'
             ELSE 'Start it, unless it is stopped on purpose.' END,
        CASE WHEN s.not_preloaded THEN pg_catalog.format('CALL projection_consume(%L, finish_when_no_messages => true)', s.channel)
@@ -1274,7 +1814,7 @@ SELECT 'warning', s.projection, 'many parked keys', NULL,
 UNION ALL
 SELECT CASE WHEN r.drawn OPERATOR(pg_catalog.>) (r.passed OPERATOR(pg_catalog.*) '1.02'::double precision) THEN 'warning' ELSE 'info' END, s.projection,
        CASE WHEN r.drawn OPERATOR(pg_catalog.>) (r.passed OPERATOR(pg_catalog.*) '1.02'::double precision) THEN 'growing lag' ELSE 'lag' END, s.lag_since,
-       pg_catalog.format('the projection is %s event numbers behind; over the last 10 s the stream has drawn %s a second, and the projection has passed %s',
+       pg_catalog.format('event numbers that wait: %s; over the last 10 s the stream has drawn %s a second, and the projection has passed %s',
               s.lag_events, pg_catalog.round(r.drawn), pg_catalog.round(r.passed)),
        CASE WHEN r.drawn OPERATOR(pg_catalog.>) (r.passed OPERATOR(pg_catalog.*) '1.02'::double precision)
             THEN 'Look for what makes the read model slow: triggers, indexes, foreign keys, the disk. More workers help where cores are idle.'
@@ -1284,7 +1824,7 @@ SELECT CASE WHEN r.drawn OPERATOR(pg_catalog.>) (r.passed OPERATOR(pg_catalog.*)
        greatest(s.lag_time, s.catch_up_time)
   FROM status s
  CROSS JOIN LATERAL wallet_projection.rates(s.projection, s.partitions) r
- WHERE s.activity OPERATOR(pg_catalog.=) 'running' AND s.state OPERATOR(pg_catalog.=) 'ready' AND s.lag_events OPERATOR(pg_catalog.>) '0'::bigint AND s.waits_for IS NULL
+ WHERE s.activity OPERATOR(pg_catalog.=) 'running' AND s.state OPERATOR(pg_catalog.<>) 'failed' AND s.lag_events OPERATOR(pg_catalog.>) '0'::bigint AND s.waits_for IS NULL
 UNION ALL
 SELECT 'warning', s.projection, 'long batch', s.running_since,
        'a worker has not ended its batch',
@@ -1295,8 +1835,8 @@ SELECT 'warning', s.projection, 'long batch', s.running_since,
  WHERE s.running_since IS NOT NULL
 UNION ALL
 SELECT CASE WHEN s.ordering OPERATOR(pg_catalog.=) 'number' THEN 'warning' ELSE 'info' END, s.projection, 'long writer', coalesce(a.xact_start, x.prepared),
-       pg_catalog.format(CASE WHEN s.ordering OPERATOR(pg_catalog.=) 'number' THEN '%s has an open transaction that writes to stream "%s"; all keys wait behind event number %s, in %s of %s partitions'
-                   ELSE '%s has an open transaction that writes to stream "%s"; its own keys wait for it, all others go on; lowest position %s, %s of %s partitions look for its events' END,
+       pg_catalog.format(CASE WHEN s.ordering OPERATOR(pg_catalog.=) 'number' THEN '%s writes to stream "%s", and is still open; all keys wait behind event number %s, in %s of %s partitions'
+                   ELSE '%s writes to stream "%s", and is still open; its own keys wait, all others go on; position %s, and %s of %s partitions look for its events' END,
               CASE WHEN w.pid IS NULL THEN pg_catalog.format('prepared transaction %L', x.gid) ELSE pg_catalog.format('pid %s (%s, %s)', w.pid, a.usename, a.state) END,
               s.stream, s.head, b.partitions, s.partitions),
        CASE WHEN w.pid IS NULL THEN 'Have it committed or rolled back by whoever has prepared it.'
@@ -1350,8 +1890,23 @@ SELECT 'warning', NULL, 'autovacuum is off', NULL,
        'Switch it on.', 'ALTER SYSTEM SET autovacuum = on; ALTER SYSTEM SET track_counts = on; SELECT pg_reload_conf()', NULL
  WHERE NOT (pg_catalog.current_setting('autovacuum')::boolean AND pg_catalog.current_setting('track_counts')::boolean) AND EXISTS (SELECT FROM status)
 UNION ALL
+SELECT 'critical', s.projection, 'drift', NULL,
+       pg_catalog.format('the row of key %s is another one than its events make', s.drift),
+       'Somebody has changed the read model by hand, or a trigger has. projection_verify lists all such keys; the statement makes their rows anew.',
+       pg_catalog.format('CALL projection_rebuild(%L)', s.projection), NULL
+  FROM status s
+ WHERE s.drift IS NOT NULL
+UNION ALL
+SELECT 'info', s.projection, 'rebuild advised', t.rebuild_advised,
+       'the definition was altered, and rows may still be those of the old one',
+       'Make the rows anew when the server has time. Readers see the old ones until then.',
+       pg_catalog.format('CALL projection_rebuild(%L)', s.projection), NULL
+  FROM status s
+  JOIN wallet_projection.projection_state t ON t.projection OPERATOR(pg_catalog.=) s.projection
+ WHERE s.state OPERATOR(pg_catalog.<>) 'failed' AND t.rebuild_advised IS NOT NULL
+UNION ALL
 SELECT 'info', u.projection, 'unhandled events', NULL,
-       pg_catalog.format('events with which nothing was done: %s; of them most are %L (%s)', u.events, u.most, u.why),
+       pg_catalog.format('events with which nothing was done: %s; most of them: %s', u.events, pg_catalog.concat_ws(', ', pg_catalog.quote_literal(u.most), u.why)),
        'If they should have an effect, look how the definition spells them. If not, leave them out in its source, and they are not counted.',
        pg_catalog.format('SELECT what, count, first_no, last_no, why FROM projection_unhandled WHERE projection = %L', u.projection), NULL
   FROM (SELECT DISTINCT ON (e.projection) e.projection, e.what AS most, e.why, pg_catalog.sum(e.count) OVER (PARTITION BY e.projection) AS events
@@ -1366,6 +1921,22 @@ SELECT 'info', s.projection, 'locked', NULL,
  WHERE s.state OPERATOR(pg_catalog.=) 'locked';
 COMMENT ON VIEW wallet_projection.health IS
     'the findings of projection_health(), also those that have lasted for a moment only';
+COMMENT ON COLUMN wallet_projection.health.severity IS
+    'critical, warning or info';
+COMMENT ON COLUMN wallet_projection.health.projection IS
+    'name of the projection; null: a finding of the server';
+COMMENT ON COLUMN wallet_projection.health.what IS
+    'what was found';
+COMMENT ON COLUMN wallet_projection.health.since IS
+    'since when';
+COMMENT ON COLUMN wallet_projection.health.lasted IS
+    'for how long';
+COMMENT ON COLUMN wallet_projection.health.details IS
+    'what is known of it';
+COMMENT ON COLUMN wallet_projection.health.what_to_do IS
+    'what to do about it';
+COMMENT ON COLUMN wallet_projection.health.statement IS
+    'the statement for that';
 
 /*
  * projection_health(patience): a row per finding, the gravest first; none: all
@@ -1393,7 +1964,7 @@ CREATE FUNCTION @extschema@.projection_health(patience interval DEFAULT '00:01:0
 COMMENT ON FUNCTION @extschema@.projection_health(interval) IS
     'a row per finding: how grave it is, what, since when, what to do about it, and the statement for that; no row: all is well';
 
-GRANT SELECT ON @extschema@.projection_partitions, @extschema@.projection_status, @extschema@.projection_workers,
+GRANT SELECT ON @extschema@.projection_partitions, @extschema@.projection_progress, @extschema@.projection_status, @extschema@.projection_workers,
     @extschema@.projection_dead_letters, @extschema@.projection_unhandled, @extschema@.projection_options, wallet_projection.parked_event,
     wallet_projection.health TO PUBLIC;
 

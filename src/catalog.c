@@ -228,13 +228,20 @@ CatalogPrimaryKey(Relation catalog)
 SysScanDesc
 CatalogScan(Relation catalog, const char *key)
 {
+	return CatalogScanAsOf(catalog, key, NULL);
+}
+
+/* The same as a snapshot shows them; NULL: a new one. */
+SysScanDesc
+CatalogScanAsOf(Relation catalog, const char *key, Snapshot snapshot)
+{
 	ScanKeyData scankey;
 
 	if (key != NULL)
 		ScanKeyInit(&scankey, 1, BTEqualStrategyNumber, F_TEXTEQ,
 					CStringGetTextDatum(key));
-	return systable_beginscan(catalog, CatalogPrimaryKey(catalog), true, NULL,
-							  key != NULL ? 1 : 0, &scankey);
+	return systable_beginscan(catalog, CatalogPrimaryKey(catalog), true,
+							  snapshot, key != NULL ? 1 : 0, &scankey);
 }
 
 /*

@@ -7,7 +7,8 @@
  * operator or search_path of a user's can come between.  Each function that
  * uses them says itself who may call it.
  *
- * Rows are read under a snapshot that is new at each call.  Who writes one, or
+ * Rows are read under a snapshot that is new at each call, unless the caller
+ * gives one.  Who writes one, or
  * remembers its place to write it, keeps the table's lock to the end of the
  * transaction, as VACUUM FULL gives rows new places.
  */
@@ -17,6 +18,7 @@
 #include "access/genam.h"
 #include "access/htup.h"
 #include "utils/relcache.h"
+#include "utils/snapshot.h"
 
 #define CATALOG_SCHEMA "wallet_projection"
 
@@ -217,6 +219,8 @@ extern Oid	CatalogRelation(const char *table);
 extern Relation CatalogOpen(const char *table, LOCKMODE mode);
 extern Oid	CatalogPrimaryKey(Relation catalog);
 extern SysScanDesc CatalogScan(Relation catalog, const char *key);
+extern SysScanDesc CatalogScanAsOf(Relation catalog, const char *key,
+								   Snapshot snapshot);
 extern HeapTuple CatalogFetch(Relation catalog, const char *key);
 extern bool CatalogRowStands(const char *table, HeapTuple row);
 extern void CatalogDelete(const char *table, const char *key);

@@ -463,6 +463,18 @@ compat_check_query_rights(Query *query, Oid role)
 #endif
 }
 
+/* How many of a table's pages are frozen: counted since 18. */
+#if PG_VERSION_NUM >= 180000
+#define compat_exchange_allfrozen(a, b) \
+	do { \
+		int32		exchanged_ = (a)->relallfrozen; \
+		(a)->relallfrozen = (b)->relallfrozen; \
+		(b)->relallfrozen = exchanged_; \
+	} while (0)
+#else
+#define compat_exchange_allfrozen(a, b) ((void) 0)
+#endif
+
 #if PG_VERSION_NUM >= 190000
 #define compat_DomainHasConstraints(type) DomainHasConstraints(type, NULL)
 typedef const Var CompatReplacedVar;

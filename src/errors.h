@@ -3,7 +3,7 @@
  *		SQLSTATEs of our own, class WP.
  *
  * The SQL standard leaves classes that begin with I to Z to implementations.
- * README.md and the SQL script list them for users.
+ * doc/reference.md and the SQL script list them for users.
  */
 #ifndef WALLET_PROJECTION_ERRORS_H
 #define WALLET_PROJECTION_ERRORS_H

@@ -103,6 +103,15 @@ KeyLockForSession(KeyLockClass class, const char *name, LOCKMODE mode)
 	(void) LockAcquire(&tag, mode, true, false);
 }
 
+/* The same; false if that means waiting. */
+bool
+KeyLockForSessionIfFree(KeyLockClass class, const char *name, LOCKMODE mode)
+{
+	LOCKTAG		tag = name_tag(class, name);
+
+	return LockAcquire(&tag, mode, true, true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
 void
 KeyUnlockForSession(KeyLockClass class, const char *name, LOCKMODE mode)
 {

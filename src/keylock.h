@@ -36,8 +36,12 @@ typedef enum KeyLockClass
 	KEYLOCK_STOP,				/* exclusive: cancelling workers' batches,
 								 * none of which begins meanwhile; never
 								 * waited for by them, only counted */
-	KEYLOCK_CLAIM				/* exclusive, a lock per group of partitions:
+	KEYLOCK_CLAIM,				/* exclusive, a lock per group of partitions:
 								 * working on it */
+	KEYLOCK_REBUILD				/* shared, for the session: rebuilding it
+								 * (exclusive where sessions cannot share it);
+								 * exclusive: beginning it anew; never waited
+								 * for */
 } KeyLockClass;
 
 extern void KeyLock(KeyLockClass class, const char *name, LOCKMODE mode);
@@ -49,6 +53,8 @@ extern void KeyLockHash(KeyLockClass class, uint64 hash, LOCKMODE mode);
 extern void KeyUnlockHash(KeyLockClass class, uint64 hash, LOCKMODE mode);
 extern void KeyLockForSession(KeyLockClass class, const char *name,
 							  LOCKMODE mode);
+extern bool KeyLockForSessionIfFree(KeyLockClass class, const char *name,
+									LOCKMODE mode);
 extern void KeyUnlockForSession(KeyLockClass class, const char *name,
 								LOCKMODE mode);
 extern void LocksSoon(void);

@@ -85,7 +85,7 @@ install_missing()
 		done
 	fi
 	if [ ${#missing[@]} -gt 0 ]; then
-		echo "installing ${missing[*]}" >&2
+		echo "installing ${missing[*]} with apt, which takes a minute or two: see /var/log/apt/term.log" >&2
 		quietly as_root apt-get -q update
 
 		# a server that is new on this machine gets no cluster of its own

@@ -208,6 +208,14 @@ has_index(const ApplyScope *scope)
 	return false;
 }
 
+/* Are a key's events found by an index of the stream? */
+bool
+KeyEventsIndexed(const ApplyScope *scope)
+{
+	return scope->sink->key == NULL ||
+		(scope->sink->merge->fan_out == NULL && has_index(scope));
+}
+
 /*
  * The statement that makes an index by which the events of a key are found; NULL:
  * none can.

@@ -8,6 +8,7 @@
 #include "batch/onekey.h"
 
 extern char *KeyEventsIndex(const ApplyScope *scope);
+extern bool KeyEventsIndexed(const ApplyScope *scope);
 extern bool KeyEventsRead(const ApplyScope *scope, const KeyTask *task,
 						  int64 first, int64 last, EventReceiver receive,
 						  void *state);

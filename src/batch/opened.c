@@ -95,19 +95,10 @@ open_definition(OpenProjection *work, Known *known)
 	work->stream->alone = work->sink.merge->stream_alone;
 }
 
-/*
- * Check rights, become the owner, open the stream and the read model.  What the
- * last batch has found to be right is not asked again as long as nothing has
- * changed (known.h); the locks on the tables may tell of changes.
- */
-void
-OpenedOpen(OpenProjection *work, const char *name)
+/* An error if a trigger of the projection's own read model wants to work on it. */
+static void
+refuse_running(const char *name)
 {
-	Projection *projection;
-	Known	   *known;
-	bool		is_written;
-
-	memset(work, 0, sizeof(OpenProjection));
 	for (const OpenProjection *outer = running; outer != NULL; outer = outer->outer)
 	{
 		if (strcmp(outer->projection->name, name) == 0)
@@ -117,10 +108,21 @@ OpenedOpen(OpenProjection *work, const char *name)
 							name),
 					 errhint("A trigger on its read model must not run it.")));
 	}
+}
+
+/* Open everything, the read model with this lock. */
+static Known *
+open_all(OpenProjection *work, const char *name, LOCKMODE mode)
+{
+	Known	   *known;
+	Projection *projection;
+
+	memset(work, 0, sizeof(OpenProjection));
+	refuse_running(name);
 	known = KnownLook(name);
 	projection = work->projection = KnownProjection(known);
 	ProjectionCheckInitialized(projection);
-	work->read_model = ProjectionOpenReadModel(projection, RowExclusiveLock);
+	work->read_model = ProjectionOpenReadModel(projection, mode);
 	if (!KnownIsTrue(known))
 	{
 		TroubleRaise(TroubleOfReadModel(projection));
@@ -137,13 +139,39 @@ OpenedOpen(OpenProjection *work, const char *name)
 		StreamCheckRights(work->stream, GetUserId(), ACL_SELECT);
 	}
 	if (KnownIsTrue(known))
-		return;
+		return known;
 	OpenedCheckStream(projection, work->stream);
 	TroubleRaise(TroubleOfMemberKinds(work->stream->name,
 									  work->stream->relation));
-	is_written = ProjectionRenewReference(projection);
+	return known;
+}
+
+/*
+ * Check rights, become the owner, open the stream and the read model.  What the
+ * last batch has found to be right is not asked again as long as nothing has
+ * changed (known.h); the locks on the tables may tell of changes.
+ */
+void
+OpenedOpen(OpenProjection *work, const char *name)
+{
+	Known	   *known = open_all(work, name, RowExclusiveLock);
+	bool		is_written;
+
+	if (KnownIsTrue(known))
+		return;
+	is_written = ProjectionRenewReference(work->projection);
 	if (StreamRenewReference(work->stream) && is_written)
 		KnownKeep(known);
+}
+
+/*
+ * The same for who only reads: nothing is written down, and nobody has to wait.
+ * The projection's lock is not needed.
+ */
+void
+OpenedOpenToRead(OpenProjection *work, const char *name)
+{
+	(void) open_all(work, name, AccessShareLock);
 }
 
 /* From here to OpenedEnd(), which must come also after an error, it runs. */

@@ -32,6 +32,7 @@ extern SharedLock ProjectionLockShared(const char *name, bool as_worker);
 extern void OpenedCheckStream(const Projection *projection,
 							  const Stream *stream);
 extern void OpenedOpen(OpenProjection *work, const char *name);
+extern void OpenedOpenToRead(OpenProjection *work, const char *name);
 extern void OpenedBegin(OpenProjection *work);
 extern void OpenedEnd(OpenProjection *work);
 extern bool OpenedKeepsRows(const OpenProjection *work);

@@ -32,6 +32,9 @@ typedef struct Assignment
 	TimestampTz next_try;		/* not before then */
 	ErrorData  *error;			/* the last one, if failures > 0 */
 	bool		told;			/* it is written down; we hold KEYLOCK_FAILURE */
+	int			verify_rate;	/* keys per second that idle workers compare */
+	TimestampTz next_check;		/* of ours; not before then */
+	bool		no_index;		/* it is told that this needs one */
 } Assignment;
 
 /* What is to be done about a batch that has failed. */

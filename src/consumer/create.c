@@ -27,15 +27,11 @@
 #include "catalog.h"
 #include "consumer/begin.h"
 #include "consumer/create_check.h"
-#include "consumer/create_notice.h"
-#include "definition/compiled.h"
+#include "consumer/define.h"
 #include "definition/desired.h"
 #include "definition/ordering.h"
 #include "definition/projection.h"
 #include "keylock.h"
-#include "merge/merge_check.h"
-#include "merge/fingerprint.h"
-#include "merge/merge_uses.h"
 #include "merge/pinned.h"
 #include "notice.h"
 #include "parking/park.h"
@@ -161,71 +157,6 @@ exists_already(const Projection *wanted, bool if_not_exists)
 	return true;
 }
 
-/* Read the definition, as whom and with which settings we are now. */
-static Merge *
-read_definition(const Projection *projection, const char *stream)
-{
-	Merge	   *merge = DeclaredParse(projection->declared,
-									  stream != NULL ? StreamTableNamed(stream) :
-									  InvalidOid);
-
-	MergeCheckExpressions(merge, projection->declared->allow_stable);
-	CreateCheckTables(merge);
-	return merge;
-}
-
-/* The columns of the read model that a statement assigns; or all. */
-static Bitmapset *
-statement_columns(const Merge *merge)
-{
-	const StatementTarget *target = linitial(merge->statement->targets);
-	Bitmapset  *columns = NULL;
-
-	if (!bms_is_empty(target->listed))
-		return target->listed;
-	for (AttrNumber column = 1;
-		 get_attname(merge->read_model, column, true) != NULL;
-		 column++)
-	{
-		if (OidIsValid(get_atttype(merge->read_model, column)))
-			columns = bms_add_member(columns, column);
-	}
-	return columns;
-}
-
-static Bitmapset *
-key_columns(const Merge *merge)
-{
-	Bitmapset  *columns = NULL;
-
-	for (int i = 0; i < merge->key.ncolumns; i++)
-		columns = bms_add_member(columns, merge->key.columns[i]);
-	return columns;
-}
-
-/* The columns that the definition uses of its read model, by name. */
-static ArrayType *
-used_columns(const Merge *merge)
-{
-	Bitmapset  *columns = NULL;
-	List	   *names = NIL;
-	int			column = -1;
-	ListCell   *cell;
-
-	if (merge->statement != NULL)
-		columns = statement_columns(merge);
-	else
-		columns = bms_add_members(columns, key_columns(merge));
-	foreach(cell, merge->clauses)
-		columns = bms_add_members(columns, ((MergeClause *) lfirst(cell))->listed);
-	while ((column = bms_next_member(columns, column)) >= 0)
-	{
-		if (column > 0)
-			names = lappend(names, get_attname(merge->read_model, column, false));
-	}
-	return TextArray(names);
-}
-
 /* The ordering that was asked for, or what can be proved. */
 static Ordering
 choose_ordering(const char *asked, const Merge *merge, const Stream *stream)
@@ -276,25 +207,6 @@ position_of_now(const Stream *stream)
 					  note_number, &seen);
 	position.gaps = NumberSetMinus(&all, &seen.numbers);
 	return position;
-}
-
-/* As the owner of the read model, as each batch will: it must compile. */
-static void
-compile_as_owner(const Projection *projection, const Stream *stream,
-				 Relation read_model)
-{
-	OwnerScope	owner = OwnerEnter(projection);
-	int			settings = PinnedEnter(projection->declared->settings);
-	OwnerHint	hint;
-	Compiled   *compiled;
-
-	OwnerHintBegin(&hint, projection);
-	compiled = CompiledMake(projection, stream, read_model);
-	MergeCheckRights(compiled->sink.merge, GetUserId());
-	OwnerHintEnd(&hint);
-	CreateNotices(projection, &compiled->sink, stream, read_model);
-	PinnedLeave(settings);
-	OwnerLeave(&owner);
 }
 
 static void
@@ -368,15 +280,13 @@ create(Projection *projection, const Merge *merge, const char *ordering,
 	stream->rows = true;
 	stream->alone = merge->stream_alone;
 	declared->ordering = choose_ordering(ordering, merge, stream);
-	declared->columns = used_columns(merge);
-	declared->uses = TextArray(merge->uses);
-	declared->fingerprint = (int64) MergeFingerprint(merge);
+	DefinitionNote(declared, merge);
 	if (from_now)
 		declared->start = position_of_now(stream);
 	projection->relation = RelationGetRelid(stream->relation);
 	ProjectionDeclare(projection);
 	ProjectionSetReadModel(projection, merge->read_model);
-	compile_as_owner(projection, stream, read_model);
+	DefinitionCompile(projection, stream, read_model);
 	StreamRelease(stream);
 	ProjectionBegin(projection);
 	relation_close(read_model, NoLock);
@@ -390,6 +300,7 @@ projection_create(PG_FUNCTION_ARGS)
 	char	   *definition = ArgumentText(fcinfo, ARGUMENT_DEFINITION,
 										  "definition", PG_INT32_MAX);
 	char	   *ordering = optional_text(fcinfo, ARGUMENT_ORDERING, "ordering");
+	char	   *stream = optional_text(fcinfo, ARGUMENT_STREAM, "stream");
 	bool		from_now = choice_argument(fcinfo, ARGUMENT_START_AT, "start_at",
 										   "beginning", "now");
 	bool		if_not_exists = boolean_argument(fcinfo, ARGUMENT_IF_NOT_EXISTS,
@@ -403,8 +314,8 @@ projection_create(PG_FUNCTION_ARGS)
 		PG_RETURN_VOID();
 	DesiredLock();
 	NoticeDesired();
-	merge = read_definition(projection,
-							optional_text(fcinfo, ARGUMENT_STREAM, "stream"));
+	merge = DefinitionRead(projection,
+						   stream != NULL ? StreamTableNamed(stream) : InvalidOid);
 	create(projection, merge, ordering, from_now);
 	if (Preloaded && Autostart)
 		DesiredStart(projection);

@@ -27,13 +27,13 @@ writer_of(Oid table)
 	return name != NULL ? name : DeclaredTargetOf(StatementTargetUse(table));
 }
 
-/* An error if another projection writes to this table. */
+/* An error if another projection than this one writes to this table. */
 static void
-check_nobody_elses(Oid read_model)
+check_nobody_elses(Oid read_model, const char *projection)
 {
 	const char *other = writer_of(read_model);
 
-	if (other == NULL)
+	if (other == NULL || strcmp(other, projection) == 0)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_IN_USE),
@@ -90,16 +90,16 @@ check_empty(Relation table)
 					 QualifiedName(table))));
 }
 
-/* An error if a table of the definition is another projection's. */
+/* An error if a table of the projection's definition is another one's. */
 void
-CreateCheckTables(const Merge *merge)
+CreateCheckTables(const Merge *merge, const char *projection)
 {
 	ListCell   *cell;
 
-	check_nobody_elses(merge->read_model);
+	check_nobody_elses(merge->read_model, projection);
 	check_no_read_model(merge->stream);
 	foreach(cell, merge->statement != NULL ? merge->statement->targets : NIL)
-		check_nobody_elses(((StatementTarget *) lfirst(cell))->relation);
+		check_nobody_elses(((StatementTarget *) lfirst(cell))->relation, projection);
 }
 
 /*

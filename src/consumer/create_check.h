@@ -9,7 +9,7 @@
 
 #include "merge/merge.h"
 
-extern void CreateCheckTables(const Merge *merge);
+extern void CreateCheckTables(const Merge *merge, const char *projection);
 extern bool TableIsEmpty(Relation table);
 extern void CreateCheckEmpty(const Merge *merge, Relation read_model);
 

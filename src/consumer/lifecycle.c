@@ -134,6 +134,12 @@ ProjectionBegin(Projection *projection)
 	Stream	   *stream;
 	OwnerScope	owner;
 
+	/* it would write rows that are ahead of the new positions */
+	if (!KeyLockIfFree(KEYLOCK_REBUILD, projection->name, ExclusiveLock))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("projection \"%s\" is being rebuilt", projection->name),
+				 errhint("Wait until projection_progress does not show it any more, or cancel the rebuild.")));
 	PositionsDrop(projection);
 	OldGapsDrop(projection);
 	PositionsCreate(projection, projection->declared != NULL ?

@@ -147,6 +147,31 @@ DeclaredRead(const char *projection, CatalogDamage **damage)
 	return *damage == NULL ? declared : NULL;
 }
 
+/* Is this the definition that a snapshot shows? */
+bool
+DeclaredIsAsOf(const char *projection, const char *definition,
+			   Snapshot snapshot)
+{
+	Relation	catalog = CatalogOpen(DEFINITION_CATALOG, AccessShareLock);
+	SysScanDesc scan = CatalogScanAsOf(catalog, projection, snapshot);
+	HeapTuple	tuple = systable_getnext(scan);
+	bool		result = false;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		Datum		values[DEFINITION_CATALOG_NATTS];
+		bool		nulls[DEFINITION_CATALOG_NATTS];
+
+		CatalogDeform(catalog, tuple, values, nulls);
+		result = strcmp(CatalogGetText(values, nulls,
+									   DEFINITION_CATALOG_DEFINITION),
+						definition) == 0;
+	}
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return result;
+}
+
 /* Write it down anew; the caller holds the projection's lock exclusively. */
 void
 DeclaredWrite(const char *projection, const Declared *declared)

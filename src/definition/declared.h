@@ -7,6 +7,7 @@
 
 #include "nodes/pg_list.h"
 #include "utils/array.h"
+#include "utils/snapshot.h"
 
 #include "catalog_row.h"
 #include "position.h"
@@ -48,6 +49,8 @@ extern ArrayType *TextArray(List *strings);
 extern List *TextArrayList(ArrayType *array);
 extern Declared *DeclaredRead(const char *projection,
 							  CatalogDamage **damage);
+extern bool DeclaredIsAsOf(const char *projection, const char *definition,
+						   Snapshot snapshot);
 extern void DeclaredWrite(const char *projection, const Declared *declared);
 extern int	DeclaredTargets(const Declared *declared);
 extern bool DeclaredInserts(const Declared *declared);

@@ -46,9 +46,12 @@ MergeCheckPrepare(MergeRun *run, Relation read_model)
 		if (TupleDescAttr(desc, i)->attnotnull)
 			run->not_null[run->nnot_null++] = i;
 	}
-	run->always_check = read_model->rd_rel->relispartition ||
-		(constraints != NULL &&
-		 (constraints->num_check > 0 || compat_has_virtual(constraints)));
+	run->always_check = !run->unchecked &&
+		(read_model->rd_rel->relispartition ||
+		 (constraints != NULL &&
+		  (constraints->num_check > 0 || compat_has_virtual(constraints))));
+	if (run->unchecked)
+		run->nnot_null = 0;
 }
 
 /* The executor's state for checks. */

@@ -413,6 +413,16 @@ MergeRunClose(MergeRun *run)
 	run->read_model = NULL;
 }
 
+/*
+ * From now on constraints of the table are not checked: items are known to have
+ * been applied.
+ */
+void
+MergeRunUnchecked(MergeRun *run)
+{
+	run->unchecked = true;
+}
+
 /* Values for parameters that the expressions have, from now on. */
 void
 MergeRunParams(MergeRun *run, ParamListInfo params)

@@ -63,6 +63,7 @@ extern void MergeRunKeep(MergeRun *run, MemoryContext context);
 extern void MergeRunEnd(MergeRun *run);
 extern void MergeRunOpen(MergeRun *run, Relation read_model);
 extern void MergeRunClose(MergeRun *run);
+extern void MergeRunUnchecked(MergeRun *run);
 extern void MergeRunParams(MergeRun *run, ParamListInfo params);
 
 extern void MergeRunItems(MergeRun *run, TupleTableSlot *event,

@@ -196,6 +196,7 @@ struct MergeRun
 	int			nnot_null;
 	AttrNumber *not_null;
 	bool		always_check;	/* more than NOT NULL is to be checked */
+	bool		unchecked;		/* nothing is */
 };
 
 /* Begin to evaluate; what an error has left half-way is made anew. */

@@ -185,18 +185,16 @@ check_row_security(Relation relation)
 }
 
 /*
- * Get ready to look for rows of a read model that is open with
- * RowExclusiveLock, as the snapshot sees them.  Everything lives in the
- * current memory context.
+ * Get ready to look for rows of a read model, which is open, as the snapshot
+ * sees them, to read them only.  Everything lives in the current memory context.
  */
 ReadModel *
-ReadModelBegin(const Sink *sink, Relation relation, Snapshot snapshot)
+ReadModelBeginToRead(const Sink *sink, Relation relation, Snapshot snapshot)
 {
 	ReadModel  *model = palloc0(sizeof(ReadModel));
 
 	check_kind(relation);
 	check_row_security(relation);
-	ReadModelCheckNow(relation);
 	model->handler = sink->handler;
 	model->key_type = sink->key;
 	model->relation = relation;
@@ -212,6 +210,16 @@ ReadModelBegin(const Sink *sink, Relation relation, Snapshot snapshot)
 	model->is_heap = relation->rd_rel->relam == HEAP_TABLE_AM_OID;
 	model->empty = model->is_heap && RelationGetNumberOfBlocks(relation) == 0;
 	model->buffer = InvalidBuffer;
+	return model;
+}
+
+/* The same to write them: the read model is open with RowExclusiveLock. */
+ReadModel *
+ReadModelBegin(const Sink *sink, Relation relation, Snapshot snapshot)
+{
+	ReadModel  *model = ReadModelBeginToRead(sink, relation, snapshot);
+
+	ReadModelCheckNow(relation);
 	return model;
 }
 

@@ -42,6 +42,8 @@ extern void ReadModelCheckColumns(const RowHandler *handler,
 extern void ReadModelCheckNow(Relation relation);
 extern ReadModel *ReadModelBegin(const Sink *sink, Relation relation,
 								 Snapshot snapshot);
+extern ReadModel *ReadModelBeginToRead(const Sink *sink, Relation relation,
+									   Snapshot snapshot);
 extern void ReadModelEnd(ReadModel *model);
 extern Datum ReadModelKey(ReadModel *model, const FoldEntry *entry);
 extern void ReadModelArrange(ReadModel *model, FoldedKey *keys, int64 count);

@@ -10,4 +10,7 @@
 extern char *MergeFingerprintText(const Merge *merge);
 extern uint64 MergeFingerprint(const Merge *merge);
 
+/* fingerprint_key.c */
+extern char *MergeKeyFingerprintText(const Merge *merge);
+
 #endif							/* WALLET_PROJECTION_FINGERPRINT_H */

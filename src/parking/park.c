@@ -321,6 +321,21 @@ ParkedNumbers(const char *projection)
 	return numbers;
 }
 
+/* Give the receiver each parked key that a snapshot shows. */
+void
+ParkedAsOf(const char *projection, Snapshot snapshot,
+		   void (*receive) (void *arg, const Parked *parked), void *arg)
+{
+	Relation	catalog = CatalogOpen(PARKED_CATALOG, AccessShareLock);
+	SysScanDesc scan = CatalogScanAsOf(catalog, projection, snapshot);
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+		receive(arg, read_row(catalog, tuple));
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+}
+
 /* All parked keys of a projection, as ParkedFew() lists them. */
 List *
 ParkedKeys(const char *projection)

@@ -16,6 +16,7 @@
 #include "definition/projection.h"
 #include "handler/key.h"
 #include "position.h"
+#include "utils/snapshot.h"
 
 /* Which event of a key failed, and why. */
 typedef struct KeyFailure
@@ -75,6 +76,9 @@ typedef struct Parked
 	NumberSet	applied;		/* of those behind it, applied before it came */
 } Parked;
 
+extern void ParkedAsOf(const char *projection, Snapshot snapshot,
+					   void (*receive) (void *arg, const Parked *parked),
+					   void *arg);
 extern List *ParkedKeys(const char *projection);
 extern uint64 ParkedPartitionHash(KeyType *type, const ParkedBrief *parked);
 extern void ParkedCheck(const Projection *projection,

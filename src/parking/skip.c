@@ -102,15 +102,6 @@ SkipCheck(const Stream *stream, const char *projection)
 	CommandCounterIncrement();
 }
 
-/* One row of the catalog. */
-typedef struct Skipped
-{
-	char	   *key;
-	char	   *event_name;
-	int64		no;
-	int64		last_no;		/* 0: that one alone */
-} Skipped;
-
 static Skipped
 read_row(Relation catalog, HeapTuple tuple)
 {
@@ -125,6 +116,25 @@ read_row(Relation catalog, HeapTuple tuple)
 	if (!nulls[SKIPPED_CATALOG_LAST_NO - 1])
 		skipped.last_no = DatumGetInt64(values[SKIPPED_CATALOG_LAST_NO - 1]);
 	return skipped;
+}
+
+/* Give the receiver each row that a snapshot shows. */
+void
+SkippedAsOf(const char *projection, Snapshot snapshot,
+			void (*receive) (void *arg, const Skipped *skipped), void *arg)
+{
+	Relation	catalog = CatalogOpen(SKIPPED_CATALOG, AccessShareLock);
+	SysScanDesc scan = CatalogScanAsOf(catalog, projection, snapshot);
+	HeapTuple	tuple;
+
+	while (HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Skipped		skipped = read_row(catalog, tuple);
+
+		receive(arg, &skipped);
+	}
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
 }
 
 /* The projection begins anew: what was given up as a whole is tried again. */

@@ -12,12 +12,24 @@
 
 #include "parking/park.h"
 
+/* A row of the catalog. */
+typedef struct Skipped
+{
+	char	   *key;
+	char	   *event_name;
+	int64		no;
+	int64		last_no;		/* 0: that one alone */
+} Skipped;
+
 extern void SkipEvent(const Stream *stream, Snapshot snapshot,
 					  const Parked *parked);
 extern void SkipAll(const Stream *stream, Snapshot snapshot,
 					const Parked *parked, int64 last_no, int64 events);
 extern void SkipCheck(const Stream *stream, const char *projection);
 extern void SkipForgetAll(const char *projection);
+extern void SkippedAsOf(const char *projection, Snapshot snapshot,
+						void (*receive) (void *arg, const Skipped *skipped),
+						void *arg);
 extern NumberSet SkippedEvents(const char *projection);
 extern NumberSet SkippedOrParkedAlone(const char *projection);
 extern NumberSet SkippedOfKey(const char *projection, const char *key);

@@ -28,9 +28,8 @@
 #include "stream/event_id.h"
 #include "tableref.h"
 #include "wallet/event.h"
+#include "wallet/wallet.h"
 
-#define WALLET_STREAM "wallet_stream"
-#define WALLET_TYPE "Wallet"
 
 #define UUID_TEXT_LENGTH 36
 

@@ -16,6 +16,7 @@
 #include "storage/shmem.h"
 #include "utils/timestamp.h"
 
+#include "rebuild/board.h"
 #include "settings.h"
 #include "worker/meter.h"
 #include "worker/slots.h"
@@ -76,6 +77,7 @@ request(void)
 	if (previous_request_hook)
 		previous_request_hook();
 	RequestAddinShmemSpace(shared_size());
+	RequestAddinShmemSpace(BoardSize());
 	RequestNamedLWLockTranche(TRANCHE, 1);
 }
 
@@ -84,6 +86,7 @@ static void
 startup(void)
 {
 	bool		found;
+	void	   *board;
 
 	if (previous_startup_hook)
 		previous_startup_hook();
@@ -96,6 +99,8 @@ startup(void)
 		shared->slots = max_worker_processes;
 		ConditionVariableInit(&shared->progress);
 	}
+	board = ShmemInitStruct(TRANCHE " rebuilds", BoardSize(), &found);
+	BoardInstall(board, shared->lock, found);
 	LWLockRelease(AddinShmemInitLock);
 }
 

@@ -51,6 +51,7 @@
 #include "definition/desired.h"
 #include "fault.h"
 #include "keyhash.h"
+#include "rebuild/selfcheck.h"
 #include "settings.h"
 #include "worker/override.h"
 #include "worker/slots.h"
@@ -61,6 +62,10 @@
 #define LIST_AGE		10000	/* the list is looked up again */
 #define PAUSE			1		/* for more events to come */
 #define ASK_INTERVAL	100		/* somebody may want the database */
+#define CHECK_INTERVAL	100		/* between two self-checks, at least */
+#define CHECK_TIME		15		/* that one of them takes, but for its last
+								 * key */
+#define CHECK_LATER		60000	/* after one that has failed */
 
 #define COMMAND "projection batches"
 
@@ -75,6 +80,8 @@ typedef struct Worker
 	List	   *assignment;		/* of Assignment */
 	Assignment *current;		/* the one that is being served */
 	bool		replaying;		/* its parked keys are */
+	bool		checking;		/* its keys are compared, for want of work */
+	TimestampTz check_end;		/* of that */
 	bool		woken;			/* by others, not because the nap is over */
 	bool		again;			/* this round has left something to do */
 	int			nap;
@@ -213,6 +220,20 @@ retry_failed(Assignment *assignment, int sqlerrcode, const char *message)
 	AssignmentRetryFailed(assignment);
 }
 
+/* Keys could not be compared; whether they are right is not known. */
+static void
+check_failed(Assignment *assignment, ErrorData *error)
+{
+	if (error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
+		ereport(LOG,
+				(errcode(error->sqlerrcode),
+				 errmsg("keys of projection \"%s\" could not be compared with their events: %s",
+						assignment->name, error->message)));
+	FreeErrorData(error);
+	assignment->next_check = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
+														 CHECK_LATER);
+}
+
 /*
  * Does somebody want this database for himself?  DROP, RENAME and TEMPLATE
  * lock it and then wait for a few seconds until it is empty.
@@ -326,7 +347,7 @@ recover(void)
 	worker.current = NULL;
 	if (end == BATCH_CANCELLED || ErrorIsOfShutdown(error))
 	{
-		worker.replaying = false;
+		worker.replaying = worker.checking = false;
 		ereport(LOG,
 				(errmsg("a batch of channel \"%s\" was cancelled%s", worker.channel,
 						end == BATCH_CANCELLED ?
@@ -343,6 +364,13 @@ recover(void)
 		return;
 	}
 	worker.replaying = false;
+	if (assignment != NULL && worker.checking)
+	{
+		worker.checking = false;
+		check_failed(assignment, error);
+		return;
+	}
+	worker.checking = false;
 	if (assignment == NULL && error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
 		leave_for(error);
 	else if (assignment == NULL)
@@ -447,6 +475,8 @@ list_projections(void)
 			continue;
 		started = lappend(started, projection);
 		list_assignment(&assignment, projection->name);
+		((Assignment *) llast(assignment))->verify_rate =
+			projection->damage != NULL ? 0 : projection->verify_rate;
 		AssignmentLook(llast(assignment));
 	}
 	take_interest(started);
@@ -618,6 +648,88 @@ go_round(void)
 }
 
 /*
+ * Self-checks, by those who have nothing else to do
+ */
+
+/* Is there something else to do, or is it enough? */
+static bool
+stop_checking(void)
+{
+	return MyLatch->is_set || SlotWoken() ||
+		GetCurrentTimestamp() >= worker.check_end;
+}
+
+/* Say what was found, once. */
+static void
+tell_check(Assignment *assignment, const SelfCheck *check)
+{
+	if (check->different != NULL)
+		ereport(LOG,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("the read model of projection \"%s\" is not what its events say",
+						assignment->name),
+				 errdetail("The row of a key is another one; see projection_status.drift."),
+				 errhint("See projection_verify; and to make it right, projection_rebuild.")));
+	if (check->no_index && !assignment->no_index)
+		ereport(LOG,
+				(errmsg("keys of projection \"%s\" cannot be compared with their events one by one",
+						assignment->name),
+				 errdetail("Option verify_rate needs an index of the stream on the key."),
+				 check->index != NULL ? errhint("Run: %s", check->index) : 0));
+	assignment->no_index = check->no_index;
+}
+
+/*
+ * Compare some keys of a projection.  As many as its rate asks of us, but for
+ * what takes too long; the workers of the channel share it.
+ */
+static void
+check_keys(Assignment *assignment)
+{
+	int			of = Max(worker.share.of, 1);
+	int			keys = Max(assignment->verify_rate * CHECK_INTERVAL / (1000 * of), 1);
+	int64		pause = INT64CONST(1000) * keys * of / assignment->verify_rate;
+	TimestampTz now = GetCurrentTimestamp();
+	SelfCheck	check;
+
+	assignment->next_check = TimestampTzPlusMilliseconds(now, pause);
+	worker.check_end = TimestampTzPlusMilliseconds(now, CHECK_TIME);
+	if (!begin_at_work(psprintf("projection %s: self-check", assignment->name)))
+		return;
+	worker.current = assignment;
+	worker.checking = true;
+	batch_begins(assignment);
+	check = SelfCheckKeys(assignment->name, keys, stop_checking);
+	check_not_cancelled();
+	commit();
+	(void) batch_ends();
+	worker.checking = false;
+	worker.current = NULL;
+	tell_check(assignment, &check);
+}
+
+/* Where this round had nothing to do, check what is due. */
+static void
+check_idly(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	ListCell   *cell;
+
+	if (worker.events > 0)
+		return;
+	foreach(cell, worker.assignment)
+	{
+		Assignment *assignment = lfirst(cell);
+
+		if (worker.leaving || SlotWoken())
+			return;
+		if (assignment->verify_rate > 0 && assignment->failures == 0 &&
+			assignment->next_check <= now)
+			check_keys(assignment);
+	}
+}
+
+/*
  * Rest
  */
 
@@ -638,6 +750,8 @@ time_to_rest(bool *retrying)
 			*retrying = true;
 		if (assignment->next_try > now)
 			rest = Min(rest, TimestampDifferenceMilliseconds(now, assignment->next_try));
+		if (assignment->verify_rate > 0 && assignment->failures == 0)
+			rest = Min(rest, Max(TimestampDifferenceMilliseconds(now, assignment->next_check), 1));
 		if (AssignmentNextRetry(assignment) > now)
 			rest = Min(rest, TimestampDifferenceMilliseconds(now, AssignmentNextRetry(assignment)));
 	}
@@ -721,7 +835,11 @@ cycle(void)
 	if (worker.leaving)
 		return;
 	if (!worker.again)
-		rest();
+	{
+		check_idly();
+		if (!worker.leaving)
+			rest();
+	}
 	else
 	{
 		(void) pgstat_report_stat(false);

@@ -31,7 +31,7 @@ SELECT DISTINCT rolsuper FROM pg_roles WHERE oid IN (SELECT relowner FROM pg_cla
     UNION SELECT nspowner FROM pg_namespace WHERE oid IN (SELECT objid FROM member));
 SELECT count(*) FROM pg_policy WHERE polrelid IN (SELECT objid FROM member);
 -- what it is, others cannot make of it
-SELECT superuser, trusted, relocatable FROM pg_available_extension_versions WHERE name = 'wallet_projection';
+SELECT DISTINCT superuser, trusted, relocatable FROM pg_available_extension_versions WHERE name = 'wallet_projection';
 SELECT extname FROM pg_extension WHERE extname = 'wallet_projection' AND extowner = 'regress_wp_owner'::regrole;
 
 -- nobody else writes the catalog, by any statement

@@ -68,6 +68,7 @@ is(on_standby('SELECT count(*) FROM projection_workers'), 0, 'and says so');
 is( on_standby('SELECT projection, state, activity, workers, workers_wanted, workers_problem FROM projection_status'),
 	'wallet_balance|ready|waiting|0|2|this server is a standby: workers start when it is promoted',
 	'and why');
+is(on_standby("SELECT count(*) FROM projection_health() WHERE what <> 'autovacuum is off'"), 0, 'a standby that follows is healthy');
 my $positions =
   'SELECT partition, head, gaps FROM projection_partitions ORDER BY partition';
 is(on_standby($positions), on_primary($positions), 'it shows the positions');

@@ -11,7 +11,7 @@ use WalletTest;
 
 my $root = "$FindBin::RealBin/../..";
 my $node = worker_node('docs', 'max_worker_processes = 16',
-	"wallet_projection.poll_interval = '200ms'");
+	"wallet_projection.poll_interval = '200ms'", 'autovacuum = on', 'max_prepared_transactions = 4');
 
 local %ENV = %ENV;
 $ENV{PGHOST} = $node->host;

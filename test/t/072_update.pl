@@ -124,6 +124,7 @@ SELECT concat_ws('/', system_identifier, d.oid, n.oid) AS here FROM pg_control_s
 UPDATE wallet_projection.stream SET relation = 'wallet_stream'::regclass, installation = :'here';
 UPDATE wallet_projection.projection_state SET relation = 'wallet_stream'::regclass, read_model = 'wallet_balances'::regclass,
    owner = 'wallet_owner'::regrole, installation = :'here';
+SECURITY LABEL FOR wallet_projection ON DATABASE wallet IS '"async_projection=3"';
 SQL
 my $options = 'SELECT channel, partitions, batch_size, max_attempts, max_parked FROM wallet_projection.projection_state';
 my $letters = 'SELECT id, partition_key, partition, no, waiting, sqlstate, message FROM wallet_projection.parked';
@@ -182,6 +183,6 @@ is(in_wallet('SELECT sum(events) = (SELECT count(*) FROM wallet_stream) FROM bus
 
 # nothing is left of the update
 is(in_wallet(q(SELECT count(*) FROM pg_proc WHERE proname = 'publish')), 0, 'no function is left');
-is($node->safe_psql('postgres', q(SELECT count(*) FROM pg_shseclabel WHERE provider = 'wallet_projection')), 1, 'one label');
+is($node->safe_psql('postgres', q(SELECT count(*) FROM pg_shseclabel WHERE provider = 'wallet_projection')), 1, 'one label, the old one is gone');
 
 done_testing();

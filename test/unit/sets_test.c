@@ -145,6 +145,10 @@ test_groups(void)
 
 	ok(GroupsOf(1) == 1 && GroupsOf(64) == 64 && GroupsOf(65) == 64 &&
 	   GroupsOf(1024) == 64, "as many groups as partitions, up to 64");
+	ok(PartitionsOf(AllGroups(64), 1024) == 1024 &&
+	   PartitionsOf(AllGroups(64), 100) == 100 &&
+	   PartitionsOf(1, 100) == 2 && PartitionsOf(GroupBit(63), 100) == 1 &&
+	   PartitionsOf(5, 16) == 2, "how many partitions are of some groups");
 	ok(AllGroups(1) == 1 && AllGroups(5) == 31 &&
 	   AllGroups(63) == ~UINT64CONST(0) >> 1 &&
 	   AllGroups(64) == ~UINT64CONST(0),
