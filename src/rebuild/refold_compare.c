@@ -195,7 +195,7 @@ compare_rows(Comparison *comparison, Snapshot snapshot)
 {
 	Refold	   *refold = comparison->refold;
 	Relation	relation = refold->work->read_model;
-	TableScanDesc scan = table_beginscan(relation, snapshot, 0, NULL);
+	TableScanDesc scan = compat_table_beginscan(relation, snapshot, 0, NULL);
 	TupleTableSlot *row = table_slot_create(relation, NULL);
 	MemoryContext old = MemoryContextSwitchTo(refold->row_context);
 
