@@ -68,14 +68,14 @@ struct Refold
 };
 
 /* A comparison that runs. */
-typedef struct Comparison
+typedef struct RefoldCompared
 {
 	Refold	   *refold;
 	bool		keep_surplus;
 	RefoldReceiver receive;
 	void	   *arg;
 	int64		compared;		/* keys */
-} Comparison;
+} RefoldCompared;
 
 /* refold_compare.c */
 extern bool RefoldRowsDiffer(Refold *refold, TupleTableSlot *expected,
@@ -84,12 +84,12 @@ extern TupleTableSlot *RefoldRowOf(Refold *refold, const ShadowEntry *entry);
 
 /* refold_tell.c */
 extern char *RefoldValueText(Refold *refold, TupleTableSlot *row, int column);
-extern void RefoldTellRow(const Comparison *comparison, RefoldKey *key,
+extern void RefoldTellRow(const RefoldCompared *comparison, RefoldKey *key,
 						  RefoldProblem problem, TupleTableSlot *expected,
 						  TupleTableSlot *actual);
-extern void RefoldTell(const Comparison *comparison, ShadowEntry *entry,
+extern void RefoldTell(const RefoldCompared *comparison, ShadowEntry *entry,
 					   TupleTableSlot *actual);
-extern void RefoldTellNoKeys(const Comparison *comparison);
+extern void RefoldTellNoKeys(const RefoldCompared *comparison);
 
 /* refold_sink.c */
 extern void RefoldOpenSink(Refold *refold);
