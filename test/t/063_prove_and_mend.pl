@@ -385,17 +385,19 @@ sub exact_round
 			CREATE TABLE polled (key text, row text)");
 		my $differ = query("SELECT count(DISTINCT key) FROM tampered WHERE projection = '$name'");
 		my $written = query($stats);
-		my $parked = query("SELECT count(*) FROM wallet_projection.parked WHERE projection = '$name'");
+		my $letters = "SELECT string_agg(concat_ws(' ', partition_key, no), ', ' ORDER BY id) FROM wallet_projection.parked WHERE projection = '$name'";
+		my $parked = query($letters);
 		begin_load('poller', 1, poll => <<"PGBENCH");
 WITH now AS MATERIALIZED (SELECT key_of('$name', t) AS key, t::text AS row FROM $table t)
 INSERT INTO polled SELECT key, now.row FROM before b FULL JOIN now USING (key) WHERE b.row IS DISTINCT FROM now.row;
 PGBENCH
 		my ($status, $out, $err) = $node->psql('postgres', "CALL projection_rebuild('$name')");
 		end_load('poller');
-		my $retried = query("SELECT $parked - count(*) FROM wallet_projection.parked WHERE projection = '$name'");
-		like($err, qr/ $differ rows written/, "round $round: rows of $name that differed are written") if $retried eq '0';
-		is(query($stats) - $written, $differ, "round $round: no other row of $name is written") if $retried eq '0';
-		is(query(<<"SQL"), '0', "round $round: each key of $name had its old or its new row") if $retried eq '0';
+		# unless keys have gone on from events that were mended
+		my $retried = $parked ne query($letters);
+		like($err, qr/ $differ rows written/, "round $round: rows of $name that differed are written") if !$retried;
+		is(query($stats) - $written, $differ, "round $round: no other row of $name is written") if !$retried;
+		is(query(<<"SQL"), '0', "round $round: each key of $name had its old or its new row") if !$retried;
 SELECT count(*) FROM polled p LEFT JOIN (SELECT key_of('$name', t) AS key, t::text AS row FROM $table t) n USING (key) WHERE n.row IS DISTINCT FROM p.row
 SQL
 		query("DELETE FROM tampered WHERE projection = '$name'");
