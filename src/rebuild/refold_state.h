@@ -68,14 +68,14 @@ struct Refold
 };
 
 /* A comparison that runs. */
-typedef struct RefoldCompared
+typedef struct RefoldComparison
 {
 	Refold	   *refold;
 	bool		keep_surplus;
 	RefoldReceiver receive;
 	void	   *arg;
 	int64		compared;		/* keys */
-} RefoldCompared;
+} RefoldComparison;
 
 /* refold_compare.c */
 extern bool RefoldRowsDiffer(Refold *refold, TupleTableSlot *expected,
@@ -84,12 +84,12 @@ extern TupleTableSlot *RefoldRowOf(Refold *refold, const ShadowEntry *entry);
 
 /* refold_tell.c */
 extern char *RefoldValueText(Refold *refold, TupleTableSlot *row, int column);
-extern void RefoldTellRow(const RefoldCompared *comparison, RefoldKey *key,
+extern void RefoldTellRow(const RefoldComparison *comparison, RefoldKey *key,
 						  RefoldProblem problem, TupleTableSlot *expected,
 						  TupleTableSlot *actual);
-extern void RefoldTell(const RefoldCompared *comparison, ShadowEntry *entry,
+extern void RefoldTell(const RefoldComparison *comparison, ShadowEntry *entry,
 					   TupleTableSlot *actual);
-extern void RefoldTellNoKeys(const RefoldCompared *comparison);
+extern void RefoldTellNoKeys(const RefoldComparison *comparison);
 
 /* refold_sink.c */
 extern void RefoldOpenSink(Refold *refold);
