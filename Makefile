@@ -155,6 +155,7 @@ OBJS = \
 	src/batch/unhandled_counts.o \
 	src/batch/writekeys.o \
 	src/rebuild/applied.o \
+	src/rebuild/attempt.o \
 	src/rebuild/beginning.o \
 	src/rebuild/board.o \
 	src/rebuild/chunk.o \

@@ -32,7 +32,8 @@ struct Rebuild
 	char	   *key;			/* only this one; or NULL */
 	bool		force;
 	bool		callers_transaction;	/* nothing is committed in between */
-	bool		begun;			/* the stream's beginning was looked at */
+	bool		begun;			/* it may begin: check_start() */
+	bool		checked;		/* the stream's beginning was looked at */
 
 	/* the range at hand */
 	uint64		first;
