@@ -154,6 +154,7 @@ OBJS = \
 	src/batch/taken.o \
 	src/batch/unhandled_counts.o \
 	src/batch/writekeys.o \
+	src/rebuild/anew.o \
 	src/rebuild/applied.o \
 	src/rebuild/attempt.o \
 	src/rebuild/beginning.o \
@@ -165,6 +166,7 @@ OBJS = \
 	src/rebuild/refold.o \
 	src/rebuild/refold_apply.o \
 	src/rebuild/refold_compare.o \
+	src/rebuild/refold_keys.o \
 	src/rebuild/refold_read.o \
 	src/rebuild/refold_sink.o \
 	src/rebuild/refold_tell.o \
@@ -197,6 +199,7 @@ OBJS = \
 	src/consumer/lifecycle.o \
 	src/consumer/options.o \
 	src/consumer/rebuild.o \
+	src/consumer/reset.o \
 	src/consumer/row_at.o \
 	src/consumer/run.o \
 	src/consumer/time_limit.o \

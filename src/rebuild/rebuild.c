@@ -236,13 +236,7 @@ void
 RebuildFold(Rebuild *rebuild)
 {
 	RebuildWith(rebuild, rebuild->callers_transaction, fold_step);
-	rebuild->differing = RefoldCount(rebuild->refold);
-	rebuild->left_before = rebuild->differing;
-	rebuild->unwritten = 0;
-	rebuild->give_up = 0;
-	rebuild->locked = 0;
-	rebuild->window.count = 0;
-	memset(&rebuild->cursor, 0, sizeof(rebuild->cursor));
+	RebuildRounds(rebuild);
 }
 
 /* The end of the range that was really folded. */

@@ -66,6 +66,7 @@ struct Rebuild
 typedef void (*RebuildStep) (Rebuild *rebuild, OpenProjection *work);
 
 extern void RebuildWith(Rebuild *rebuild, bool lock, RebuildStep step);
+extern void RebuildRounds(Rebuild *rebuild);
 extern void RebuildChunkStep(Rebuild *rebuild, OpenProjection *work);
 extern void RebuildTrouble(Rebuild *rebuild, const char *key,
 						   const char *message);
