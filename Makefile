@@ -173,6 +173,7 @@ OBJS = \
 	src/rebuild/rounds.o \
 	src/rebuild/selfcheck.o \
 	src/rebuild/shadow.o \
+	src/rebuild/unkeyed.o \
 	src/rebuild/verify.o \
 	src/promote/alike.o \
 	src/promote/compare.o \

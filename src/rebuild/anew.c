@@ -107,6 +107,7 @@ make_range(Rebuild *rebuild, List *failed)
 
 	RebuildFold(rebuild);
 	write_rounds(rebuild);
+	RebuildDeleteUnkeyed(rebuild);
 	failed = take_failed(rebuild, RefoldKeyType(rebuild->refold), failed);
 	if (list_length(failed) > before)
 		clear_failed(rebuild);

@@ -220,7 +220,8 @@ fold_step(Rebuild *rebuild, OpenProjection *work)
 	rebuild->count.compared += RefoldCompare(rebuild->refold,
 											 GetActiveSnapshot(), true, NULL, NULL);
 	/* what is missing of the stream's beginning would look like tampering */
-	if (RefoldCount(rebuild->refold) > 0 && !rebuild->checked)
+	if (!rebuild->checked && (RefoldCount(rebuild->refold) > 0 ||
+							  RefoldUnkeyed(rebuild->refold) > 0))
 	{
 		BeginningCheck(work, rebuild->force);
 		rebuild->checked = true;

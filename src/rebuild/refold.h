@@ -137,6 +137,12 @@ extern void RefoldClear(Refold *refold, RefoldKey *key);
 /* The type of its keys; NULL: of a native projection. */
 extern KeyType *RefoldKeyType(const Refold *refold);
 
+/* How many rows the comparison has found whose key is null: surplus. */
+extern int64 RefoldUnkeyed(const Refold *refold);
+
+/* Which rows these are, as an SQL condition. */
+extern char *RefoldUnkeyedCondition(const Refold *refold);
+
 /* The next event whose key cannot be computed, though it is applied; 0: none. */
 extern int64 RefoldNoKeyAfter(const Refold *refold, int64 no);
 

@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "compat.h"
+#include "utils/builtins.h"
 
 #include "keyhash.h"
 #include "rebuild/refold_state.h"
@@ -83,6 +84,34 @@ KeyType *
 RefoldKeyType(const Refold *refold)
 {
 	return refold->sink.key;
+}
+
+/* How many rows the comparison has found whose key is null. */
+int64
+RefoldUnkeyed(const Refold *refold)
+{
+	return refold->unkeyed;
+}
+
+/* Which rows these are, as an SQL condition. */
+char *
+RefoldUnkeyedCondition(const Refold *refold)
+{
+	const Merge *merge = refold->sink.merge;
+	int			count = merge != NULL ? merge->key.ncolumns : 1;
+	StringInfoData condition;
+
+	initStringInfo(&condition);
+	for (int i = 0; i < count; i++)
+	{
+		int			column = merge != NULL ? merge->key.columns[i] :
+			refold->model.columns[0];
+
+		appendStringInfo(&condition, "%s%s IS NULL", i == 0 ? "" : " OR ",
+						 quote_identifier(NameStr(TupleDescAttr(refold->desc,
+																column - 1)->attname)));
+	}
+	return condition.data;
 }
 
 /* The next event whose key cannot be computed, though it is applied; or 0. */

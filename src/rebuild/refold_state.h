@@ -42,6 +42,7 @@ struct Refold
 	bool		guarded;		/* each event is read in a subtransaction */
 	Applied    *reached[GROUPS_MAX];
 	List	   *no_keys;		/* of RefoldNoKey */
+	int64		unkeyed;		/* rows of the table whose key is null */
 	const NumberSet *leave_out; /* events that are not folded; or NULL */
 	const char *only_key;		/* its events are read by themselves; or NULL */
 
@@ -68,14 +69,14 @@ struct Refold
 };
 
 /* A comparison that runs. */
-typedef struct Comparison
+typedef struct RefoldComparison
 {
 	Refold	   *refold;
 	bool		keep_surplus;
 	RefoldReceiver receive;
 	void	   *arg;
 	int64		compared;		/* keys */
-} Comparison;
+} RefoldComparison;
 
 /* refold_compare.c */
 extern bool RefoldRowsDiffer(Refold *refold, TupleTableSlot *expected,
@@ -84,12 +85,12 @@ extern TupleTableSlot *RefoldRowOf(Refold *refold, const ShadowEntry *entry);
 
 /* refold_tell.c */
 extern char *RefoldValueText(Refold *refold, TupleTableSlot *row, int column);
-extern void RefoldTellRow(const Comparison *comparison, RefoldKey *key,
+extern void RefoldTellRow(const RefoldComparison *comparison, RefoldKey *key,
 						  RefoldProblem problem, TupleTableSlot *expected,
 						  TupleTableSlot *actual);
-extern void RefoldTell(const Comparison *comparison, ShadowEntry *entry,
+extern void RefoldTell(const RefoldComparison *comparison, ShadowEntry *entry,
 					   TupleTableSlot *actual);
-extern void RefoldTellNoKeys(const Comparison *comparison);
+extern void RefoldTellNoKeys(const RefoldComparison *comparison);
 
 /* refold_sink.c */
 extern void RefoldOpenSink(Refold *refold);
