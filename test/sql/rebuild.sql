@@ -206,6 +206,31 @@ CALL projection_rebuild('totals_now', force => true);
 SELECT * FROM totals_now;
 SELECT * FROM projection_verify('totals_now');
 
+-- rows without a key are no event's
+CREATE TABLE by_tag (tag text UNIQUE, n int NOT NULL);
+SELECT projection_create('by_tag', $$MERGE INTO by_tag t USING orders e ON t.tag = e.tag WHEN NOT MATCHED THEN INSERT (tag, n) VALUES (e.tag, 1) WHEN MATCHED THEN UPDATE SET n = t.n + 1$$);
+SELECT projection_run('by_tag');
+INSERT INTO by_tag VALUES (NULL, 1), (NULL, 2);
+SELECT partition_key, problem, actual FROM projection_verify('by_tag');
+CALL projection_rebuild('by_tag');
+SELECT * FROM projection_verify('by_tag');
+
+-- a reset of what is started makes rows right where they stand
+UPDATE by_tag SET n = -1 WHERE tag IN ('tag1', 'tag2');
+INSERT INTO by_tag VALUES (NULL, 3), ('foreign', 1);
+SELECT projection_start('by_tag');
+SELECT relfilenode AS before FROM pg_class WHERE relname = 'by_tag' \gset
+BEGIN;
+SELECT projection_reset('by_tag');
+SELECT relfilenode = :before AS in_place FROM pg_class WHERE relname = 'by_tag';
+COMMIT;
+SELECT * FROM projection_verify('by_tag');
+SELECT lag_events FROM projection_status WHERE projection = 'by_tag';
+SELECT projection_stop('by_tag');
+SELECT projection_reset('by_tag');
+SELECT count(*) FROM by_tag;
+SELECT projection_reset('by_tag', force => NULL);
+
 -- statements are refused
 CREATE TABLE lines (no bigint PRIMARY KEY);
 SELECT projection_create('lines', 'INSERT INTO lines SELECT e.no FROM events e', stream => 'orders', key => 'id');

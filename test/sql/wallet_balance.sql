@@ -293,7 +293,7 @@ SELECT * FROM check_read_model();
 DELETE FROM wallet_balances WHERE wallet_id = 'good';
 SELECT wallet_debit('good', 1);
 SELECT error_of($$ SELECT projection_run('wallet_balance') $$);
-SELECT projection_reset('wallet_balance');
+SELECT projection_reset('wallet_balance', force => true);
 SELECT projection_run('wallet_balance');
 SELECT * FROM check_read_model();
 
