@@ -84,7 +84,7 @@ SELECT dead_letter_replay(id) FROM projection_dead_letters;
 SELECT current_balance, total_credits, transaction_count FROM wallet_balances WHERE wallet_id = 'carol';
 DELETE FROM wallet_stream WHERE aggregate_id = 'carol';
 DELETE FROM wallet_projection.skipped;
-SELECT projection_reset('wallet_balance');
+SELECT projection_reset('wallet_balance', force => true);
 :run;
 SELECT * FROM check_read_model();
 
