@@ -154,7 +154,9 @@ OBJS = \
 	src/batch/taken.o \
 	src/batch/unhandled_counts.o \
 	src/batch/writekeys.o \
+	src/rebuild/anew.o \
 	src/rebuild/applied.o \
+	src/rebuild/attempt.o \
 	src/rebuild/beginning.o \
 	src/rebuild/board.o \
 	src/rebuild/chunk.o \
@@ -164,12 +166,14 @@ OBJS = \
 	src/rebuild/refold.o \
 	src/rebuild/refold_apply.o \
 	src/rebuild/refold_compare.o \
+	src/rebuild/refold_keys.o \
 	src/rebuild/refold_read.o \
 	src/rebuild/refold_sink.o \
 	src/rebuild/refold_tell.o \
 	src/rebuild/rounds.o \
 	src/rebuild/selfcheck.o \
 	src/rebuild/shadow.o \
+	src/rebuild/unkeyed.o \
 	src/rebuild/verify.o \
 	src/promote/alike.o \
 	src/promote/compare.o \
@@ -196,6 +200,7 @@ OBJS = \
 	src/consumer/lifecycle.o \
 	src/consumer/options.o \
 	src/consumer/rebuild.o \
+	src/consumer/reset.o \
 	src/consumer/row_at.o \
 	src/consumer/run.o \
 	src/consumer/time_limit.o \

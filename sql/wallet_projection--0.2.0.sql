@@ -741,17 +741,26 @@ COMMENT ON FUNCTION @extschema@.projection_delete(text) IS
     'drops a projection''s read model, positions and options; may be repeated';
 
 /*
- * projection_reset(name): empties the read model and sets all positions to
- * the beginning of the stream, after running batches have ended.
+ * projection_reset(name, force): begins again, after running batches have
+ * ended: all events are applied anew, those of parked keys too, and those that
+ * were given up with a key.  Events that were skipped by themselves stay so.
+ * Of a projection that runs (that is started, or has a consumer) rows are made
+ * right where they stand, in the caller's transaction: who reads sees the old
+ * rows, then the new ones, and never an empty table; batches wait meanwhile
+ * (CALL projection_rebuild lets them go on).  Otherwise, and of a statement,
+ * and where the positions mean nothing any more, the read model is emptied, and
+ * all positions are set to the beginning of the stream.
  * Errors: 0A000 a statement that changes several tables, or rows that it has
  * not inserted; one that begins in the middle of the stream (start_at 'now'),
- * as long as its read model has rows.
+ * as long as its read model has rows.  55000 the stream does not begin at the
+ * beginning any more, unless force; or more keys would be parked than may be.
  */
-CREATE FUNCTION @extschema@.projection_reset(name text) RETURNS void
+CREATE FUNCTION @extschema@.projection_reset(name text, force boolean DEFAULT false)
+    RETURNS void
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'projection_reset';
-COMMENT ON FUNCTION @extschema@.projection_reset(text) IS
-    'empties a projection''s read model and starts again from the first event';
+COMMENT ON FUNCTION @extschema@.projection_reset(text, boolean) IS
+    'applies all events anew: of a projection that runs rows are made right where they stand, otherwise its read model is emptied first';
 
 /*
  * projection_create(name, definition, ...): a projection of the caller's own.

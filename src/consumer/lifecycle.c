@@ -1,6 +1,6 @@
 /*
  * lifecycle.c
- *		Projections begin, begin again, and end.
+ *		Projections begin, and end.
  *
  * Each of these takes the projection's lock exclusively: it waits until
  * running batches have ended, and no batch begins before it has committed.
@@ -38,7 +38,6 @@
 
 SQL_FUNCTION(projection_init);
 SQL_FUNCTION(projection_delete);
-SQL_FUNCTION(projection_reset);
 
 /*
  * Lock the projection, against batches if the mode is exclusive, and look it
@@ -74,8 +73,8 @@ lock_projection(FunctionCallInfo fcinfo, const char *command)
  * Lock the read model before it is emptied or dropped by its name: whoever
  * holds it locked may be giving that name to another table.
  */
-static void
-lock_read_model(const Projection *projection)
+void
+ReadModelLockAlone(const Projection *projection)
 {
 	relation_close(ProjectionOpenReadModel(projection, AccessExclusiveLock),
 				   NoLock);
@@ -112,8 +111,8 @@ create_read_model(const Projection *projection)
 }
 
 /* The projection's stream, made where there is none yet. */
-static Oid
-stream_table(const Projection *projection)
+Oid
+ProjectionStreamTable(const Projection *projection)
 {
 	Stream	   *stream = StreamEnsure(projection->stream, AccessShareLock);
 	Oid			relid = RelationGetRelid(stream->relation);
@@ -124,8 +123,42 @@ stream_table(const Projection *projection)
 }
 
 /*
+ * No rebuild may run until the transaction ends: it would write rows that are
+ * ahead of positions that begin anew.
+ */
+void
+ProjectionLockRebuild(const Projection *projection)
+{
+	if (!KeyLockIfFree(KEYLOCK_REBUILD, projection->name, ExclusiveLock))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("projection \"%s\" is being rebuilt", projection->name),
+				 errhint("Wait until projection_progress does not show it any more, or cancel the rebuild.")));
+}
+
+/*
+ * Nothing waits any more, and what was given up with a key is not.  Events that
+ * were skipped one by one stay so.
+ */
+void
+ProjectionForgetParked(const Projection *projection)
+{
+	Stream	   *stream;
+	OwnerScope	owner;
+
+	ParkedSetForget(projection->name);
+	ParkDrop(projection->name);
+	SkipForgetAll(projection->name);
+	owner = OwnerEnter(projection);
+	stream = StreamOpen(projection->stream, AccessShareLock, false);
+	SkipCheck(stream, projection->name);
+	StreamRelease(stream);
+	OwnerLeave(&owner);
+}
+
+/*
  * All positions where the projection begins.  Rows that a part of a dump has
- * left behind make no difference.  Events that were skipped stay so.
+ * left behind make no difference.
  */
 void
 ProjectionBegin(Projection *projection)
@@ -134,24 +167,16 @@ ProjectionBegin(Projection *projection)
 	Stream	   *stream;
 	OwnerScope	owner;
 
-	/* it would write rows that are ahead of the new positions */
-	if (!KeyLockIfFree(KEYLOCK_REBUILD, projection->name, ExclusiveLock))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_IN_USE),
-				 errmsg("projection \"%s\" is being rebuilt", projection->name),
-				 errhint("Wait until projection_progress does not show it any more, or cancel the rebuild.")));
+	ProjectionLockRebuild(projection);
 	PositionsDrop(projection);
 	OldGapsDrop(projection);
 	PositionsCreate(projection, projection->declared != NULL ?
 					&projection->declared->start : &beginning);
 	GapsForget(projection->name);
-	ParkedSetForget(projection->name);
-	ParkDrop(projection->name);
-	SkipForgetAll(projection->name);
 	UnhandledDrop(projection->name);
+	ProjectionForgetParked(projection);
 	owner = OwnerEnter(projection);
 	stream = StreamOpen(projection->stream, AccessShareLock, false);
-	SkipCheck(stream, projection->name);
 	OwnerLeave(&owner);
 	projection->last_error = projection->drift = NULL;
 	projection->rebuild_advised = 0;
@@ -240,7 +265,7 @@ projection_init(PG_FUNCTION_ARGS)
 		PG_RETURN_VOID();
 	}
 	refuse_declared(projection, "initialized");
-	projection->relation = stream_table(projection);
+	projection->relation = ProjectionStreamTable(projection);
 	ProjectionSetReadModel(projection, create_read_model(projection));
 	ProjectionBegin(projection);
 	if (Preloaded && Autostart)
@@ -257,96 +282,12 @@ projection_delete(PG_FUNCTION_ARGS)
 	refuse_declared(projection, "deleted with its read model");
 	if (ProjectionHasReadModel(projection))
 	{
-		lock_read_model(projection);
+		ReadModelLockAlone(projection);
 		RunUtility(psprintf("DROP TABLE %s",
 							ProjectionReadModelName(projection)));
 	}
 	if (DesiredStarted(projection->name))
 		DesiredStop(projection);
 	ProjectionEnd(projection);
-	PG_RETURN_VOID();
-}
-
-/* The table of a declared projection's stream, which must be there. */
-static Oid
-declared_stream(const Projection *projection)
-{
-	Stream	   *stream = StreamOpen(projection->stream, AccessShareLock, false);
-	Oid			relid = RelationGetRelid(stream->relation);
-
-	TroubleRaise(TroubleOfStream(projection->stream, relid));
-	StreamRelease(stream);
-	return relid;
-}
-
-/*
- * A statement projection is reset by emptying its table, if it has just one,
- * whose rows it has made itself.
- */
-static void
-check_reset(const Projection *projection)
-{
-	const Declared *declared = projection->declared;
-	int			targets;
-
-	if (declared == NULL || declared->kind != DECLARED_STATEMENT)
-		return;
-	targets = DeclaredTargets(declared);
-	if (targets == 1 && DeclaredInserts(declared))
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("projection \"%s\" cannot be reset", projection->name),
-			 targets > 1 ?
-			 errdetail("Its statement changes %d tables.", targets) :
-			 errdetail("Its statement changes rows that it has not inserted."),
-			 errhint("Make the tables what they were before the first event; then SELECT projection_drop(%s); and create the projection again.",
-					 quote_literal_cstr(projection->name))));
-}
-
-/*
- * The rows of a projection that has begun in the middle of the stream hold what
- * came before: no event makes them again.
- */
-static void
-check_reset_from_now(const Projection *projection)
-{
-	Relation	read_model;
-
-	if (projection->declared == NULL || projection->declared->start.head == 0)
-		return;
-	read_model = ProjectionOpenReadModel(projection, NoLock);
-	if (!TableIsEmpty(read_model))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("projection \"%s\" cannot be reset with its rows",
-						projection->name),
-				 errdetail("It begins after event " INT64_FORMAT ", and what its read model holds of earlier events would be lost.",
-						   projection->declared->start.head),
-				 errhint("To begin there again with an empty table: BEGIN; TRUNCATE %s; SELECT projection_reset(%s); COMMIT;",
-						 ProjectionReadModelName(projection),
-						 quote_literal_cstr(projection->name))));
-	relation_close(read_model, NoLock);
-}
-
-/* projection_reset(name) */
-Datum
-projection_reset(PG_FUNCTION_ARGS)
-{
-	Projection *projection = lock_projection(fcinfo, "projection_reset()");
-	OwnerScope	owner;
-
-	ProjectionCheckInitialized(projection);
-	check_reset(projection);
-	lock_read_model(projection);
-	check_reset_from_now(projection);
-	owner = OwnerEnter(projection);
-	RunUtility(psprintf("TRUNCATE TABLE ONLY %s",
-						ProjectionReadModelName(projection)));
-	OwnerLeave(&owner);
-	projection->relation = projection->declared != NULL ?
-		declared_stream(projection) : stream_table(projection);
-	ProjectionSetReadModel(projection, projection->read_model);
-	ProjectionBegin(projection);
 	PG_RETURN_VOID();
 }

@@ -143,6 +143,8 @@ write_range(RebuildCall *call, Rebuild *rebuild)
 		if (next == REBUILD_PAUSES)
 			pause_for(RebuildPause(rebuild));
 	}
+	RebuildDeleteUnkeyed(rebuild);
+	commit(call);
 	RebuildForget(rebuild);
 	if (RebuildCounted(rebuild).unwritten > 0)
 		BoardNotAllWritten();
@@ -171,13 +173,27 @@ rebuild_range(RebuildCall *call, Rebuild *rebuild, uint64 first, uint64 last)
 	}
 }
 
-/* Rebuild what of the projection no other session does. */
+/* Try parked keys again. */
+static void
+replay_parked(RebuildCall *call, Rebuild *rebuild)
+{
+	while (RebuildReplay(rebuild))
+		commit(call);
+	commit(call);
+}
+
+/*
+ * Rebuild what of the projection no other session does.  Whoever has the first
+ * keys tries those that are parked, once all rows are right: a batch parks a key
+ * whose row somebody has deleted.
+ */
 static void
 rebuild_ranges(RebuildCall *call, Rebuild *rebuild)
 {
 	uint64		first;
 	uint64		last;
 	BoardTaken	taken;
+	bool		replays = false;
 
 	while ((taken = BoardTake(&first, &last)) != BOARD_DONE)
 	{
@@ -188,12 +204,17 @@ rebuild_ranges(RebuildCall *call, Rebuild *rebuild)
 			continue;
 		}
 		rebuild_range(call, rebuild, first, last);
-		/* whoever has the first keys tries those that are parked */
-		while (first == 0 && RebuildReplay(rebuild))
-			commit(call);
+		replays = replays || first == 0;
+		if (replays && BoardIsLast())
+		{
+			replay_parked(call, rebuild);
+			replays = false;
+		}
 		commit(call);
 		BoardDone();
 	}
+	if (replays)
+		replay_parked(call, rebuild);
 }
 
 /* Rebuild a projection as a whole. */

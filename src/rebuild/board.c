@@ -318,6 +318,18 @@ BoardNotAllWritten(void)
 	unlock_board();
 }
 
+/* Is ours the only range that is left? */
+bool
+BoardIsLast(void)
+{
+	bool		result;
+
+	lock_board(LW_EXCLUSIVE);
+	result = my_entry->count == 1;
+	unlock_board();
+	return result;
+}
+
 /* Our range is done. */
 void
 BoardDone(void)

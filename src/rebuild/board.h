@@ -62,6 +62,7 @@ extern uint64 BoardEnd(void);
 extern void BoardReport(RebuildPhase phase, double part);
 extern void BoardTotal(int64 total);
 extern void BoardNotAllWritten(void);
+extern bool BoardIsLast(void);
 extern void BoardDone(void);
 extern bool BoardLeave(void);
 extern BoardProgress *BoardCopy(int *count);

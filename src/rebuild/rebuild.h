@@ -37,6 +37,8 @@ extern void RebuildForget(Rebuild *rebuild);
 extern RebuildNext RebuildChunk(Rebuild *rebuild);
 extern int	RebuildPause(const Rebuild *rebuild);
 extern bool RebuildReplay(Rebuild *rebuild);
+extern void RebuildDeleteUnkeyed(Rebuild *rebuild);
+extern void RebuildAnew(const char *projection);
 extern RebuildCount RebuildCounted(const Rebuild *rebuild);
 extern void RebuildTell(const Rebuild *rebuild);
 

@@ -32,7 +32,8 @@ struct Rebuild
 	char	   *key;			/* only this one; or NULL */
 	bool		force;
 	bool		callers_transaction;	/* nothing is committed in between */
-	bool		begun;			/* the stream's beginning was looked at */
+	bool		begun;			/* it may begin: check_start() */
+	bool		checked;		/* the stream's beginning was looked at */
 
 	/* the range at hand */
 	uint64		first;
@@ -65,6 +66,7 @@ struct Rebuild
 typedef void (*RebuildStep) (Rebuild *rebuild, OpenProjection *work);
 
 extern void RebuildWith(Rebuild *rebuild, bool lock, RebuildStep step);
+extern void RebuildRounds(Rebuild *rebuild);
 extern void RebuildChunkStep(Rebuild *rebuild, OpenProjection *work);
 extern void RebuildTrouble(Rebuild *rebuild, const char *key,
 						   const char *message);

@@ -316,67 +316,6 @@ RefoldCount(const Refold *refold)
 	return ShadowCount(refold->shadow);
 }
 
-/* What a key's entry says, as others see it; in the current memory context. */
-RefoldKey *
-RefoldKeyOf(Refold *refold, ShadowEntry *entry)
-{
-	RefoldKey  *key = palloc0_object(RefoldKey);
-	uint64		hash = KeyPartitionHash(refold->sink.key, entry->key,
-										entry->length);
-
-	key->shadow = entry;
-	key->entry = palloc0(offsetof(FoldEntry, state) + entry->length);
-	key->entry->key_length = entry->length;
-	memcpy(key->entry->state, entry->key, entry->length);
-	key->hash = entry->hash;
-	key->partition = (int) (hash % refold->projection->partitions);
-	key->group = GroupOf(key->partition, GroupsOf(refold->projection->partitions));
-	RefoldRenew(refold, key);
-	return key;
-}
-
-/* Read again whether it has a row, or a fault. */
-void
-RefoldRenew(Refold *refold, RefoldKey *key)
-{
-	key->has_row = key->shadow->state == SHADOW_ROW;
-	key->fault = key->shadow->state == SHADOW_FAULT ?
-		key->shadow->u.fault : NULL;
-}
-
-/* The next key of a group (< 0: of any), or NULL. */
-RefoldKey *
-RefoldNext(Refold *refold, int group, ShadowCursor *cursor)
-{
-	ShadowEntry *entry;
-
-	while ((entry = ShadowNext(refold->shadow, cursor)) != NULL)
-	{
-		RefoldKey  *key = RefoldKeyOf(refold, entry);
-
-		if (group < 0 || key->group == group)
-			return key;
-		pfree(key->entry);
-		pfree(key);
-	}
-	return NULL;
-}
-
-/* The key's text, for people. */
-char *
-RefoldKeyText(Refold *refold, const RefoldKey *key)
-{
-	return KeyText(refold->sink.key, FoldEntryKey(key->entry),
-				   key->entry->key_length);
-}
-
-void
-RefoldDrop(Refold *refold, RefoldKey *key)
-{
-	ShadowDrop(refold->shadow, key->shadow);
-	key->shadow = NULL;
-}
-
 const Bitmapset *
 RefoldColumns(const Refold *refold)
 {

@@ -131,6 +131,21 @@ extern char *RefoldKeyText(Refold *refold, const RefoldKey *key);
 /* Drop a key; the RefoldKey must not be used then.  A cursor may go on. */
 extern void RefoldDrop(Refold *refold, RefoldKey *key);
 
+/* The key ought to have no row from now on, whatever its events say. */
+extern void RefoldClear(Refold *refold, RefoldKey *key);
+
+/* The type of its keys; NULL: of a native projection. */
+extern KeyType *RefoldKeyType(const Refold *refold);
+
+/* How many rows the comparison has found whose key is null: surplus. */
+extern int64 RefoldUnkeyed(const Refold *refold);
+
+/* Which rows these are, as an SQL condition. */
+extern char *RefoldUnkeyedCondition(const Refold *refold);
+
+/* The next event whose key cannot be computed, though it is applied; 0: none. */
+extern int64 RefoldNoKeyAfter(const Refold *refold, int64 no);
+
 /*
  * Columns (numbers from 1) that are compared, and that a rebuild may write.
  * The others are the key's, which an INSERT sets as well, defaults', triggers',

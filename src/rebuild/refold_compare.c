@@ -170,7 +170,10 @@ compare_row(RefoldComparison *comparison, TupleTableSlot *row)
 	{
 		/* of the range that begins at 0, as it has no hash */
 		if (refold->first == 0 && refold->only_key == NULL)
+		{
+			refold->unkeyed++;
 			RefoldTellRow(comparison, NULL, REFOLD_SURPLUS, NULL, row);
+		}
 		return;
 	}
 	if (hash < refold->first || hash > refold->last)

@@ -42,6 +42,7 @@ struct Refold
 	bool		guarded;		/* each event is read in a subtransaction */
 	Applied    *reached[GROUPS_MAX];
 	List	   *no_keys;		/* of RefoldNoKey */
+	int64		unkeyed;		/* rows of the table whose key is null */
 	const NumberSet *leave_out; /* events that are not folded; or NULL */
 	const char *only_key;		/* its events are read by themselves; or NULL */
 

@@ -86,6 +86,19 @@ next_group(const Rebuild *rebuild)
 
 /* Rounds */
 
+/* The first round of what the refold has begins. */
+void
+RebuildRounds(Rebuild *rebuild)
+{
+	rebuild->differing = RefoldCount(rebuild->refold);
+	rebuild->left_before = rebuild->differing;
+	rebuild->unwritten = 0;
+	rebuild->give_up = 0;
+	rebuild->locked = 0;
+	rebuild->window.count = 0;
+	memset(&rebuild->cursor, 0, sizeof(rebuild->cursor));
+}
+
 /* All keys have been tried: once more, if that may help. */
 static bool
 next_round(Rebuild *rebuild)

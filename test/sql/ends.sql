@@ -100,7 +100,7 @@ SELECT * FROM check_read_model();
 -- a key that is parked there
 SELECT projection_set('wallet_balance', 'max_parked', '10');
 UPDATE wallet_stream SET payload = '{"amount": "x"}' WHERE aggregate_version = 9223372036854775807;
-SELECT projection_reset('wallet_balance');
+SELECT projection_reset('wallet_balance', force => true);
 SELECT projection_run('wallet_balance');
 SELECT no, event_name, waiting FROM projection_dead_letters;
 UPDATE wallet_stream SET payload = '{"amount": 1}' WHERE aggregate_version = 9223372036854775807;

@@ -60,14 +60,14 @@ SELECT append_event('carol', 'WalletWasCredited', '{"amount": 7}');
 SELECT detail FROM projection_dead_letters d, dead_letter_show(d.id);
 SELECT dead_letter_delete(id, whole => true) FROM projection_dead_letters;
 -- reset undoes that; the creation, which was skipped by itself, stays skipped
-SELECT projection_reset('wallet_balance');
+SELECT projection_reset('wallet_balance', force => true);
 :run;
 :dead;
 SELECT partition_key, no, event_name, last_no, events FROM wallet_projection.skipped WHERE partition_key = 'carol' ORDER BY no;
 -- a key that is given up keeps what came before
 UPDATE wallet_stream SET payload = '{"initialBalance": 5}' WHERE aggregate_id = 'carol' AND event_name = 'WalletWasCreated';
 DELETE FROM wallet_projection.skipped;
-SELECT projection_reset('wallet_balance');
+SELECT projection_reset('wallet_balance', force => true);
 :run;
 SELECT append_event('carol', 'WalletWasCredited', '{"amount": "x"}'), append_event('carol', 'WalletWasCredited', '{"amount": 3}');
 :run;
@@ -84,7 +84,7 @@ SELECT dead_letter_replay(id) FROM projection_dead_letters;
 SELECT current_balance, total_credits, transaction_count FROM wallet_balances WHERE wallet_id = 'carol';
 DELETE FROM wallet_stream WHERE aggregate_id = 'carol';
 DELETE FROM wallet_projection.skipped;
-SELECT projection_reset('wallet_balance');
+SELECT projection_reset('wallet_balance', force => true);
 :run;
 SELECT * FROM check_read_model();
 

@@ -235,6 +235,20 @@ SELECT * FROM part_list ORDER BY k;
 SELECT partition_key, by_number, no, waiting FROM wallet_projection.parked WHERE projection = 'part_list' ORDER BY no;
 SELECT * FROM projection_verify('part_list');
 SELECT projection_drop('part_list');
+-- rows without a key are no event's
+CREATE TABLE by_tag (tag text UNIQUE, n int NOT NULL);
+SELECT projection_create('by_tag', $$MERGE INTO by_tag t USING orders e ON t.tag = e.tag WHEN NOT MATCHED THEN INSERT (tag, n) VALUES (e.tag, 1) WHEN MATCHED THEN UPDATE SET n = t.n + 1$$);
+SELECT projection_run('by_tag');
+INSERT INTO by_tag VALUES (NULL, 1), (NULL, 2);
+SELECT partition_key, problem, actual FROM projection_verify('by_tag');
+CALL projection_rebuild('by_tag');
+SELECT * FROM projection_verify('by_tag');
+
+-- a reset of what does not run empties it (test/t/063_rebuild_more.pl has the other)
+SELECT projection_reset('by_tag', force => NULL);
+SELECT projection_reset('by_tag');
+SELECT count(*) FROM by_tag;
+SELECT projection_drop('by_tag');
 
 -- statements are refused
 CREATE TABLE lines (no bigint PRIMARY KEY);

@@ -293,7 +293,7 @@ SELECT * FROM check_read_model();
 DELETE FROM wallet_balances WHERE wallet_id = 'good';
 SELECT wallet_debit('good', 1);
 SELECT error_of($$ SELECT projection_run('wallet_balance') $$);
-SELECT projection_reset('wallet_balance');
+SELECT projection_reset('wallet_balance', force => true);
 SELECT projection_run('wallet_balance');
 SELECT * FROM check_read_model();
 
@@ -303,7 +303,7 @@ SELECT wallet_debit('good', 1);
 SELECT error_of($$ SELECT projection_run('wallet_balance') $$);
 UPDATE wallet_balances SET current_balance = 0, transaction_count = 2147483647 WHERE wallet_id = 'good';
 SELECT error_of($$ SELECT projection_run('wallet_balance') $$);
-SELECT projection_reset('wallet_balance');
+SELECT projection_reset('wallet_balance', force => true);
 SELECT projection_run('wallet_balance');
 SELECT * FROM check_read_model();
 
