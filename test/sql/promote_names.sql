@@ -57,6 +57,7 @@ CREATE TABLE rows (t "Totals");
 CREATE POLICY known ON badges USING (shop IN (SELECT shop FROM "Totals"));
 CREATE VIEW with_rule AS SELECT 1 AS x;
 CREATE RULE r AS ON INSERT TO with_rule DO INSTEAD DELETE FROM "Totals";
+CREATE TEMPORARY VIEW looked AS SELECT * FROM "Totals";
 SELECT error_of($$ SELECT projection_promote('v2', 'v1') $$);
 SELECT count(*), (SELECT count(*) FROM regress_staging."Totals") FROM "Totals";
 DROP MATERIALIZED VIEW frozen;
@@ -64,7 +65,7 @@ DROP FUNCTION atomic;
 DROP FUNCTION of_row;
 DROP TABLE rows;
 DROP POLICY known ON badges;
-DROP VIEW with_rule;
+DROP VIEW with_rule, looked;
 
 PREPARE look AS SELECT shop, n, total FROM "Totals" ORDER BY shop;
 EXECUTE look;
@@ -84,11 +85,7 @@ SELECT pubname, schemaname, tablename, attnames, rowfilter FROM pg_publication_t
 SELECT reloptions FROM pg_class WHERE oid = 'busiest'::regclass;
 SELECT grantee, privilege_type, is_grantable FROM information_schema.table_privileges WHERE table_schema = 'regress_wp' AND table_name IN ('Totals', 'busiest') AND grantee IN ('regress_reader', 'PUBLIC') ORDER BY table_name, 1, 2;
 SELECT column_name, privilege_type, is_grantable FROM information_schema.column_privileges WHERE table_schema = 'regress_wp' AND table_name = 'Totals' AND grantee = 'regress_reader' AND privilege_type <> 'SELECT';
-<<<<<<< HEAD
-SELECT obj_description('"Totals"'::regclass), attname, col_description(attrelid, attnum) FROM pg_attribute WHERE attrelid = '"Totals"'::regclass AND attname IN ('n', 'total') ORDER BY attname;
-=======
 SELECT obj_description('"Totals"'::regclass), attname, col_description(attrelid, attnum) FROM pg_attribute WHERE attrelid = '"Totals"'::regclass AND attname IN ('n', 'total') ORDER BY 2;
->>>>>>> e5d63d2bfe0ec5e56a09e599a98be7df97446399
 SELECT projection, definition FROM wallet_projection.definition ORDER BY projection;
 -- both go on
 INSERT INTO sales (shop, amount) SELECT 's' || i % 4, i FROM generate_series(1, 8) i;
