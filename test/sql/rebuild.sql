@@ -205,6 +205,10 @@ CALL projection_rebuild('totals_now', 'line');
 CALL projection_rebuild('totals_now', force => true);
 SELECT * FROM totals_now;
 SELECT * FROM projection_verify('totals_now');
+-- one that cannot be rebuilt does not keep the others from it
+UPDATE totals SET n = 0;
+CALL projection_rebuild_all();
+SELECT * FROM projection_verify('totals');
 
 -- statements are refused
 CREATE TABLE lines (no bigint PRIMARY KEY);
