@@ -152,6 +152,12 @@ skip_event(const ApplyScope *scope, const Parked *parked)
 	return result;
 }
 
+static inline bool
+skips(ReplaySkip skip)
+{
+	return skip == REPLAY_SKIPS_EVENT || skip == REPLAY_SKIPS_ALL;
+}
+
 static ReplayResult
 replay_in(ApplyScope *scope, OpenProjection *work, const Claims *claims,
 		  Parked *parked, ReplaySkip skip)
@@ -161,13 +167,14 @@ replay_in(ApplyScope *scope, OpenProjection *work, const Claims *claims,
 	KeyTask		task;
 	ReplayResult result;
 
-	if (skip != REPLAY_SKIPS_NOTHING && parked->attempts == 0)
+	if (skips(skip) && parked->attempts == 0)
 		refuse_locked(parked);
 	if (scope->own && parked->attempts == 0)
 		LocksSoon();
-	if (parked->by_number && skip == REPLAY_SKIPS_NOTHING)
+	if (parked->by_number && !skips(skip))
 	{
-		result = ReplayEvent(work, scope, parked, !scope->own);
+		result = ReplayEvent(work, scope, parked, !scope->own,
+							 skip == REPLAY_LEAVES_LATE);
 		save_unhandled(work, claims, scope);
 		return result;
 	}
@@ -225,7 +232,7 @@ too_late(const Parked *now, int64 id, ReplaySkip skip)
 {
 	ReplayResult result = {.outcome = REPLAY_HEALED};
 
-	if (skip != REPLAY_SKIPS_NOTHING)
+	if (skips(skip))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("dead letter %lld does not exist any more",
@@ -361,6 +368,7 @@ run(const char *projection, const ParkedBrief *found, ReplaySkip skip, bool own)
 	MemoryContext old = MemoryContextSwitchTo(context);
 	ReplayResult result = {0};
 	OpenProjection work;
+	ListCell   *cell;
 
 	PushActiveSnapshot(GetLatestSnapshot());
 	OpenedOpen(&work, projection);
@@ -384,6 +392,9 @@ run(const char *projection, const ParkedBrief *found, ReplaySkip skip, bool own)
 		result.detail = pstrdup(result.detail);
 	if (result.index != NULL)
 		result.index = pstrdup(result.index);
+	result.late = list_copy(result.late);
+	foreach(cell, result.late)
+		lfirst(cell) = pstrdup(lfirst(cell));
 	MemoryContextDelete(context);
 	return result;
 }

@@ -6,6 +6,7 @@
 #define WALLET_PROJECTION_REPLAY_H
 
 #include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
 
 typedef enum ReplayOutcome
 {
@@ -27,6 +28,9 @@ typedef enum ReplayCaller
 typedef enum ReplaySkip
 {
 	REPLAY_SKIPS_NOTHING,
+	REPLAY_LEAVES_LATE,			/* nothing, and of keys for which an event
+								 * comes too late the caller makes the row
+								 * anew (ReplayResult.late) */
 	REPLAY_SKIPS_EVENT,			/* the failed one, for ever */
 	REPLAY_SKIPS_ALL			/* that wait now */
 } ReplaySkip;
@@ -43,6 +47,7 @@ typedef struct ReplayResult
 	const char *detail;			/* of the failure; or NULL */
 	int64		looked;			/* numbers that were looked through one by
 								 * one, for want of an index */
+	List	   *late;			/* texts of keys whose row lacks the event */
 	char	   *index;			/* the statement that makes one; or NULL */
 } ReplayResult;
 

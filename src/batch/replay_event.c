@@ -12,7 +12,8 @@
  *	  if no later event of the key was applied.  Otherwise it is too late: the
  *	  order within the key would be broken.
  *
- * If it is too late for one of its keys, nothing is done for the others.
+ * If it is too late for one of its keys, nothing is done for the others; unless
+ * the caller makes that key's row anew, as a rebuild does.
  */
 #include "postgres.h"
 
@@ -266,17 +267,24 @@ release_keys(List *keys)
 /* The keys are claimed. */
 static ReplayResult
 settle_keys(OpenProjection *work, const ApplyScope *scope, Parked *parked,
-			List *keys)
+			List *keys, bool leave_late)
 {
 	ReplayResult result = {.outcome = REPLAY_HEALED};
+	List	   *in_time = NIL;
 	ListCell   *cell;
 
 	foreach(cell, keys)
 	{
-		if (is_too_late(scope, lfirst(cell), parked->failure.no))
-			return fail_late(work, parked, lfirst(cell));
+		EventKey   *key = lfirst(cell);
+
+		if (!is_too_late(scope, key, parked->failure.no))
+			in_time = lappend(in_time, key);
+		else if (leave_late)
+			result.late = lappend(result.late, key->text);
+		else
+			return fail_late(work, parked, key);
 	}
-	foreach(cell, keys)
+	foreach(cell, in_time)
 		result.events += settle_key(work, scope, lfirst(cell), parked->failure.no);
 	ParkFree(parked);
 	if (result.events > 0)
@@ -287,10 +295,13 @@ settle_keys(OpenProjection *work, const ApplyScope *scope, Parked *parked,
 /*
  * Try the event again that is parked under its number; the partition that the
  * number chooses is claimed.  wait: for others who work on its keys'
- * partitions; otherwise it is put off.  scope->snapshot is set here.
+ * partitions; otherwise it is put off.  leave_late: keys for which it is too late
+ * are left to the caller (ReplayResult.late), and the event is free.
+ * scope->snapshot is set here.
  */
 ReplayResult
-ReplayEvent(OpenProjection *work, ApplyScope *scope, Parked *parked, bool wait)
+ReplayEvent(OpenProjection *work, ApplyScope *scope, Parked *parked, bool wait,
+			bool leave_late)
 {
 	EventKeys	keys = keys_of(scope, parked->failure.no);
 	ReplayResult result = {.outcome = REPLAY_NOTHING};
@@ -301,7 +312,7 @@ ReplayEvent(OpenProjection *work, ApplyScope *scope, Parked *parked, bool wait)
 	{
 		/* newer than the claims */
 		scope->snapshot = RegisterSnapshot(GetLatestSnapshot());
-		result = settle_keys(work, scope, parked, keys.keys);
+		result = settle_keys(work, scope, parked, keys.keys, leave_late);
 		UnregisterSnapshot(scope->snapshot);
 	}
 	else

@@ -11,6 +11,6 @@
 #include "parking/park.h"
 
 extern ReplayResult ReplayEvent(OpenProjection *work, ApplyScope *scope,
-								Parked *parked, bool wait);
+								Parked *parked, bool wait, bool leave_late);
 
 #endif							/* WALLET_PROJECTION_REPLAY_EVENT_H */

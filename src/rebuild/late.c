@@ -38,6 +38,7 @@ typedef struct LateLook
 	Refold	   *refold;
 	const Event *event;			/* at hand */
 	TransactionId writer;		/* of it */
+	const Applied *start;		/* of the projection */
 	int			depth;			/* of the candidates, whose writers become
 								 * younger and younger */
 	int			room;
@@ -91,6 +92,25 @@ pass_candidates(LateLook *look)
 		   has_room(look, &look->late_room, look->count, (void **) &look->late,
 					sizeof(LateEvent)))
 		look->late[look->count++] = look->candidates[--look->depth].event;
+}
+
+/*
+ * Has the refold folded the event, of any key?  The others, above the positions
+ * or before the projection's start, cannot be late, and their keys may be such
+ * that cannot be computed.
+ */
+static bool
+is_folded(const LateLook *look)
+{
+	const Refold *refold = look->refold;
+
+	for (int i = 0; i < look->start->groups; i++)
+	{
+		if (AppliedGroupHas(refold->reached[i], i, look->event->no) &&
+			!AppliedGroupHas(look->start, i, look->event->no))
+			return true;
+	}
+	return false;
 }
 
 /* The event is of this key. */
@@ -188,6 +208,8 @@ look_at_event(void *state, const Event *event)
 	if (!TransactionIdIsValid(look->writer))
 		return true;
 	pass_candidates(look);
+	if (!is_folded(look))
+		return !look->too_many;
 	if (look->refold->sink.run != NULL)
 		take_items(look);
 	else
@@ -209,7 +231,8 @@ static LateEvents
 look_through(Refold *refold, Snapshot snapshot)
 {
 	Stream	   *stream = refold->work->stream;
-	LateLook	look = {.refold = refold};
+	LateLook	look = {.refold = refold,
+	.start = AppliedAtStart(refold->projection)};
 	LateEvents	late = {0};
 	bool		rows = stream->rows;
 

@@ -285,18 +285,42 @@ typedef struct Replay
 	ReplayResult result;
 } Replay;
 
+/*
+ * Make a key's row of events one of which was free a moment ago; its partition
+ * is claimed.
+ */
+static void
+rebuild_late(Rebuild *rebuild, const char *key)
+{
+	Rebuild    *one = RebuildBegin(rebuild->name, key, true, true);
+
+	RebuildFold(one);
+	while (RebuildChunk(one) != REBUILD_ENDS)
+		;
+	RebuildForget(one);
+	/* the event is parked again as before */
+	if (one->count.unwritten > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("the row of a parked event cannot be written")));
+	rebuild->count.written += one->count.written;
+}
+
 /* SavepointStep */
 static void
 replay(void *arg)
 {
 	Replay	   *one = arg;
+	ListCell   *cell;
 	int			level = NewGUCNestLevel();
 
 	if (!one->rebuild->callers_transaction)
 		LocksWithin(REPLAY_LOCK_WAIT);
 	one->result = ReplayKey(one->rebuild->name, one->parked->key,
 							one->parked->by_number, one->parked->id,
-							REPLAY_SKIPS_NOTHING, COMMAND);
+							REPLAY_LEAVES_LATE, COMMAND);
+	foreach(cell, one->result.late)
+		rebuild_late(one->rebuild, lfirst(cell));
 	AtEOXact_GUC(true, level);
 }
 

@@ -141,6 +141,21 @@ INSERT INTO loose VALUES (NULL, 3);
 SELECT * FROM projection_verify('loose');
 SELECT projection_drop('loose');
 
+-- events whose key cannot be computed, before the start and above the positions
+CREATE TABLE by_line (id int PRIMARY KEY, n int);
+INSERT INTO orders (id, lines) VALUES (1, '"x"'), (2, '"x"');
+SELECT projection_create('by_line', $$
+  MERGE INTO by_line r USING orders e ON r.id = (e.lines #>> '{}')::int
+  WHEN NOT MATCHED THEN INSERT (id, n) VALUES ((e.lines #>> '{}')::int, 1)
+  WHEN MATCHED THEN UPDATE SET n = r.n + 1$$, ordering => 'arrival', start_at => 'now');
+INSERT INTO orders (lines) VALUES ('1'), ('2'), ('1');
+SELECT projection_run('by_line');
+UPDATE by_line SET n = 7 WHERE id = 2;
+INSERT INTO orders (lines) VALUES ('"y"');
+SELECT * FROM projection_verify('by_line');
+SELECT * FROM projection_verify('by_line', '2');
+SELECT projection_drop('by_line');
+
 -- a partitioned stream, and values that are stored apart
 CREATE TABLE parted (no bigint NOT NULL, day int NOT NULL, k text, doc jsonb, PRIMARY KEY (no, day)) PARTITION BY RANGE (day);
 CREATE SEQUENCE parted_no OWNED BY parted.no;

@@ -34,8 +34,9 @@ INSERT INTO parent VALUES ('x'), ('y'), ('z');
 CREATE FUNCTION before_row() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     NEW.c := NEW.c + 1;
+    -- the SQLSTATE of a row with another key: the engine sees that before triggers run, the oracle after them
     IF NEW.b = 'k1 k2' THEN
-        RAISE EXCEPTION 'not wanted' USING ERRCODE = 'ZZ001';
+        RAISE EXCEPTION 'not wanted' USING ERRCODE = 'WP005';
     END IF;
     RETURN NEW;
 END $$;
