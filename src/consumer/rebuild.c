@@ -33,6 +33,7 @@
 #include "keylock.h"
 #include "rebuild/board.h"
 #include "rebuild/rebuild.h"
+#include "savepoint.h"
 
 /* how long to wait for other sessions, until the next look, in ms */
 #define WAIT_TIME 50
@@ -257,6 +258,47 @@ check_call(FunctionCallInfo fcinfo, const char *name, const char *hint)
 			 errhint("%s", hint)));
 }
 
+static List *
+just_this(const char *name)
+{
+	return list_make1(pstrdup(name));
+}
+
+typedef struct Candidate
+{
+	const char *name;
+	bool		force;
+} Candidate;
+
+/* SavepointStep */
+static void
+check_candidate(void *arg)
+{
+	const Candidate *candidate = arg;
+
+	RebuildCheck(candidate->name, candidate->force);
+}
+
+/* One of many that cannot be rebuilt does not keep the others from it. */
+static bool
+may_be_rebuilt(RebuildCall *call, const char *name, bool force)
+{
+	Candidate	candidate = {.name = name,.force = force};
+	ErrorData  *error = InSavepoint(check_candidate, &candidate);
+
+	if (error != NULL)
+	{
+		SavepointRethrowInterrupt(error);
+		ereport(WARNING,
+				(errcode(error->sqlerrcode),
+				 errmsg("projection \"%s\" is left out: %s", name, error->message),
+				 error->detail == NULL ? 0 : errdetail_internal("%s", error->detail),
+				 error->hint == NULL ? 0 : errhint("%s", error->hint)));
+	}
+	commit(call);
+	return error == NULL;
+}
+
 /* Rebuild these projections, in transactions of our own. */
 static void
 rebuild_names(List *(*names) (const char *), const char *name, bool force)
@@ -275,7 +317,10 @@ rebuild_names(List *(*names) (const char *), const char *name, bool force)
 	PG_TRY();
 	{
 		foreach(cell, list)
-			rebuild_whole(call, lfirst(cell), force);
+		{
+			if (names == just_this || may_be_rebuilt(call, lfirst(cell), force))
+				rebuild_whole(call, lfirst(cell), force);
+		}
 	}
 	PG_FINALLY();
 	{
@@ -283,12 +328,6 @@ rebuild_names(List *(*names) (const char *), const char *name, bool force)
 	}
 	PG_END_TRY();
 	SPI_finish();
-}
-
-static List *
-just_this(const char *name)
-{
-	return list_make1(pstrdup(name));
 }
 
 /* The projections of a channel that can be rebuilt. */

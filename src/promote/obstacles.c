@@ -15,6 +15,8 @@
 /* Dependants of the old table that are neither its parts nor can be moved. */
 static const char *const not_moved =
 "SELECT DISTINCT CASE WHEN v.relkind = 'm' THEN format('materialized view %s', v.oid::regclass)"
+" WHEN v.relpersistence = 't' THEN format('temporary view %s', v.oid::regclass)"
+" WHEN r.rulename = '_RETURN' AND v.relkind = 'v' THEN format('view %s, which belongs to role %I', v.oid::regclass, pg_get_userbyid(v.relowner))"
 " WHEN p.oid IS NOT NULL THEN format('function %s, whose body is BEGIN ATOMIC', p.oid::regprocedure)"
 " ELSE pg_describe_object(d.classid, d.objid, 0) END AS what"
 " FROM pg_depend d"
@@ -22,7 +24,7 @@ static const char *const not_moved =
 " LEFT JOIN pg_class v ON v.oid = r.ev_class"
 " LEFT JOIN pg_proc p ON d.classid = 'pg_proc'::regclass AND p.oid = d.objid"
 " WHERE d.refclassid = 'pg_class'::regclass AND d.refobjid = $1 AND d.deptype = 'n'"
-" AND NOT (r.rulename = '_RETURN' AND v.relkind = 'v') IS TRUE"
+" AND NOT (r.rulename = '_RETURN' AND v.relkind = 'v' AND v.relpersistence <> 't' AND pg_has_role(v.relowner, 'USAGE')) IS TRUE"
 " AND NOT EXISTS (SELECT FROM pg_constraint c WHERE d.classid = 'pg_constraint'::regclass AND c.oid = d.objid AND (c.contype = 'f' OR c.conrelid = $1))"
 " AND NOT EXISTS (SELECT FROM pg_trigger t WHERE d.classid = 'pg_trigger'::regclass AND t.oid = d.objid AND (t.tgrelid = $1 OR t.tgisinternal))"
 " AND NOT EXISTS (SELECT FROM pg_policy o WHERE d.classid = 'pg_policy'::regclass AND o.oid = d.objid AND o.polrelid = $1)"

@@ -16,8 +16,10 @@
  *				waited for a moment.  Whatever cannot be had, all locks are
  *				given back, so that nobody queues behind us for long, and after
  *				a pause the next attempt begins, until the time is up.
- *	SWITCH		all locks are held to the end of the transaction: everything
- *				is looked at again, then changed.
+ *	SWITCH		still in the attempt: everything is looked at again, then changed.
+ *				What depends on the tables is locked by the statements that
+ *				move it, and each waits for a moment as well: others may hold
+ *				such a table locked that do not use ours.
  *
  * Locks, in this order:
  *
@@ -28,6 +30,7 @@
  *	3. KEYLOCK_DESIRED.
  *	4. ACCESS EXCLUSIVE on both tables and their TOAST tables, in order of the
  *	   projections' names.
+ *	5. Views and tables that depend on them, as the statements come.
  *
  * What holds:
  *
@@ -52,6 +55,7 @@
 #include "storage/latch.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -97,6 +101,8 @@ typedef struct Promotion
 	TimestampTz deadline;
 	bool		force;
 	bool		with_triggers;
+	bool		has_locks;		/* the attempt at hand: all but 5 */
+	bool		told;			/* that names are exchanged */
 	int64		behind;			/* events, at the last look */
 } Promotion;
 
@@ -218,11 +224,10 @@ lock_tables(const Pair *pair)
 	SafePathLeave(settings);
 }
 
-/* SavepointStep: an attempt to get all locks, with the new one caught up */
+/* All locks on projections and tables, with the new one caught up. */
 static void
-attempt(void *arg)
+lock_all(Promotion *promotion)
 {
-	Promotion  *promotion = arg;
 	Pair	   *pair = &promotion->pair;
 	TimestampTz until =
 		TimestampTzPlusMilliseconds(GetCurrentTimestamp(), WAIT_FOR_EVENTS);
@@ -239,13 +244,51 @@ attempt(void *arg)
 		refuse_behind(promotion);
 }
 
+static void
+tell_names(Promotion *promotion)
+{
+	if (promotion->pair.differ != NULL && !promotion->told)
+		ereport(NOTICE,
+				(errmsg("the tables differ, and exchange their names"),
+				 errdetail_internal("%s", promotion->pair.differ)));
+	promotion->told = true;
+}
+
+/* SavepointStep: all locks, then the exchange */
+static void
+attempt(void *arg)
+{
+	Promotion  *promotion = arg;
+	int			settings;
+
+	promotion->has_locks = false;
+	lock_all(promotion);
+	promotion->has_locks = true;
+	PairCheck(&promotion->pair, promotion->force);
+	tell_names(promotion);
+	settings = NewGUCNestLevel();
+	LocksWithin(WAIT_FOR_TABLE);
+	PairSwitch(&promotion->pair, promotion->with_triggers);
+	AtEOXact_GUC(false, settings);
+}
+
+/* SavepointStep: may it be? */
+static void
+look_first(void *arg)
+{
+	Promotion  *promotion = arg;
+
+	PairCheck(&promotion->pair, promotion->force);
+}
+
 /* Is it something that may be over soon? */
 static bool
-may_try_again(const ErrorData *error)
+may_try_again(const Promotion *promotion, const ErrorData *error)
 {
 	return error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
 		error->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED ||
-		error->sqlerrcode == ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE;
+		(error->sqlerrcode == ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE &&
+		 !promotion->has_locks);
 }
 
 static void
@@ -257,15 +300,38 @@ refuse_locked(const Promotion *promotion)
 			(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
 			 errmsg("projection \"%s\" could not be promoted in time",
 					pair->new->name),
-			 errdetail("Other transactions work on one of the projections, or use table \"%s\" or \"%s\", and have not ended.",
+			 errdetail("Other transactions work on one of the projections, or use table \"%s\" or \"%s\" or what depends on them, and have not ended.",
 					   get_rel_name(pair->old->read_model),
 					   get_rel_name(pair->new->read_model)),
 			 errhint("See them in pg_locks. Give the call more time with: timeout => '1 minute'.")));
 }
 
-/* Attempt after attempt, until one has all locks or the time is up. */
+/* Everything that can be asked before anybody has to wait for us. */
 static void
-get_ready(Promotion *promotion)
+check_first(Promotion *promotion)
+{
+	ErrorData  *error = InSavepoint(look_first, promotion);
+
+	if (error == NULL)
+		return;
+	if (error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
+		refuse_locked(promotion);
+	ReThrowError(error);
+}
+
+/* Wait for no lock longer than the call may last. */
+static void
+limit_locks(const Promotion *promotion)
+{
+	int			left = (int) TimestampDifferenceMilliseconds(GetCurrentTimestamp(),
+															 promotion->deadline);
+
+	LocksWithin(Max(left, WAIT_FOR_TABLE));
+}
+
+/* Attempt after attempt, until one has come through or the time is up. */
+static void
+promote(Promotion *promotion)
 {
 	Pair		names = promotion->pair;
 
@@ -276,7 +342,7 @@ get_ready(Promotion *promotion)
 		if (error == NULL)
 			return;
 		promotion->pair = names;
-		if (!may_try_again(error))
+		if (!may_try_again(promotion, error))
 			ReThrowError(error);
 		if (GetCurrentTimestamp() >= promotion->deadline)
 		{
@@ -303,6 +369,7 @@ projection_promote(PG_FUNCTION_ARGS)
 	char	   *new = ArgumentName(fcinfo, 0, "new");
 	char	   *old = ArgumentName(fcinfo, 1, "old");
 	Promotion	promotion = {0};
+	int			settings;
 
 	promotion.deadline = ArgumentDeadline(fcinfo, 2, "timeout", true);
 	promotion.force = boolean_argument(fcinfo, 3, "force");
@@ -313,16 +380,13 @@ projection_promote(PG_FUNCTION_ARGS)
 				 errmsg("a projection cannot take its own place")));
 	OpenedCheckTransaction(COMMAND);
 	PairFetch(&promotion.pair, new, old);
-	PairCheck(&promotion.pair, promotion.force);
+	settings = NewGUCNestLevel();
+	limit_locks(&promotion);
+	check_first(&promotion);
 	if (!wait_for_events(&promotion, promotion.deadline))
 		refuse_behind(&promotion);
-	get_ready(&promotion);
-	PairCheck(&promotion.pair, promotion.force);
-	if (promotion.pair.differ != NULL)
-		ereport(NOTICE,
-				(errmsg("the tables differ, and exchange their names"),
-				 errdetail_internal("%s", promotion.pair.differ)));
+	promote(&promotion);
+	AtEOXact_GUC(false, settings);
 	NoticeDesired();			/* workers look again when we are done */
-	PairSwitch(&promotion.pair, promotion.with_triggers);
 	PG_RETURN_TEXT_P(cstring_to_text(promotion.pair.differ == NULL ? "storage" : "names"));
 }

@@ -163,6 +163,24 @@ check_start(const Rebuild *rebuild, const OpenProjection *work)
 			 errhint("If the read model was empty then: force => true.")));
 }
 
+/* RebuildStep */
+static void
+check_step(Rebuild *rebuild, OpenProjection *work)
+{
+	refuse_statement(work->projection);
+	PushActiveSnapshot(GetLatestSnapshot());
+	check_start(rebuild, work);
+	BeginningCheck(work, rebuild->force);
+	PopActiveSnapshot();
+}
+
+/* May the projection be rebuilt?  An error says why not. */
+void
+RebuildCheck(const char *projection, bool force)
+{
+	RebuildWith(RebuildBegin(projection, NULL, force, false), false, check_step);
+}
+
 /* What the key may be parked as. */
 static char *
 parked_as(const Rebuild *rebuild, const OpenProjection *work)

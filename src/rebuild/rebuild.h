@@ -28,6 +28,7 @@ typedef struct RebuildCount
 
 typedef struct Rebuild Rebuild;
 
+extern void RebuildCheck(const char *projection, bool force);
 extern Rebuild *RebuildBegin(const char *projection, const char *key,
 							 bool force, bool callers_transaction);
 extern void RebuildRange(Rebuild *rebuild, uint64 first, uint64 last);

@@ -57,6 +57,7 @@ CREATE TABLE rows (t "Totals");
 CREATE POLICY known ON badges USING (shop IN (SELECT shop FROM "Totals"));
 CREATE VIEW with_rule AS SELECT 1 AS x;
 CREATE RULE r AS ON INSERT TO with_rule DO INSTEAD DELETE FROM "Totals";
+CREATE TEMPORARY VIEW looked AS SELECT * FROM "Totals";
 SELECT error_of($$ SELECT projection_promote('v2', 'v1') $$);
 SELECT count(*), (SELECT count(*) FROM regress_staging."Totals") FROM "Totals";
 DROP MATERIALIZED VIEW frozen;
@@ -64,7 +65,7 @@ DROP FUNCTION atomic;
 DROP FUNCTION of_row;
 DROP TABLE rows;
 DROP POLICY known ON badges;
-DROP VIEW with_rule;
+DROP VIEW with_rule, looked;
 
 PREPARE look AS SELECT shop, n, total FROM "Totals" ORDER BY shop;
 EXECUTE look;
