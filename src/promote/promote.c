@@ -49,7 +49,6 @@
 #include "catalog/pg_class.h"
 #include "compat.h"
 #include "miscadmin.h"
-#include "storage/latch.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -57,7 +56,6 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
-#include "utils/wait_event.h"
 
 #include "argument.h"
 #include "batch/batch.h"
@@ -65,6 +63,7 @@
 #include "catalog.h"
 #include "definition/desired.h"
 #include "keylock.h"
+#include "nap.h"
 #include "notice.h"
 #include "promote/older.h"
 #include "promote/pair.h"
@@ -99,15 +98,6 @@ typedef struct Promotion
 	bool		with_triggers;
 	int64		behind;			/* events, at the last look */
 } Promotion;
-
-static void
-sleep_for(int milliseconds)
-{
-	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-					 milliseconds, PG_WAIT_EXTENSION);
-	ResetLatch(MyLatch);
-	CHECK_FOR_INTERRUPTS();
-}
 
 /* Has the new one applied what the old one has applied? */
 static bool
@@ -175,7 +165,7 @@ wait_for_events(Promotion *promotion, TimestampTz until)
 			return true;
 		if (!consumers || GetCurrentTimestamp() >= until)
 			return false;
-		sleep_for(promotion->behind < MANY_EVENTS ? NAP : LONG_NAP);
+		NapFor(promotion->behind < MANY_EVENTS ? NAP : LONG_NAP);
 	}
 }
 
@@ -284,7 +274,7 @@ get_ready(Promotion *promotion)
 				ReThrowError(error);
 			refuse_locked(promotion);
 		}
-		sleep_for(PAUSE);
+		NapFor(PAUSE);
 	}
 }
 

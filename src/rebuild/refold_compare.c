@@ -21,9 +21,9 @@
 #include "rebuild/refold_state.h"
 
 /* The key of a row of the table, and its hash; false: it is null. */
-static bool
-key_of_row(Refold *refold, TupleTableSlot *row, const char **image,
-		   int *length, uint32 *hash)
+bool
+RefoldKeyOfRow(Refold *refold, TupleTableSlot *row, const char **image,
+			   int *length, uint32 *hash)
 {
 	KeyType    *type = refold->sink.key;
 	Datum		key[INDEX_MAX_KEYS];
@@ -143,7 +143,7 @@ RefoldDiffers(Refold *refold, const RefoldKey *key, TupleTableSlot *actual,
 
 /* A row of a key that no event speaks of. */
 static void
-take_foreign(Comparison *comparison, TupleTableSlot *row, const char *image,
+take_foreign(RefoldComparison *comparison, TupleTableSlot *row, const char *image,
 			 int length, uint32 hash)
 {
 	Refold	   *refold = comparison->refold;
@@ -158,7 +158,7 @@ take_foreign(Comparison *comparison, TupleTableSlot *row, const char *image,
 }
 
 static void
-compare_row(Comparison *comparison, TupleTableSlot *row)
+compare_row(RefoldComparison *comparison, TupleTableSlot *row)
 {
 	Refold	   *refold = comparison->refold;
 	ShadowEntry *entry;
@@ -166,7 +166,7 @@ compare_row(Comparison *comparison, TupleTableSlot *row)
 	int			length;
 	uint32		hash;
 
-	if (!key_of_row(refold, row, &image, &length, &hash))
+	if (!RefoldKeyOfRow(refold, row, &image, &length, &hash))
 	{
 		/* of the range that begins at 0, as it has no hash */
 		if (refold->first == 0 && refold->only_key == NULL)
@@ -191,7 +191,7 @@ compare_row(Comparison *comparison, TupleTableSlot *row)
 }
 
 static void
-compare_rows(Comparison *comparison, Snapshot snapshot)
+compare_rows(RefoldComparison *comparison, Snapshot snapshot)
 {
 	Refold	   *refold = comparison->refold;
 	Relation	relation = refold->work->read_model;
@@ -220,7 +220,7 @@ compare_rows(Comparison *comparison, Snapshot snapshot)
 
 /* The row of the only key, by the table's index. */
 static void
-compare_only(Comparison *comparison, Snapshot snapshot)
+compare_only(RefoldComparison *comparison, Snapshot snapshot)
 {
 	Refold	   *refold = comparison->refold;
 	ShadowCursor cursor = {0};
@@ -240,7 +240,7 @@ compare_only(Comparison *comparison, Snapshot snapshot)
 
 /* Keys whose rows the table does not have. */
 static void
-compare_rest(Comparison *comparison)
+compare_rest(RefoldComparison *comparison)
 {
 	Refold	   *refold = comparison->refold;
 	ShadowCursor cursor = {0};
@@ -271,7 +271,7 @@ int64
 RefoldCompare(Refold *refold, Snapshot snapshot, bool keep_surplus,
 			  RefoldReceiver receive, void *arg)
 {
-	Comparison	comparison = {.refold = refold,.keep_surplus = keep_surplus,
+	RefoldComparison comparison = {.refold = refold,.keep_surplus = keep_surplus,
 	.receive = receive,.arg = arg};
 
 	PushActiveSnapshot(snapshot);

@@ -68,28 +68,30 @@ struct Refold
 };
 
 /* A comparison that runs. */
-typedef struct Comparison
+typedef struct RefoldComparison
 {
 	Refold	   *refold;
 	bool		keep_surplus;
 	RefoldReceiver receive;
 	void	   *arg;
 	int64		compared;		/* keys */
-} Comparison;
+} RefoldComparison;
 
 /* refold_compare.c */
 extern bool RefoldRowsDiffer(Refold *refold, TupleTableSlot *expected,
 							 TupleTableSlot *actual, bool *columns);
+extern bool RefoldKeyOfRow(Refold *refold, TupleTableSlot *row,
+						   const char **image, int *length, uint32 *hash);
 extern TupleTableSlot *RefoldRowOf(Refold *refold, const ShadowEntry *entry);
 
 /* refold_tell.c */
 extern char *RefoldValueText(Refold *refold, TupleTableSlot *row, int column);
-extern void RefoldTellRow(const Comparison *comparison, RefoldKey *key,
+extern void RefoldTellRow(const RefoldComparison *comparison, RefoldKey *key,
 						  RefoldProblem problem, TupleTableSlot *expected,
 						  TupleTableSlot *actual);
-extern void RefoldTell(const Comparison *comparison, ShadowEntry *entry,
+extern void RefoldTell(const RefoldComparison *comparison, ShadowEntry *entry,
 					   TupleTableSlot *actual);
-extern void RefoldTellNoKeys(const Comparison *comparison);
+extern void RefoldTellNoKeys(const RefoldComparison *comparison);
 
 /* refold_sink.c */
 extern void RefoldOpenSink(Refold *refold);
