@@ -17,6 +17,7 @@ OBJS = \
 	src/fault.o \
 	src/keyhash.o \
 	src/keylock.o \
+	src/nap.o \
 	src/notice.o \
 	src/numberset.o \
 	src/position.o \

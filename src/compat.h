@@ -118,6 +118,9 @@ compat_heap_page_prune_opt(Relation relation, Buffer buffer)
 	standard_planner(query, text, options, NULL)
 #endif
 
+/* Does VALIDATE CONSTRAINT of a foreign key go on to the partitions' own? */
+#define COMPAT_VALIDATES_PARTITIONS (PG_VERSION_NUM >= 180000)
+
 /* Has the table columns whose values are not stored? */
 #if PG_VERSION_NUM >= 180000
 #define compat_has_virtual(constraints) ((constraints)->has_generated_virtual)

@@ -18,19 +18,17 @@
 #include "access/xact.h"
 #include "executor/spi.h"
 #include "funcapi.h"
-#include "miscadmin.h"
 #include "pgstat.h"
-#include "storage/latch.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
-#include "utils/wait_event.h"
 
 #include "argument.h"
 #include "batch/opened.h"
 #include "definition/projection.h"
 #include "keylock.h"
+#include "nap.h"
 #include "rebuild/board.h"
 #include "rebuild/rebuild.h"
 #include "savepoint.h"
@@ -62,16 +60,6 @@ commit(RebuildCall *call)
 	(void) pgstat_report_stat(false);
 #endif
 	MemoryContextSwitchTo(call->round);
-}
-
-/* Wait for a while, with no snapshot held. */
-static void
-pause_for(int milliseconds)
-{
-	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-					 milliseconds, PG_WAIT_EXTENSION);
-	ResetLatch(MyLatch);
-	CHECK_FOR_INTERRUPTS();
 }
 
 /* Lock it for the session, or for the transaction (of the same mode). */
@@ -128,7 +116,7 @@ join_rebuild(RebuildCall *call, const char *name)
 					(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 					 errmsg("too many projections are being rebuilt on this server")));
 		commit(call);
-		pause_for(WAIT_TIME);
+		NapFor(WAIT_TIME);
 	}
 }
 
@@ -142,7 +130,7 @@ write_range(RebuildCall *call, Rebuild *rebuild)
 	{
 		commit(call);
 		if (next == REBUILD_PAUSES)
-			pause_for(RebuildPause(rebuild));
+			NapFor(RebuildPause(rebuild));
 	}
 	RebuildDeleteUnkeyed(rebuild);
 	commit(call);
@@ -201,7 +189,7 @@ rebuild_ranges(RebuildCall *call, Rebuild *rebuild)
 		if (taken == BOARD_WAIT)
 		{
 			commit(call);
-			pause_for(WAIT_TIME);
+			NapFor(WAIT_TIME);
 			continue;
 		}
 		rebuild_range(call, rebuild, first, last);

@@ -52,8 +52,8 @@ refuse_dropped(const Projection *projection)
 }
 
 /* The names of the columns that the projection uses of its read model. */
-static List *
-column_names(const Projection *projection)
+List *
+ProjectionColumnNames(const Projection *projection)
 {
 	const RowHandler *handler = projection->handler;
 	List	   *names = NIL;
@@ -69,7 +69,7 @@ column_names(const Projection *projection)
 int
 ProjectionColumnCount(const Projection *projection)
 {
-	return list_length(column_names(projection));
+	return list_length(ProjectionColumnNames(projection));
 }
 
 /*
@@ -83,7 +83,7 @@ ProjectionColumnsIn(const Projection *projection, Oid relid)
 
 	if (get_rel_relkind(relid) != RELKIND_RELATION)
 		return 0;
-	foreach(cell, column_names(projection))
+	foreach(cell, ProjectionColumnNames(projection))
 	{
 		if (get_attnum(relid, lfirst(cell)) != InvalidAttrNumber)
 			count++;

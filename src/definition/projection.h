@@ -104,6 +104,7 @@ extern Projection *ProjectionLock(const char *name, LOCKMODE mode,
 								  const char *command);
 
 /* owner.c */
+extern List *ProjectionColumnNames(const Projection *projection);
 extern int	ProjectionColumnCount(const Projection *projection);
 extern int	ProjectionColumnsIn(const Projection *projection, Oid relid);
 extern void ProjectionSetOwner(Projection *projection);

@@ -58,6 +58,7 @@ static const char *const constraints_differ =
 	"SELECT indexrelid, relname, look, row_number() OVER (PARTITION BY look ORDER BY indexrelid) AS n" \
 	" FROM (SELECT indexrelid, c.relname, concat_ws('/', c.relam, c.reloptions, indnatts, indnkeyatts, indisunique, indisprimary, indimmediate," \
 	" indnullsnotdistinct, indkey, indcollation, indclass, indoption, pg_get_expr(indexprs, indrelid), 'where', pg_get_expr(indpred, indrelid)," \
+	" 'options', (SELECT string_agg(attnum || attoptions::text, ',' ORDER BY attnum) FROM pg_attribute WHERE attrelid = indexrelid)," \
 	" CASE WHEN indisexclusion OR NOT (indisvalid AND indisready AND indislive) THEN indexrelid END) AS look" \
 	" FROM pg_index JOIN pg_class c ON c.oid = indexrelid WHERE indrelid = " table ") i"
 

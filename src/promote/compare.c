@@ -19,23 +19,23 @@
 #include "compat.h"
 #include "executor/spi.h"
 #include "funcapi.h"
-#include "miscadmin.h"
-#include "storage/latch.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
-#include "utils/wait_event.h"
 
 #include "argument.h"
 #include "catalog.h"
 #include "definition/compiled.h"
 #include "merge/pinned.h"
-#include "position/trouble.h"
+#include "nap.h"
 #include "promote/comparison.h"
+#include "promote/pair.h"
 #include "promote/reach.h"
 
 /* rows that are fetched at once */
@@ -45,15 +45,28 @@
 
 SQL_FUNCTION(projection_compare);
 
-static Projection *
-fetch(const char *name)
+/*
+ * Look both up, and lock their tables.  A promotion that was waited for may have
+ * given them each other's table.
+ */
+static void
+fetch_both(Comparison *comparison, const char *a, const char *b)
 {
-	Projection *projection = ProjectionFetch(name);
+	Oid			table_a;
+	Oid			table_b;
 
-	ProjectionCheckOwner(projection);
-	ProjectionCheckInitialized(projection);
-	TroubleRaise(TroubleOfReadModel(projection));
-	return projection;
+	comparison->a = PairFetchOne(a);
+	comparison->b = PairFetchOne(b);
+	do
+	{
+		table_a = comparison->a->read_model;
+		table_b = comparison->b->read_model;
+		LockRelationOid(table_a, AccessShareLock);
+		LockRelationOid(table_b, AccessShareLock);
+		comparison->a = PairFetchOne(a);
+		comparison->b = PairFetchOne(b);
+	} while (comparison->a->read_model != table_a ||
+			 comparison->b->read_model != table_b);
 }
 
 /* The index whose columns tell rows apart: the key's. */
@@ -125,20 +138,6 @@ take_key(Comparison *comparison)
 	relation_close(table, NoLock);
 }
 
-/* The columns that a projection uses of its table. */
-static List *
-columns_of(const Projection *projection)
-{
-	const RowHandler *handler = projection->handler;
-	List	   *names = NIL;
-
-	if (projection->declared != NULL)
-		return TextArrayList(projection->declared->columns);
-	for (int i = 0; i < handler->ncolumns; i++)
-		names = lappend(names, pstrdup(handler->columns[i].name));
-	return names;
-}
-
 /* A generated column is compared by what it is computed of. */
 static bool
 is_generated(Oid table, const char *column)
@@ -194,8 +193,8 @@ tell_missing(Comparison *comparison, const char *column, bool in_a)
 static void
 take_columns(Comparison *comparison)
 {
-	List	   *used = list_concat(columns_of(comparison->a),
-								   columns_of(comparison->b));
+	List	   *used = list_concat(ProjectionColumnNames(comparison->a),
+								   ProjectionColumnNames(comparison->b));
 	List	   *seen = NIL;
 	ListCell   *cell;
 
@@ -230,13 +229,36 @@ take_columns(Comparison *comparison)
 	}
 }
 
+/* The rows that were fetched, into the result. */
+static void
+put_fetched(Comparison *comparison, MemoryContext memory)
+{
+	MemoryContext old = MemoryContextSwitchTo(memory);
+
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		const char *row[5];
+
+		for (int j = 0; j < lengthof(row); j++)
+			row[j] = SPI_getvalue(SPI_tuptable->vals[i],
+								  SPI_tuptable->tupdesc, j + 1);
+		put_row(comparison, row);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(memory);
+}
+
 /* What the query finds, under the active snapshot, as the current role. */
 static void
 run_query(Comparison *comparison)
 {
 	Portal		portal;
+	MemoryContext memory;
 
 	SPI_connect();
+	memory = AllocSetContextCreate(CurrentMemoryContext,
+								   "wallet_projection differences",
+								   ALLOCSET_DEFAULT_SIZES);
 	portal = SPI_cursor_open_with_args(NULL, ComparisonQuery(comparison), 0, NULL,
 									   NULL, NULL, true, 0);
 	for (;;)
@@ -244,15 +266,7 @@ run_query(Comparison *comparison)
 		SPI_cursor_fetch(portal, true, ROWS);
 		if (SPI_processed == 0)
 			break;
-		for (uint64 i = 0; i < SPI_processed; i++)
-		{
-			const char *row[5];
-
-			for (int j = 0; j < lengthof(row); j++)
-				row[j] = SPI_getvalue(SPI_tuptable->vals[i],
-									  SPI_tuptable->tupdesc, j + 1);
-			put_row(comparison, row);
-		}
+		put_fetched(comparison, memory);
 		SPI_freetuptable(SPI_tuptable);
 	}
 	SPI_cursor_close(portal);
@@ -310,26 +324,8 @@ equal_snapshot(const Comparison *comparison, TimestampTz deadline)
 		if (IsolationUsesXactSnapshot() || GetCurrentTimestamp() >= deadline)
 			refuse_unequal(comparison, snapshot);
 		UnregisterSnapshot(snapshot);
-		(void) WaitLatch(MyLatch,
-						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, NAP,
-						 PG_WAIT_EXTENSION);
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
+		NapFor(NAP);
 	}
-}
-
-static void
-check_streams(const Comparison *comparison)
-{
-	if (comparison->a->relation == comparison->b->relation &&
-		strcmp(comparison->a->stream, comparison->b->stream) == 0)
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-			 errmsg("projections \"%s\" and \"%s\" are of different streams",
-					comparison->a->name, comparison->b->name),
-			 errdetail("The one reads stream \"%s\", the other one stream \"%s\".",
-					   comparison->a->stream, comparison->b->stream)));
 }
 
 /* projection_compare(a, b, timeout) */
@@ -345,9 +341,8 @@ projection_compare(PG_FUNCTION_ARGS)
 
 	compat_InitMaterializedSRF(fcinfo);
 	comparison.result = (ReturnSetInfo *) fcinfo->resultinfo;
-	comparison.a = fetch(a);
-	comparison.b = fetch(b);
-	check_streams(&comparison);
+	fetch_both(&comparison, a, b);
+	PairCheckStreams(comparison.a, comparison.b);
 	take_key(&comparison);
 	take_columns(&comparison);
 	snapshot = equal_snapshot(&comparison, deadline);

@@ -4,9 +4,14 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "access/transam.h"
+#include "catalog/pg_collation.h"
 #include "lib/stringinfo.h"
+#include "parser/parse_coerce.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/syscache.h"
 
 #include "promote/comparison.h"
 
@@ -18,6 +23,96 @@ text_of(const char *table, const char *column)
 					quote_identifier(column));
 }
 
+/*
+ * Can a value be cast so, with no code of a user's?  The query runs with the
+ * caller's rights, and whoever owns a type may make casts of it.
+ */
+static bool
+is_safe_cast(Oid from, Oid to)
+{
+	Oid			function = InvalidOid;
+
+	switch (find_coercion_pathway(to, from, COERCION_EXPLICIT, &function))
+	{
+		case COERCION_PATH_RELABELTYPE:
+		case COERCION_PATH_COERCEVIAIO:
+			return true;
+		case COERCION_PATH_FUNC:
+			return function < FirstNormalObjectId;
+		default:
+			return false;
+	}
+}
+
+static void
+refuse_types(const Comparison *comparison, const char *column, Oid a, Oid b)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATATYPE_MISMATCH),
+			 errmsg("keys of projections \"%s\" and \"%s\" cannot be compared",
+					comparison->a->name, comparison->b->name),
+			 errdetail("Column \"%s\" is of type %s in the one, and of type %s in the other.",
+					   column, format_type_be(a), format_type_be(b))));
+}
+
+/* A column of a table, and of which type and collation it is. */
+typedef struct KeyColumn
+{
+	Oid			type;			/* no domain */
+	Oid			declared;
+	Oid			collation;
+} KeyColumn;
+
+static KeyColumn
+key_column(Oid table, const char *name)
+{
+	KeyColumn	column;
+	int32		typmod;
+
+	get_atttypetypmodcoll(table, get_attnum(table, name), &column.declared,
+						  &typmod, &column.collation);
+	column.type = getBaseType(column.declared);
+	return column;
+}
+
+static char *
+collation_text(Oid collation)
+{
+	HeapTuple	row = SearchSysCache1(COLLOID, ObjectIdGetDatum(collation));
+	Form_pg_collation form;
+	char	   *result;
+
+	if (!HeapTupleIsValid(row))
+		elog(ERROR, "cache lookup failed for collation %u", collation);
+	form = (Form_pg_collation) GETSTRUCT(row);
+	result = quote_qualified_identifier(get_namespace_name(form->collnamespace),
+										NameStr(form->collname));
+	ReleaseSysCache(row);
+	return result;
+}
+
+/* A column of the key, of either table, as a value of the first one's type. */
+static char *
+key_text(const Comparison *comparison, const char *table, const char *name)
+{
+	KeyColumn	a = key_column(comparison->a->read_model, name);
+	KeyColumn	b = key_column(comparison->b->read_model, name);
+	KeyColumn	own = *table == 'a' ? a : b;
+	char	   *result = psprintf("%s.%s", table, quote_identifier(name));
+
+	if (a.type != b.type && !is_safe_cast(b.type, a.type))
+		refuse_types(comparison, name, a.declared, b.declared);
+	if (own.declared != a.type)
+		result = psprintf("%s::%s", result,
+						  format_type_extended(a.type, -1,
+											   FORMAT_TYPE_TYPEMOD_GIVEN |
+											   FORMAT_TYPE_FORCE_QUALIFY));
+	if (OidIsValid(a.collation) && a.collation != b.collation)
+		result = psprintf("(%s COLLATE %s)", result,
+						  collation_text(a.collation));
+	return result;
+}
+
 /* The key as text, whichever of the two has it. */
 static void
 append_key(StringInfo query, const Comparison *comparison)
@@ -27,13 +122,10 @@ append_key(StringInfo query, const Comparison *comparison)
 
 	appendStringInfoString(query, several ? "format('%s', ROW(" : "format('%s', ");
 	foreach(cell, comparison->key)
-		appendStringInfo(query, "%scoalesce(a.%s, b.%s::%s)",
+		appendStringInfo(query, "%scoalesce(%s, %s)",
 						 cell == list_head(comparison->key) ? "" : ", ",
-						 quote_identifier(lfirst(cell)),
-						 quote_identifier(lfirst(cell)),
-						 format_type_extended(get_atttype(comparison->a->read_model,
-														  get_attnum(comparison->a->read_model, lfirst(cell))),
-											  -1, FORMAT_TYPE_FORCE_QUALIFY));
+						 key_text(comparison, "a", lfirst(cell)),
+						 key_text(comparison, "b", lfirst(cell)));
 	appendStringInfoString(query, several ? "))" : ")");
 }
 
@@ -49,13 +141,10 @@ append_join(StringInfo query, const Comparison *comparison)
 					 TableNameOf(comparison->b->read_model));
 	forboth(column, comparison->key, operator, comparison->operators)
 	{
-		const char *name = quote_identifier(lfirst(column));
-
-		appendStringInfo(query, "%sa.%s %s b.%s::%s", and, name,
-						 (char *) lfirst(operator), name,
-						 format_type_extended(get_atttype(comparison->a->read_model,
-														  get_attnum(comparison->a->read_model, lfirst(column))),
-											  -1, FORMAT_TYPE_FORCE_QUALIFY));
+		appendStringInfo(query, "%s%s %s %s", and,
+						 key_text(comparison, "a", lfirst(column)),
+						 (char *) lfirst(operator),
+						 key_text(comparison, "b", lfirst(column)));
 		and = " AND ";
 	}
 }
@@ -128,7 +217,7 @@ ComparisonQuery(const Comparison *comparison)
 	append_key(&query, comparison);
 	appendStringInfoString(&query, ", CASE WHEN b.ctid IS NULL THEN 'only in a' WHEN a.ctid IS NULL THEN 'only in b' ELSE 'different' END, d.name, d.a, d.b");
 	append_join(&query, comparison);
-	appendStringInfoString(&query, ", LATERAL (VALUES (NULL, CASE WHEN b.ctid IS NULL THEN format('%s', a) END, CASE WHEN a.ctid IS NULL THEN format('%s', b) END)");
+	appendStringInfoString(&query, ", LATERAL (VALUES (NULL, CASE WHEN b.ctid IS NULL THEN format('%s', a.*) END, CASE WHEN a.ctid IS NULL THEN format('%s', b.*) END)");
 	foreach(cell, comparison->columns)
 		appendStringInfo(&query, ", (%s, CASE WHEN b.ctid IS NOT NULL THEN %s END, CASE WHEN a.ctid IS NOT NULL THEN %s END)",
 						 quote_literal_cstr(lfirst(cell)),

@@ -13,14 +13,12 @@
 #include "postgres.h"
 
 #include "access/transam.h"
-#include "miscadmin.h"
-#include "storage/latch.h"
 #include "storage/lock.h"
 #include "storage/proc.h"
 #include "storage/procarray.h"
 #include "utils/timestamp.h"
-#include "utils/wait_event.h"
 
+#include "nap.h"
 #include "promote/older.h"
 
 /* between two looks, in milliseconds */
@@ -82,11 +80,7 @@ OlderSnapshotsWait(int milliseconds)
 	{
 		Holders		now;
 
-		(void) WaitLatch(MyLatch,
-						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, NAP,
-						 PG_WAIT_EXTENSION);
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
+		NapFor(NAP);
 		now = holders(newest);
 		keep_common(&left, &now);
 	}

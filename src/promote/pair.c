@@ -17,9 +17,9 @@
 #include "promote/obstacles.h"
 #include "promote/pair.h"
 
-/* A projection that the caller may promote, whose table is what it was. */
-static Projection *
-fetch(const char *name)
+/* A projection that is the caller's, and whose table is what it was. */
+Projection *
+PairFetchOne(const char *name)
 {
 	Projection *projection = ProjectionFetch(name);
 
@@ -29,20 +29,27 @@ fetch(const char *name)
 	return projection;
 }
 
+/* An error unless both read the same stream. */
+void
+PairCheckStreams(const Projection *a, const Projection *b)
+{
+	if (a->relation == b->relation && strcmp(a->stream, b->stream) == 0)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("projections \"%s\" and \"%s\" are of different streams",
+					a->name, b->name),
+			 errdetail("The one reads stream \"%s\", the other one stream \"%s\".",
+					   a->stream, b->stream)));
+}
+
 /* Look both up. */
 void
 PairFetch(Pair *pair, const char *new, const char *old)
 {
-	pair->new = fetch(new);
-	pair->old = fetch(old);
-	if (pair->new->relation != pair->old->relation ||
-		strcmp(pair->new->stream, pair->old->stream) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("projections \"%s\" and \"%s\" are of different streams",
-						new, old),
-				 errdetail("The one reads stream \"%s\", the other one stream \"%s\".",
-						   pair->new->stream, pair->old->stream)));
+	pair->new = PairFetchOne(new);
+	pair->old = PairFetchOne(old);
+	PairCheckStreams(pair->new, pair->old);
 }
 
 static void

@@ -15,6 +15,8 @@ typedef struct Pair
 								 * storage; NULL: they can */
 } Pair;
 
+extern Projection *PairFetchOne(const char *name);
+extern void PairCheckStreams(const Projection *a, const Projection *b);
 extern void PairFetch(Pair *pair, const char *new, const char *old);
 extern void PairCheck(Pair *pair, bool force);
 

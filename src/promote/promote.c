@@ -52,7 +52,6 @@
 #include "catalog/pg_class.h"
 #include "compat.h"
 #include "miscadmin.h"
-#include "storage/latch.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -61,7 +60,6 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
-#include "utils/wait_event.h"
 
 #include "argument.h"
 #include "batch/batch.h"
@@ -69,6 +67,7 @@
 #include "catalog.h"
 #include "definition/desired.h"
 #include "keylock.h"
+#include "nap.h"
 #include "notice.h"
 #include "promote/older.h"
 #include "promote/pair.h"
@@ -105,15 +104,6 @@ typedef struct Promotion
 	bool		told;			/* that names are exchanged */
 	int64		behind;			/* events, at the last look */
 } Promotion;
-
-static void
-sleep_for(int milliseconds)
-{
-	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-					 milliseconds, PG_WAIT_EXTENSION);
-	ResetLatch(MyLatch);
-	CHECK_FOR_INTERRUPTS();
-}
 
 /* Has the new one applied what the old one has applied? */
 static bool
@@ -181,7 +171,7 @@ wait_for_events(Promotion *promotion, TimestampTz until)
 			return true;
 		if (!consumers || GetCurrentTimestamp() >= until)
 			return false;
-		sleep_for(promotion->behind < MANY_EVENTS ? NAP : LONG_NAP);
+		NapFor(promotion->behind < MANY_EVENTS ? NAP : LONG_NAP);
 	}
 }
 
@@ -350,7 +340,7 @@ promote(Promotion *promotion)
 				ReThrowError(error);
 			refuse_locked(promotion);
 		}
-		sleep_for(PAUSE);
+		NapFor(PAUSE);
 	}
 }
 

@@ -16,6 +16,7 @@
  */
 #include "postgres.h"
 
+#include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
 #include "position/gapwatch.h"
@@ -125,13 +126,9 @@ events_among(const Projection *projection, Snapshot snapshot,
 	return count.events;
 }
 
-/*
- * How many events the other projection has applied that this one has not;
- * BEHIND_MAX: as many or more.
- */
-int64
-EventsBehind(const Projection *projection, const Projection *other,
-			 Snapshot snapshot)
+static int64
+events_behind(const Projection *projection, const Projection *other,
+			  Snapshot snapshot)
 {
 	Reach		theirs = reach_of(other, snapshot, 0);
 	Reach		ours;
@@ -144,9 +141,9 @@ EventsBehind(const Projection *projection, const Projection *other,
 	return events_among(projection, snapshot, &missing);
 }
 
-/* Has each event been applied by both of them as a whole, or by neither? */
-bool
-AtEqualPositions(const Projection *a, const Projection *b, Snapshot snapshot)
+/* How many events one of them only has applied. */
+static int64
+events_unequal(const Projection *a, const Projection *b, Snapshot snapshot)
 {
 	int64		bound = Max(reach_of(a, snapshot, 0).highest,
 							reach_of(b, snapshot, 0).highest);
@@ -157,13 +154,47 @@ AtEqualPositions(const Projection *a, const Projection *b, Snapshot snapshot)
 	NumberSet	unequal;
 
 	if (bound == 0)
-		return true;
+		return 0;
 	of_a = reach_of(a, snapshot, bound);
 	of_b = reach_of(b, snapshot, bound);
 	open = NumberSetUnion(&of_a.open, &of_b.open);
 	untouched = intersection(&of_a.untouched, &of_b.untouched);
 	unequal = NumberSetMinus(&open, &untouched);
-	return events_among(a, snapshot, &unequal) == 0;
+	return events_among(a, snapshot, &unequal);
+}
+
+/* Who waits looks again and again: nothing of a look is left in memory. */
+static int64
+look(int64 (*count) (const Projection *, const Projection *, Snapshot),
+	 const Projection *projection, const Projection *other, Snapshot snapshot)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "wallet_projection reach",
+												  ALLOCSET_SMALL_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(context);
+	int64		events = count(projection, other, snapshot);
+
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(context);
+	return events;
+}
+
+/*
+ * How many events the other projection has applied that this one has not;
+ * BEHIND_MAX: as many or more.
+ */
+int64
+EventsBehind(const Projection *projection, const Projection *other,
+			 Snapshot snapshot)
+{
+	return look(events_behind, projection, other, snapshot);
+}
+
+/* Has each event been applied by both of them as a whole, or by neither? */
+bool
+AtEqualPositions(const Projection *a, const Projection *b, Snapshot snapshot)
+{
+	return look(events_unequal, a, b, snapshot) == 0;
 }
 
 /* How far one is behind the other, as a sentence. */

@@ -18,6 +18,7 @@
 #include "utils/inval.h"
 #include "utils/rel.h"
 
+#include "compat.h"
 #include "promote/references.h"
 #include "promote/sql.h"
 
@@ -40,6 +41,9 @@ ReferencesDoubt(Oid table)
 
 		if (form->contype != CONSTRAINT_FOREIGN || form->confrelid != table ||
 			form->conrelid == table || !form->convalidated)
+			continue;
+		/* the parent's speaks for the partitions, and would not reach theirs */
+		if (OidIsValid(form->conparentid) && !COMPAT_VALIDATES_PARTITIONS)
 			continue;
 		copy = heap_copytuple(row);
 		((Form_pg_constraint) GETSTRUCT(copy))->convalidated = false;

@@ -105,7 +105,7 @@ check_not_used(Oid table)
 	Relation	relation = relation_open(table, NoLock);
 
 	CheckTableNotInUse(relation, "promote");
-	if (!RelationNeedsWAL(relation))
+	if (RelationIsPermanent(relation) && !RelationNeedsWAL(relation))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("table \"%s\" was created or emptied in this transaction",

@@ -80,8 +80,9 @@ read_positions(Applied *applied, const Projection *projection,
 	}
 }
 
-static uint32
-hash_of(KeyType *type, const char *image, int length)
+/* The upper half of a key's hash, by which ranges of keys are made. */
+uint32
+AppliedHash(KeyType *type, const char *image, int length)
 {
 	Datum		key[INDEX_MAX_KEYS];
 
@@ -142,7 +143,7 @@ key_of_text(Applied *applied, const char *string)
 {
 	int			length;
 	char	   *image = KeyFromText(applied->type, string, &length);
-	uint32		hash = hash_of(applied->type, image, length);
+	uint32		hash = AppliedHash(applied->type, image, length);
 	AppliedKey *key = find_key(applied, image, length, hash);
 
 	if (key != NULL)

@@ -41,6 +41,7 @@ typedef struct Applied
 extern Applied *AppliedAtStart(const Projection *projection);
 extern Applied *AppliedAsOf(const Projection *projection, KeyType *type,
 							Snapshot snapshot);
+extern uint32 AppliedHash(KeyType *type, const char *image, int length);
 extern bool AppliedKeyHas(const Applied *applied, const char *image,
 						  int length, uint32 hash, int64 no);
 extern int64 AppliedLowestNew(const Applied *before, const Applied *after);

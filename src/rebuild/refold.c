@@ -111,12 +111,7 @@ RefoldOnly(Refold *refold, const char *key)
 uint32
 RefoldHash(Refold *refold, const char *image, int length)
 {
-	Datum		key[INDEX_MAX_KEYS];
-
-	if (refold->sink.key == NULL)
-		return KeyHash(image, length) >> 32;
-	KeyImageRead(refold->sink.key, image, key);
-	return KeyHashesOf(refold->sink.key, key).place >> 32;
+	return AppliedHash(refold->sink.key, image, length);
 }
 
 static void

@@ -21,9 +21,9 @@
 #include "rebuild/refold_state.h"
 
 /* The key of a row of the table, and its hash; false: it is null. */
-static bool
-key_of_row(Refold *refold, TupleTableSlot *row, const char **image,
-		   int *length, uint32 *hash)
+bool
+RefoldKeyOfRow(Refold *refold, TupleTableSlot *row, const char **image,
+			   int *length, uint32 *hash)
 {
 	KeyType    *type = refold->sink.key;
 	Datum		key[INDEX_MAX_KEYS];
@@ -166,7 +166,7 @@ compare_row(RefoldComparison *comparison, TupleTableSlot *row)
 	int			length;
 	uint32		hash;
 
-	if (!key_of_row(refold, row, &image, &length, &hash))
+	if (!RefoldKeyOfRow(refold, row, &image, &length, &hash))
 	{
 		/* of the range that begins at 0, as it has no hash */
 		if (refold->first == 0 && refold->only_key == NULL)

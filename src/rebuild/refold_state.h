@@ -81,6 +81,8 @@ typedef struct RefoldComparison
 /* refold_compare.c */
 extern bool RefoldRowsDiffer(Refold *refold, TupleTableSlot *expected,
 							 TupleTableSlot *actual, bool *columns);
+extern bool RefoldKeyOfRow(Refold *refold, TupleTableSlot *row,
+						   const char **image, int *length, uint32 *hash);
 extern TupleTableSlot *RefoldRowOf(Refold *refold, const ShadowEntry *entry);
 
 /* refold_tell.c */

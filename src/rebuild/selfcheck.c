@@ -58,18 +58,11 @@ static void
 take_image(Check *check, const char *image, int length)
 {
 	KeyType    *type = check->refold->sink.key;
-	Datum		key[INDEX_MAX_KEYS];
 	uint64		hash = KeyPartitionHash(type, image, length);
-	uint64		place = hash;
 
-	if (type != NULL)
-	{
-		KeyImageRead(type, image, key);
-		place = KeyHashesOf(type, key).place;
-	}
 	check->image = memcpy(palloc(Max(length, 1)), image, length);
 	check->length = length;
-	check->hash = place >> 32;
+	check->hash = RefoldHash(check->refold, image, length);
 	check->group = GroupOf((int) (hash % check->work.projection->partitions),
 						   GroupsOf(check->work.projection->partitions));
 }
@@ -89,28 +82,12 @@ take_datums(Check *check, const Datum *key)
 static void
 take_row(Check *check, TupleTableSlot *row)
 {
-	const Sink *sink = &check->refold->sink;
-	Datum		key[INDEX_MAX_KEYS];
-	bool		isnull;
+	const char *image;
+	int			length;
+	uint32		hash;
 
-	if (sink->key == NULL)
-	{
-		struct varlena *bytes;
-
-		key[0] = slot_getattr(row, check->refold->model.columns[0], &isnull);
-		if (isnull)
-			return;
-		bytes = PG_DETOAST_DATUM_PACKED(key[0]);
-		take_image(check, VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes));
-		return;
-	}
-	for (int i = 0; i < sink->key->ncolumns; i++)
-	{
-		key[i] = slot_getattr(row, sink->merge->key.columns[i], &isnull);
-		if (isnull)
-			return;
-	}
-	take_datums(check, key);
+	if (RefoldKeyOfRow(check->refold, row, &image, &length, &hash))
+		take_image(check, image, length);
 }
 
 /* Choose one of the rows of a block of the table. */

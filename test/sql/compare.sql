@@ -55,6 +55,29 @@ CREATE TABLE d (shop text PRIMARY KEY, n int);
 SELECT projection_create('d', 'INSERT INTO d SELECT shop, 1 FROM events WHERE shop IS NOT NULL ON CONFLICT (shop) DO UPDATE SET n = d.n + 1', stream => 'sales', key => 'shop');
 SELECT projection_run('d');
 SELECT * FROM projection_compare('d', 'c');
+-- columns of the names that the two tables have in the query; keys of a length, and of other collations
+CREATE TABLE e (k char(10) COLLATE "C", p text COLLATE "POSIX", a int, b int, PRIMARY KEY (k, p));
+CREATE TABLE f (k char(10), p text COLLATE "C", a int, b int, PRIMARY KEY (k, p));
+SELECT projection_create('e', 'MERGE INTO e USING sales s ON e.k = s.shop::char(10) AND e.p = s.shop WHEN NOT MATCHED THEN INSERT VALUES (s.shop::char(10), s.shop, 1, 2)');
+SELECT projection_create('f', 'MERGE INTO f USING sales s ON f.k = s.shop::char(10) AND f.p = s.shop WHEN NOT MATCHED THEN INSERT VALUES (s.shop::char(10), s.shop, 1, 2)');
+SELECT projection_run('e'), projection_run('f');
+SELECT * FROM projection_compare('e', 'f');
+UPDATE e SET b = 3 WHERE k = 's1';
+DELETE FROM f WHERE k = 's2';
+SELECT * FROM projection_compare('e', 'f');
+-- whoever makes a cast of a type must not get the caller's rights with it
+CREATE TYPE shops AS ENUM ('s0', 's1', 's2', 's5', 'hidden');
+CREATE FUNCTION told(shop shops) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RAISE 'called as %', current_user; END $$;
+CREATE CAST (shops AS text) WITH FUNCTION told(shops);
+CREATE TABLE g (shop text PRIMARY KEY);
+CREATE TABLE h (shop shops PRIMARY KEY);
+SELECT projection_create('g', 'MERGE INTO g USING sales s ON g.shop = s.shop WHEN NOT MATCHED THEN INSERT VALUES (s.shop)');
+SELECT projection_create('h', 'MERGE INTO h USING (SELECT CASE shop WHEN ''s0'' THEN ''s0''::shops WHEN ''s1'' THEN ''s1'' END AS shop FROM sales) s ON h.shop = s.shop WHEN NOT MATCHED THEN INSERT VALUES (s.shop)');
+SELECT projection_run('g'), projection_run('h');
+SELECT error_of($$ SELECT projection_compare('g', 'h') $$);
+DROP CAST (shops AS text);
+SELECT * FROM projection_compare('g', 'h');
+SELECT * FROM projection_compare('h', 'g');
 -- arguments, and rights
 SELECT error_of($$ SELECT projection_compare('a', 'nothing') $$);
 SELECT error_of($$ SELECT projection_compare(NULL, 'a') $$);

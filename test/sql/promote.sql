@@ -150,6 +150,24 @@ SELECT wallet_id, current_balance, total_credits, transaction_count FROM wallet_
 SELECT projection, state, last_error FROM projection_status ORDER BY 1;
 SET ROLE regress_owner;
 
+-- indexes that differ in an operator class's options have other bytes; a partitioned table's foreign key is valid again as a whole
+CREATE TABLE found_1 (shop text PRIMARY KEY, words tsvector);
+CREATE TABLE found_2 (LIKE found_1 INCLUDING ALL);
+CREATE TABLE found_3 (LIKE found_1 INCLUDING ALL);
+CREATE INDEX ON found_1 USING gist (words tsvector_ops (siglen = 32));
+CREATE INDEX ON found_2 USING gist (words tsvector_ops (siglen = 500));
+CREATE INDEX ON found_3 USING gist (words tsvector_ops (siglen = 32));
+SELECT count(projection_create(format('f%s', i), format('MERGE INTO found_%s f USING sales e ON f.shop = e.shop WHEN NOT MATCHED THEN INSERT VALUES (e.shop, NULL)', i))) FROM generate_series(1, 3) i;
+SELECT count(projection_run(format('f%s', i))) FROM generate_series(1, 3) i;
+CREATE TABLE visits (shop text REFERENCES found_1, day int) PARTITION BY LIST (day);
+CREATE TABLE visits_1 PARTITION OF visits FOR VALUES IN (1);
+INSERT INTO visits SELECT shop, 1 FROM found_1;
+SELECT projection_promote('f3', 'f1');
+SELECT conrelid::regclass, convalidated FROM pg_constraint WHERE confrelid = 'found_1'::regclass ORDER BY 1;
+SELECT projection_promote('f2', 'f3');
+SELECT projection_promote('f3', 'f2');
+DROP TABLE visits;
+
 -- the tables' owners: the name's owner stays
 RESET ROLE;
 CREATE ROLE regress_other;
