@@ -12,8 +12,8 @@
  *	  if no later event of the key was applied.  Otherwise it is too late: the
  *	  order within the key would be broken.
  *
- * If it is too late for one of its keys, nothing is done for the others; unless
- * the caller makes that key's row anew, as a rebuild does.
+ * If it is too late for one of its keys, nothing is done for the others,
+ * unless the caller makes that key's row anew, as a rebuild does.
  */
 #include "postgres.h"
 
@@ -294,8 +294,8 @@ settle_keys(OpenProjection *work, const ApplyScope *scope, Parked *parked,
 /*
  * Try the event again that is parked under its number; the partition that the
  * number chooses is claimed.  wait: for others who work on its keys'
- * partitions; otherwise it is put off.  leave_late: keys for which it is too late
- * are left to the caller (ReplayResult.late), and the event is free.
+ * partitions; otherwise it is put off.  leave_late: keys for which it is too
+ * late are left to the caller (ReplayResult.late), and the event is free.
  * scope->snapshot is set here.
  */
 ReplayResult
