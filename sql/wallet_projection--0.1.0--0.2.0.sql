@@ -1035,7 +1035,9 @@ SELECT 'critical'::pg_catalog.text AS severity, s.projection, 'failed'::pg_catal
        pg_catalog.split_part(s.last_error, ' HINT: ', 1) AS details,
        CASE WHEN pg_catalog.strpos(s.last_error, ' HINT: ') OPERATOR(pg_catalog.>) 0 THEN pg_catalog.split_part(s.last_error, ' HINT: ', 2)
             ELSE 'Mend the cause. The projection is tried again by itself; the statement tries it at once.' END AS what_to_do,
-       coalesce(CASE WHEN pg_catalog.strpos(f.problem, ' Or ') OPERATOR(pg_catalog.=) 0 THEN pg_catalog.substring(f.problem, ' HINT: .*?((?:SELECT (?:projection_(?:init|reset|drop)|stream_create|(?:pg_catalog[.])?setval)[(][^;()]*[)]|ALTER (?:TABLE|SEQUENCE) [^;()]*));') END,
+       coalesce(CASE WHEN pg_catalog.strpos(f.problem, 'projection_drop') OPERATOR(pg_catalog.>) 0
+                     THEN pg_catalog.format('SELECT definition FROM wallet_projection.definition WHERE projection = %L', s.projection) END,
+                CASE WHEN pg_catalog.strpos(f.problem, ' Or ') OPERATOR(pg_catalog.=) 0 THEN pg_catalog.substring(f.problem, ' HINT: .*?((?:SELECT (?:projection_(?:init|reset)|stream_create|(?:pg_catalog[.])?setval)[(][^;()]*[)]|ALTER (?:TABLE|SEQUENCE) [^;()]*));') END,
                 pg_catalog.format('SELECT projection_run(%L)', s.projection)) AS statement,
        NULL::interval AS lasted
   FROM status s
@@ -1143,7 +1145,7 @@ SELECT CASE WHEN s.ordering OPERATOR(pg_catalog.=) 'number' THEN 'warning' ELSE 
        CASE WHEN w.pid IS NULL THEN pg_catalog.format('ROLLBACK PREPARED %L', x.gid) ELSE pg_catalog.format('SELECT pg_terminate_backend(%s)', w.pid) END,
        coalesce(pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) coalesce(a.xact_start, x.prepared), '0'::interval)
   FROM status s
- CROSS JOIN LATERAL wallet_projection.writers(s.stream) w
+ CROSS JOIN LATERAL (SELECT DISTINCT v.pid, v.transaction FROM wallet_projection.writers(s.stream) v) w
   LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid OPERATOR(pg_catalog.=) w.pid
   LEFT JOIN pg_catalog.pg_prepared_xacts x ON w.pid IS NULL AND x.transaction OPERATOR(pg_catalog.=) w.transaction
  CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS partitions
@@ -1206,7 +1208,7 @@ SELECT 'info', s.projection, 'rebuild advised', t.rebuild_advised,
 UNION ALL
 SELECT 'info', u.projection, 'unhandled events', NULL,
        pg_catalog.format('events with which nothing was done: %s; most of them: %s', u.events, pg_catalog.concat_ws(', ', pg_catalog.quote_literal(u.most), u.why)),
-       'If they should have an effect, look how the definition spells them. If not, leave them out in its source, and they are not counted.',
+       'If they should have an effect, look how the definition spells them, and correct it with projection_alter. If not, add WHEN ... THEN DO NOTHING, and they are not counted.',
        pg_catalog.format('SELECT what, count, first_no, last_no, why FROM projection_unhandled WHERE projection = %L', u.projection), NULL
   FROM (SELECT DISTINCT ON (e.projection) e.projection, e.what AS most, e.why, pg_catalog.sum(e.count) OVER (PARTITION BY e.projection) AS events
           FROM @extschema@.projection_unhandled e

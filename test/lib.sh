@@ -151,7 +151,7 @@ make_debian()
 	}
 	mirror=$(debian_mirror) || true
 	eval "$(apt-config shell proxy Acquire::http::Proxy)"
-	rm -rf "$1"
+	rm -rf --one-file-system "$1"
 	# the script of one Debian serves for those that debootstrap does not know
 	env ${proxy:+"http_proxy=$proxy"} debootstrap --variant=minbase "$2" "$1" \
 		"${mirror:-http://deb.debian.org/debian}" /usr/share/debootstrap/scripts/sid || return

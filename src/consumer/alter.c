@@ -189,9 +189,13 @@ check_tables(const Projection *projection, const Merge *merge)
 			   psprintf("The definition is of table \"%s\".",
 						get_rel_name(merge->read_model)));
 	if (merge->stream != projection->relation)
-		refuse(projection, "stream",
-			   psprintf("The definition reads table \"%s\".",
-						get_rel_name(merge->stream)));
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("the stream of projection \"%s\" cannot be altered",
+						projection->name),
+				 errdetail("The definition reads table \"%s\".",
+						   get_rel_name(merge->stream)),
+				 errhint("Create a projection of the other stream, into a table of its own, with projection_create.")));
 	check_targets(projection, merge);
 }
 

@@ -143,7 +143,7 @@ RefoldDiffers(Refold *refold, const RefoldKey *key, TupleTableSlot *actual,
 
 /* A row of a key that no event speaks of. */
 static void
-take_foreign(RefoldComparison *comparison, TupleTableSlot *row, const char *image,
+take_foreign(RefoldCompared *comparison, TupleTableSlot *row, const char *image,
 			 int length, uint32 hash)
 {
 	Refold	   *refold = comparison->refold;
@@ -158,7 +158,7 @@ take_foreign(RefoldComparison *comparison, TupleTableSlot *row, const char *imag
 }
 
 static void
-compare_row(RefoldComparison *comparison, TupleTableSlot *row)
+compare_row(RefoldCompared *comparison, TupleTableSlot *row)
 {
 	Refold	   *refold = comparison->refold;
 	ShadowEntry *entry;
@@ -194,11 +194,11 @@ compare_row(RefoldComparison *comparison, TupleTableSlot *row)
 }
 
 static void
-compare_rows(RefoldComparison *comparison, Snapshot snapshot)
+compare_rows(RefoldCompared *comparison, Snapshot snapshot)
 {
 	Refold	   *refold = comparison->refold;
 	Relation	relation = refold->work->read_model;
-	TableScanDesc scan = table_beginscan(relation, snapshot, 0, NULL);
+	TableScanDesc scan = compat_table_beginscan(relation, snapshot, 0, NULL);
 	TupleTableSlot *row = table_slot_create(relation, NULL);
 	MemoryContext old = MemoryContextSwitchTo(refold->row_context);
 
@@ -223,7 +223,7 @@ compare_rows(RefoldComparison *comparison, Snapshot snapshot)
 
 /* The row of the only key, by the table's index. */
 static void
-compare_only(RefoldComparison *comparison, Snapshot snapshot)
+compare_only(RefoldCompared *comparison, Snapshot snapshot)
 {
 	Refold	   *refold = comparison->refold;
 	ShadowCursor cursor = {0};
@@ -243,7 +243,7 @@ compare_only(RefoldComparison *comparison, Snapshot snapshot)
 
 /* Keys whose rows the table does not have. */
 static void
-compare_rest(RefoldComparison *comparison)
+compare_rest(RefoldCompared *comparison)
 {
 	Refold	   *refold = comparison->refold;
 	ShadowCursor cursor = {0};
@@ -274,7 +274,7 @@ int64
 RefoldCompare(Refold *refold, Snapshot snapshot, bool keep_surplus,
 			  RefoldReceiver receive, void *arg)
 {
-	RefoldComparison	comparison = {.refold = refold,.keep_surplus = keep_surplus,
+	RefoldCompared comparison = {.refold = refold,.keep_surplus = keep_surplus,
 	.receive = receive,.arg = arg};
 
 	PushActiveSnapshot(snapshot);

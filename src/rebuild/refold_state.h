@@ -69,14 +69,14 @@ struct Refold
 };
 
 /* A comparison that runs. */
-typedef struct RefoldComparison
+typedef struct RefoldCompared
 {
 	Refold	   *refold;
 	bool		keep_surplus;
 	RefoldReceiver receive;
 	void	   *arg;
 	int64		compared;		/* keys */
-} RefoldComparison;
+} RefoldCompared;
 
 /* refold_compare.c */
 extern bool RefoldRowsDiffer(Refold *refold, TupleTableSlot *expected,
@@ -85,12 +85,12 @@ extern TupleTableSlot *RefoldRowOf(Refold *refold, const ShadowEntry *entry);
 
 /* refold_tell.c */
 extern char *RefoldValueText(Refold *refold, TupleTableSlot *row, int column);
-extern void RefoldTellRow(const RefoldComparison *comparison, RefoldKey *key,
+extern void RefoldTellRow(const RefoldCompared *comparison, RefoldKey *key,
 						  RefoldProblem problem, TupleTableSlot *expected,
 						  TupleTableSlot *actual);
-extern void RefoldTell(const RefoldComparison *comparison, ShadowEntry *entry,
+extern void RefoldTell(const RefoldCompared *comparison, ShadowEntry *entry,
 					   TupleTableSlot *actual);
-extern void RefoldTellNoKeys(const RefoldComparison *comparison);
+extern void RefoldTellNoKeys(const RefoldCompared *comparison);
 
 /* refold_sink.c */
 extern void RefoldOpenSink(Refold *refold);

@@ -58,7 +58,7 @@ row_text(TupleTableSlot *row)
 
 /* Tell of a difference of the row as a whole. */
 void
-RefoldTellRow(const RefoldComparison *comparison, RefoldKey *key, RefoldProblem problem,
+RefoldTellRow(const RefoldCompared *comparison, RefoldKey *key, RefoldProblem problem,
 			  TupleTableSlot *expected, TupleTableSlot *actual)
 {
 	RefoldDifference difference = {.key = key,.problem = problem,.row = actual};
@@ -75,7 +75,7 @@ RefoldTellRow(const RefoldComparison *comparison, RefoldKey *key, RefoldProblem 
 
 /* Tell of each column that differs. */
 static void
-tell_columns(const RefoldComparison *comparison, RefoldKey *key,
+tell_columns(const RefoldCompared *comparison, RefoldKey *key,
 			 TupleTableSlot *expected, TupleTableSlot *actual)
 {
 	Refold	   *refold = comparison->refold;
@@ -100,7 +100,7 @@ tell_columns(const RefoldComparison *comparison, RefoldKey *key,
 
 /* The key's row is not what it ought to be. */
 void
-RefoldTell(const RefoldComparison *comparison, ShadowEntry *entry, TupleTableSlot *actual)
+RefoldTell(const RefoldCompared *comparison, ShadowEntry *entry, TupleTableSlot *actual)
 {
 	Refold	   *refold = comparison->refold;
 	RefoldKey  *key = RefoldKeyOf(refold, entry);
@@ -118,7 +118,7 @@ RefoldTell(const RefoldComparison *comparison, ShadowEntry *entry, TupleTableSlo
 
 /* Events whose keys cannot be computed: of the range that begins at 0. */
 void
-RefoldTellNoKeys(const RefoldComparison *comparison)
+RefoldTellNoKeys(const RefoldCompared *comparison)
 {
 	ListCell   *cell;
 

@@ -6,6 +6,7 @@
 \set helpers :srcdir '/sql/helpers.psql'
 \set ECHO none
 \i :helpers
+\set SHOW_CONTEXT never
 SET client_min_messages = warning;
 
 \set declared :srcdir '/sql/declared_helpers.psql'

@@ -84,7 +84,7 @@ SELECT pubname, schemaname, tablename, attnames, rowfilter FROM pg_publication_t
 SELECT reloptions FROM pg_class WHERE oid = 'busiest'::regclass;
 SELECT grantee, privilege_type, is_grantable FROM information_schema.table_privileges WHERE table_schema = 'regress_wp' AND table_name IN ('Totals', 'busiest') AND grantee IN ('regress_reader', 'PUBLIC') ORDER BY table_name, 1, 2;
 SELECT column_name, privilege_type, is_grantable FROM information_schema.column_privileges WHERE table_schema = 'regress_wp' AND table_name = 'Totals' AND grantee = 'regress_reader' AND privilege_type <> 'SELECT';
-SELECT obj_description('"Totals"'::regclass), attname, col_description(attrelid, attnum) FROM pg_attribute WHERE attrelid = '"Totals"'::regclass AND attname IN ('n', 'total');
+SELECT obj_description('"Totals"'::regclass), attname, col_description(attrelid, attnum) FROM pg_attribute WHERE attrelid = '"Totals"'::regclass AND attname IN ('n', 'total') ORDER BY 2;
 SELECT projection, definition FROM wallet_projection.definition ORDER BY projection;
 -- both go on
 INSERT INTO sales (shop, amount) SELECT 's' || i % 4, i FROM generate_series(1, 8) i;

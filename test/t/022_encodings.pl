@@ -102,7 +102,9 @@ sub try_client
 	return;
 }
 
-try_encoding($_) foreach 'UTF8', 'LATIN1', 'WIN1252', 'EUC_JP', 'SQL_ASCII', 'MULE_INTERNAL';
+# the last is no encoding of PostgreSQL 19's
+try_encoding($_) foreach 'UTF8', 'LATIN1', 'WIN1252', 'EUC_JP', 'SQL_ASCII',
+  $node->safe_psql('postgres', "SELECT pg_char_to_encoding('MULE_INTERNAL')") >= 0 ? 'MULE_INTERNAL' : ();
 is_deeply($partitions{UTF8}, [ 841, 222, 284, 121 ], 'these partitions never change');
 try_client($_) foreach 'WIN1252', 'EUC_JP', 'SQL_ASCII';
 

@@ -235,7 +235,7 @@ is(ask('postgres', $foreign), '', 'and nothing depends on others');
 # As it is written
 
 # of an alias too
-my $keyword = qr/check|key|unique|table|coalesce|greatest|least|values|filter|with|as|from|join|on|lateral|operator|numeric|and|or|not|then|when|return|all|exists|over|where/i;
+my $keyword = qr/extract|check|key|unique|table|coalesce|greatest|least|values|filter|with|as|from|join|on|lateral|operator|numeric|and|or|not|then|when|return|all|exists|over|where/i;
 my %bad;
 $bad{$1} = 1 while $script =~ /(?<![\w.@])(?<!AS )(?!(?:$keyword)\b)([a-z_]\w*)\s*\(/gi;
 delete $bad{name};

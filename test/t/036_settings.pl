@@ -20,7 +20,8 @@ my %odd = (
 	DateStyle => [ 'SQL, DMY', 'German' ],
 	deadlock_timeout => [ '1ms', '1d' ],
 	default_tablespace => [ 'none', 'pg_global' ],
-	dynamic_library_path => ['/nowhere'],
+	# without $libdir 18 does not find its own conversions of encodings
+	dynamic_library_path => ['/nowhere:$libdir'],
 	idle_in_transaction_session_timeout => [ '0', '1d' ],
 	session_preload_libraries => ['$libdir/plpgsql'],
 	lock_timeout => [ '0', '1d' ],

@@ -27,6 +27,15 @@ foreach my $file ("$root/README.md", sort glob("$root/doc/*.md"))
 
 	is($said, '', ($file =~ s,.*/,,r) . ' shows what psql prints');
 	is($?, 0, 'and ends well');
+	is(join(' ', grep { !-e "$root/$_" } files_named(slurp_file($file))), '', 'the tests that it names are there');
 }
 $node->stop;
 done_testing();
+
+# The tests that a text names, by their paths from the root directory.
+sub files_named
+{
+	my ($text) = @_;
+
+	return $text =~ m,\b(test/(?:t|sql|isolation/specs)/\w+\.(?:pl|sql|spec)),g;
+}

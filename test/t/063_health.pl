@@ -231,6 +231,24 @@ goes('long writer');
 query("SELECT projection_wait('shop', '60 s')");
 is(query('SELECT string_agg(shop, NULL) FROM shop'), 'b', 'all that was committed is applied');
 
+# A writer of a partitioned stream has locked the table and a partition
+query('CREATE TABLE lot (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, shop text) PARTITION BY RANGE (id)');
+query('CREATE TABLE lot_1 PARTITION OF lot FOR VALUES FROM (1) TO (1000)');
+query('CREATE TABLE lots (shop text PRIMARY KEY)');
+query(q(SELECT projection_create('lots', 'MERGE INTO lots s USING lot e ON s.shop = e.shop
+  WHEN NOT MATCHED THEN INSERT (shop) VALUES (e.shop) WHEN MATCHED THEN DO NOTHING')));
+$session = $node->background_psql('postgres');
+$session->query_safe('BEGIN');
+$session->query_safe(q(INSERT INTO lot (shop) VALUES ('a')));
+query(q(INSERT INTO lot (shop) VALUES ('b')));
+wait_until(q(SELECT count(*) > 0 FROM projection_health('0') WHERE what = 'long writer' AND projection = 'lots'));
+is(query(q(SELECT count(*) FROM projection_health('0') WHERE what = 'long writer' AND projection = 'lots')), '1', 'and is one writer');
+$session->query_safe('ROLLBACK');
+$session->quit;
+goes('long writer');
+query(q(SELECT projection_drop('lots')));
+query('DROP TABLE lots, lot');
+
 # Events without an effect
 query(q(INSERT INTO sale (shop, type) VALUES ('b', 'closed'), ('b', 'closed'), ('b', 'sacked')));
 query("SELECT projection_wait('shop', '60 s')");
