@@ -21,9 +21,6 @@ BEGIN
 END
 $$;
 
-/* It has got an argument. */
-DROP FUNCTION @extschema@.projection_reset(text);
-
 -- test/update_script writes from here ...
 
 ALTER TABLE wallet_projection.stream
@@ -493,13 +490,15 @@ CREATE OR REPLACE FUNCTION @extschema@.wallet_balance_at(wallet_id text, at time
 COMMENT ON FUNCTION @extschema@.wallet_balance_at(text, timestamptz) IS
     'a wallet''s balance at a time; null: there was no such wallet';
 
-CREATE OR REPLACE FUNCTION @extschema@.projection_reset(name text, force boolean DEFAULT false)
-    RETURNS void
+COMMENT ON FUNCTION @extschema@.projection_reset(text) IS
+    'applies all events anew: of a projection that runs rows are made right where they stand, otherwise its read model is emptied first';
+
+CREATE OR REPLACE FUNCTION @extschema@.projection_reset(name text, force boolean) RETURNS void
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'projection_reset';
 
 COMMENT ON FUNCTION @extschema@.projection_reset(text, boolean) IS
-    'applies all events anew: of a projection that runs rows are made right where they stand, otherwise its read model is emptied first';
+    'the same; force: also where the stream does not begin at the beginning any more';
 
 CREATE OR REPLACE FUNCTION @extschema@.projection_create(name text, definition text, stream text DEFAULT NULL, key text DEFAULT NULL,
                                   channel text DEFAULT 'async_projection'::pg_catalog.text, partitions integer DEFAULT 16,

@@ -755,12 +755,16 @@ COMMENT ON FUNCTION @extschema@.projection_delete(text) IS
  * as long as its read model has rows.  55000 the stream does not begin at the
  * beginning any more, unless force; or more keys would be parked than may be.
  */
-CREATE FUNCTION @extschema@.projection_reset(name text, force boolean DEFAULT false)
-    RETURNS void
+CREATE FUNCTION @extschema@.projection_reset(name text) RETURNS void
+    LANGUAGE C VOLATILE PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'projection_reset';
+COMMENT ON FUNCTION @extschema@.projection_reset(text) IS
+    'applies all events anew: of a projection that runs rows are made right where they stand, otherwise its read model is emptied first';
+CREATE FUNCTION @extschema@.projection_reset(name text, force boolean) RETURNS void
     LANGUAGE C VOLATILE PARALLEL UNSAFE
     AS 'MODULE_PATHNAME', 'projection_reset';
 COMMENT ON FUNCTION @extschema@.projection_reset(text, boolean) IS
-    'applies all events anew: of a projection that runs rows are made right where they stand, otherwise its read model is emptied first';
+    'the same; force: also where the stream does not begin at the beginning any more';
 
 /*
  * projection_create(name, definition, ...): a projection of the caller's own.

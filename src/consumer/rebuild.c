@@ -162,15 +162,6 @@ rebuild_range(RebuildCall *call, Rebuild *rebuild, uint64 first, uint64 last)
 	}
 }
 
-/* Try parked keys again. */
-static void
-replay_parked(RebuildCall *call, Rebuild *rebuild)
-{
-	while (RebuildReplay(rebuild))
-		commit(call);
-	commit(call);
-}
-
 /*
  * Rebuild what of the projection no other session does.  Whoever has the first
  * keys tries those that are parked, once all rows are right: a batch parks a key
@@ -194,16 +185,16 @@ rebuild_ranges(RebuildCall *call, Rebuild *rebuild)
 		}
 		rebuild_range(call, rebuild, first, last);
 		replays = replays || first == 0;
-		if (replays && BoardIsLast())
+		while (replays && BoardIsLast())
 		{
-			replay_parked(call, rebuild);
-			replays = false;
+			replays = RebuildReplay(rebuild);
+			commit(call);
 		}
-		commit(call);
 		BoardDone();
 	}
-	if (replays)
-		replay_parked(call, rebuild);
+	while (replays && RebuildReplay(rebuild))
+		commit(call);
+	commit(call);
 }
 
 /* Rebuild a projection as a whole. */

@@ -324,7 +324,7 @@ BoardIsLast(void)
 {
 	bool		result;
 
-	lock_board(LW_EXCLUSIVE);
+	lock_board(LW_SHARED);
 	result = my_entry->count == 1;
 	unlock_board();
 	return result;

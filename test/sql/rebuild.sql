@@ -248,7 +248,7 @@ SELECT partition_key, problem, actual FROM projection_verify('by_tag');
 CALL projection_rebuild('by_tag');
 SELECT * FROM projection_verify('by_tag');
 
--- a reset of what does not run empties it (test/t/063_rebuild_more.pl has the other)
+-- a reset of what does not run empties it (test/t/065_rebuild_more.pl has the other)
 SELECT projection_reset('by_tag', force => NULL);
 SELECT projection_reset('by_tag');
 SELECT count(*) FROM by_tag;
