@@ -186,8 +186,9 @@ fail_late(OpenProjection *work, Parked *parked, const EventKey *key)
 	failure.message = psprintf("it is an event of key \"%s\", of which later events were applied while its key could not be computed",
 							   key->text);
 	failure.detail = "To apply it now would break the order of the key's events.";
-	failure.hint = psprintf("Have all events applied anew, in their order: SELECT projection_reset(%s); or skip the event with dead_letter_delete.",
-							quote_literal_cstr(work->projection->name));
+	failure.hint = psprintf("Build the key's row anew: CALL projection_rebuild(%s, %s); or skip the event with dead_letter_delete.",
+							quote_literal_cstr(work->projection->name),
+							quote_literal_cstr(key->text));
 	return fail_again(work, parked, &failure);
 }
 
