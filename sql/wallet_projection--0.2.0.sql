@@ -1859,7 +1859,7 @@ SELECT CASE WHEN s.ordering OPERATOR(pg_catalog.=) 'number' THEN 'warning' ELSE 
        CASE WHEN w.pid IS NULL THEN pg_catalog.format('ROLLBACK PREPARED %L', x.gid) ELSE pg_catalog.format('SELECT pg_terminate_backend(%s)', w.pid) END,
        coalesce(pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) coalesce(a.xact_start, x.prepared), '0'::interval)
   FROM status s
- CROSS JOIN LATERAL (SELECT DISTINCT v.pid, v.transaction FROM wallet_projection.writers(s.stream) v) w
+ CROSS JOIN LATERAL wallet_projection.writers(s.stream) w
   LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid OPERATOR(pg_catalog.=) w.pid
   LEFT JOIN pg_catalog.pg_prepared_xacts x ON w.pid IS NULL AND x.transaction OPERATOR(pg_catalog.=) w.transaction
  CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS partitions

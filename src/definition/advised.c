@@ -94,18 +94,35 @@ ProjectionRebuilt(const char *name, TimestampTz advised)
 		change_row(name, put_rebuilt, &advised);
 }
 
-static void
-put_drift(Datum *values, bool *nulls, const void *key)
+/* The first key that differs, or NULL. */
+typedef struct Drift
 {
-	CatalogPutText(values, nulls, STATE_CATALOG_DRIFT, key);
+	const char *key;
+	bool		instead;		/* of the one that is written down */
+	bool		written;
+} Drift;
+
+static void
+put_drift(Datum *values, bool *nulls, const void *arg)
+{
+	Drift	   *drift = unconstify(void *, arg);
+
+	drift->written = drift->instead || nulls[STATE_CATALOG_DRIFT - 1];
+	if (drift->written)
+		CatalogPutText(values, nulls, STATE_CATALOG_DRIFT, drift->key);
 }
 
 /*
- * Write down the first key that a self-check has found different; NULL: it is
- * right again.  The caller holds the projection's lock shared.
+ * Write down the first key that a self-check has found different (NULL: it is
+ * right again); instead: of the one that is written down.  False if somebody
+ * else has written down one meanwhile.  The caller holds the projection's lock
+ * shared.
  */
-void
-ProjectionSaveDrift(const char *name, const char *key)
+bool
+ProjectionSaveDrift(const char *name, const char *key, bool instead)
 {
-	change_row(name, put_drift, key);
+	Drift		drift = {.key = key,.instead = instead};
+
+	change_row(name, put_drift, &drift);
+	return drift.written;
 }

@@ -91,7 +91,8 @@ extern bool ProjectionRenewReference(Projection *projection);
 extern TimestampTz ProjectionRebuildAdvised(const char *name);
 extern void ProjectionAdviseRebuild(Projection *projection);
 extern void ProjectionRebuilt(const char *name, TimestampTz advised);
-extern void ProjectionSaveDrift(const char *name, const char *key);
+extern bool ProjectionSaveDrift(const char *name, const char *key,
+								bool instead);
 
 /* stream_tables.c */
 extern void StreamTablesRead(Projection *projection, const Datum *values,

@@ -331,9 +331,13 @@ static void
 save(const Projection *projection, SelfCheck *result)
 {
 	if (result->different != NULL && projection->drift == NULL)
-		ProjectionSaveDrift(projection->name, result->different);
+	{
+		/* another worker may have found one at the same time, and says so */
+		if (!ProjectionSaveDrift(projection->name, result->different, false))
+			result->different = NULL;
+	}
 	else if (result->well_again)
-		ProjectionSaveDrift(projection->name, result->different);
+		(void) ProjectionSaveDrift(projection->name, result->different, true);
 	else
 		result->different = NULL;
 }

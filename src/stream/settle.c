@@ -142,13 +142,34 @@ find_writers(Writers *writers, Relation relation)
 	return own;
 }
 
-/* Those who may write to the stream now, others than ourselves. */
+static bool
+is_listed(const VirtualTransactionId *ids, int count, VirtualTransactionId id)
+{
+	for (int i = 0; i < count; i++)
+	{
+		if (VirtualTransactionIdEquals(ids[i], id))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Those who may write to the stream now, others than ourselves; each once,
+ * though he may have locked the table and some of its children.
+ */
 Writers
 StreamWriters(Relation relation)
 {
 	Writers		writers = {0};
+	int			count = 0;
 
 	(void) find_writers(&writers, relation);
+	for (int i = 0; i < writers.count; i++)
+	{
+		if (!is_listed(writers.ids, count, writers.ids[i]))
+			writers.ids[count++] = writers.ids[i];
+	}
+	writers.count = count;
 	return writers;
 }
 
