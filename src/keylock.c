@@ -11,6 +11,12 @@
 #include "utils/guc.h"
 
 #include "keylock.h"
+#include "nap.h"
+
+/* how often a lock is asked for that may be about to be given back, and how
+ * long between, in milliseconds */
+#define ENDED_LOOKS 20
+#define ENDED_NAP	10
 
 /* how long LocksSoon() lets us wait, in milliseconds */
 #define LOCK_MOMENT 20
@@ -48,6 +54,34 @@ KeyLockIfFree(KeyLockClass class, const char *name, LOCKMODE mode)
 	LOCKTAG		tag = name_tag(class, name);
 
 	return LockAcquire(&tag, mode, false, true) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+/*
+ * A transaction that ends gives back its locks one after the other.  So
+ * whoever has got one of them may find another one held still: these ask for it
+ * until it is sure that somebody else has it.
+ */
+bool
+KeyLockIfFreeSoon(KeyLockClass class, const char *name, LOCKMODE mode)
+{
+	for (int i = 0; i < ENDED_LOOKS; i++)
+	{
+		if (KeyLockIfFree(class, name, mode))
+			return true;
+		NapFor(ENDED_NAP);
+	}
+	return false;
+}
+
+bool
+KeyLockStaysHeld(KeyLockClass class, const char *name)
+{
+	LOCKTAG		tag = name_tag(class, name);
+
+	if (!KeyLockIfFreeSoon(class, name, ExclusiveLock))
+		return true;
+	(void) LockRelease(&tag, ExclusiveLock, false);
+	return false;
 }
 
 /* Each part of what has the name has a lock of its own. */

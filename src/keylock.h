@@ -47,6 +47,9 @@ typedef enum KeyLockClass
 extern void KeyLock(KeyLockClass class, const char *name, LOCKMODE mode);
 extern bool KeyLockIfFree(KeyLockClass class, const char *name,
 						  LOCKMODE mode);
+extern bool KeyLockIfFreeSoon(KeyLockClass class, const char *name,
+							  LOCKMODE mode);
+extern bool KeyLockStaysHeld(KeyLockClass class, const char *name);
 extern void KeyLockPart(KeyLockClass class, const char *name, int part);
 extern bool KeyLockPartIfFree(KeyLockClass class, const char *name, int part);
 extern void KeyLockHash(KeyLockClass class, uint64 hash, LOCKMODE mode);

@@ -18,12 +18,10 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "storage/latch.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
-#include "utils/wait_event.h"
 
 #include "argument.h"
 #include "batch/batch.h"
@@ -35,6 +33,7 @@
 #include "encoding.h"
 #include "fault.h"
 #include "keylock.h"
+#include "nap.h"
 #include "position/lanes.h"
 #include "savepoint.h"
 
@@ -351,17 +350,6 @@ is_finished(Consumer *consumer)
 	return drained;
 }
 
-/* Wait for a while, with no snapshot held. */
-static void
-wait_for_events(Consumer *consumer, int milliseconds)
-{
-	(void) WaitLatch(MyLatch,
-					 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-					 milliseconds, PG_WAIT_EXTENSION);
-	ResetLatch(MyLatch);
-	CHECK_FOR_INTERRUPTS();
-}
-
 static void
 consume(Consumer *consumer)
 {
@@ -373,7 +361,7 @@ consume(Consumer *consumer)
 			wait = WAIT_MIN;
 		else if (!is_finished(consumer))
 		{
-			wait_for_events(consumer, wait);
+			NapFor(wait);
 			wait = Min(wait * 2, WAIT_MAX);
 		}
 	}

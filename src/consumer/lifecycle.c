@@ -26,7 +26,6 @@
 #include "definition/desired.h"
 #include "definition/projection.h"
 #include "keylock.h"
-#include "nap.h"
 #include "notice.h"
 #include "parking/park.h"
 #include "parking/parkedset.h"
@@ -36,10 +35,6 @@
 #include "position/oldgaps.h"
 #include "position/trouble.h"
 #include "settings.h"
-
-/* how often the lock of a rebuild is asked for, and how long between, in ms */
-#define REBUILD_LOOKS 20
-#define REBUILD_NAP 10
 
 SQL_FUNCTION(projection_init);
 SQL_FUNCTION(projection_delete);
@@ -129,23 +124,16 @@ ProjectionStreamTable(const Projection *projection)
 
 /*
  * No rebuild may run until the transaction ends: it would write rows that are
- * ahead of positions that begin anew.  A transaction that ends gives back its
- * locks one after the other: whoever has got the projection's from it may find
- * this one not free yet.
+ * ahead of positions that begin anew.
  */
 void
 ProjectionLockRebuild(const Projection *projection)
 {
-	for (int i = 0; i < REBUILD_LOOKS; i++)
-	{
-		if (KeyLockIfFree(KEYLOCK_REBUILD, projection->name, ExclusiveLock))
-			return;
-		NapFor(REBUILD_NAP);
-	}
-	ereport(ERROR,
-			(errcode(ERRCODE_OBJECT_IN_USE),
-			 errmsg("projection \"%s\" is being rebuilt", projection->name),
-			 errhint("Wait until projection_progress does not show it any more, or cancel the rebuild.")));
+	if (!KeyLockIfFreeSoon(KEYLOCK_REBUILD, projection->name, ExclusiveLock))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("projection \"%s\" is being rebuilt", projection->name),
+				 errhint("Wait until projection_progress does not show it any more, or cancel the rebuild.")));
 }
 
 /*

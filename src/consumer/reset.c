@@ -24,15 +24,10 @@
 #include "definition/desired.h"
 #include "definition/projection.h"
 #include "keylock.h"
-#include "nap.h"
 #include "position/members.h"
 #include "position/trouble.h"
 #include "rebuild/beginning.h"
 #include "rebuild/rebuild.h"
-
-/* how often a consumer is looked for, and how long between, in ms */
-#define PRESENCE_LOOKS 20
-#define PRESENCE_NAP 10
 
 SQL_FUNCTION(projection_reset);
 
@@ -99,26 +94,14 @@ check_reset_from_now(const Projection *projection)
 }
 
 /*
- * Has it a consumer?  We have its lock: the transaction of a batch that shows
- * itself present still has just ended, and gives back one lock after the other.
+ * Is somebody working on it, or will be?  We have its lock, so a transaction
+ * that shows itself as a consumer still has just ended.
  */
-static bool
-has_consumer(const Projection *projection)
-{
-	for (int i = 0; i < PRESENCE_LOOKS; i++)
-	{
-		if (!KeyLockHeldByOthers(KEYLOCK_PRESENCE, projection->name))
-			return false;
-		NapFor(PRESENCE_NAP);
-	}
-	return true;
-}
-
-/* Is somebody working on it, or will be? */
 static bool
 is_running(const Projection *projection)
 {
-	return DesiredStarted(projection->name) || has_consumer(projection);
+	return DesiredStarted(projection->name) ||
+		KeyLockStaysHeld(KEYLOCK_PRESENCE, projection->name);
 }
 
 /* What a look at the stream and the read model has found. */

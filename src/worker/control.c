@@ -10,19 +10,18 @@
 #include "compat.h"
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "storage/latch.h"
 #include "storage/proc.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
-#include "utils/wait_event.h"
 
 #include "argument.h"
 #include "catalog.h"
 #include "definition/desired.h"
 #include "definition/projection.h"
 #include "keylock.h"
+#include "nap.h"
 #include "notice.h"
 #include "savepoint.h"
 #include "stream/stream.h"
@@ -64,13 +63,7 @@ cancel_batches(const char *name)
 
 	KeyLock(KEYLOCK_STOP, name, ExclusiveLock);
 	while (SlotsCancel(name) > 0 && GetCurrentTimestamp() < deadline)
-	{
-		(void) WaitLatch(MyLatch,
-						 WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 CANCEL_NAP, PG_WAIT_EXTENSION);
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
-	}
+		NapFor(CANCEL_NAP);
 }
 
 /* SavepointStep: wait for running batches, not for long */
