@@ -16,7 +16,7 @@ my $node = worker_node(
 install($node, 'postgres', partitions => 4, batch_size => 20);
 my $holder = $node->background_psql('postgres');
 my $library = build_library($node, 'hold', "$FindBin::RealBin/hold.c",
-	map { "$FindBin::RealBin/../../src/$_" } qw(keylock.c position/sets.c position.c));
+	map { "$FindBin::RealBin/../../src/$_" } qw(keylock.c nap.c position/sets.c position.c));
 
 query("CREATE FUNCTION hold_partition(text, integer, integer) RETURNS void LANGUAGE c AS '$library', 'hold_partition'");
 
