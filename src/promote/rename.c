@@ -89,7 +89,7 @@ static const char *const references =
 "SELECT s FROM pg_constraint c JOIN pg_class t ON t.oid = conrelid, LATERAL (VALUES"
 " (format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname), 1),"
 " (format('ALTER TABLE %s ADD CONSTRAINT %I %s', conrelid::regclass, conname, regexp_replace(pg_get_constraintdef(c.oid), ' NOT VALID$', ''))"
-" || CASE WHEN t.relkind = 'p' THEN '' ELSE ' NOT VALID' END, 2)) v (s, step)"
+" || CASE WHEN t.relkind = 'p' AND c.convalidated THEN '' ELSE ' NOT VALID' END, 2)) v (s, step)"
 " WHERE contype = 'f' AND confrelid = $1 AND conrelid <> $1 AND conparentid = 0 ORDER BY c.oid, step";
 
 static const char *const publications =
@@ -168,6 +168,7 @@ NamesSwap(Oid old, Oid new, bool with_triggers)
 	const char *const what[] = {
 		grants, comments, policies, views, references, identity, publications
 	};
+	List	   *valid = ReferencesValid(old, new);
 	List	   *statements = list_concat(SqlTexts(owner, old, new),
 										 renamings(old, new));
 
@@ -177,5 +178,5 @@ NamesSwap(Oid old, Oid new, bool with_triggers)
 		statements = list_concat(statements, SqlTexts(what[i], old, new));
 	SqlRun(statements);
 	CommandCounterIncrement();
-	ReferencesValidate(old, new);
+	ReferencesValidate(old, new, valid);
 }
