@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
@@ -101,6 +102,12 @@ NAMES
 " || coalesce(' WHERE (' || pg_get_expr(prqual, prrelid) || ')', ''), 2)) v (s, step)"
 " WHERE prrelid = $1 AND NOT EXISTS (SELECT FROM pg_publication_rel o WHERE o.prrelid = $2 AND o.prpubid = r.prpubid) ORDER BY pubname, step";
 
+/* Whom the statements below lock beside the two tables; where the caller may not, they fail. */
+static const char *const dependants =
+"SELECT c.oid FROM pg_class c WHERE pg_has_role(relowner, 'USAGE') AND (oid IN (SELECT conrelid FROM pg_constraint WHERE contype = 'f' AND confrelid = $1 AND conrelid <> $1)"
+" OR relkind = 'v' AND oid IN (SELECT ev_class FROM pg_rewrite r JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid"
+" WHERE r.rulename = '_RETURN' AND d.refclassid = 'pg_class'::regclass AND d.refobjid = $1)) ORDER BY oid";
+
 static char *
 rename_to(const char *schema, const char *from, const char *to)
 {
@@ -156,6 +163,22 @@ renamings(Oid old, Oid new)
 	}
 	statements = lappend(statements, rename_to(schema_new, moving_old, name_new));
 	return lappend(statements, rename_to(schema_old, moving_new, name_old));
+}
+
+/*
+ * Lock the views and tables that depend on the old table.  Whoever reads a view
+ * has locked it before he waits for the table; so it is to be had only by those
+ * who come for it before they lock the table.
+ */
+void
+NamesLockDependants(Oid old)
+{
+	ListCell   *cell;
+	List	   *oids = SqlTexts(dependants, old, InvalidOid);
+
+	foreach(cell, oids)
+		LockRelationOid((Oid) strtoul(lfirst(cell), NULL, 10),
+						AccessExclusiveLock);
 }
 
 /*
