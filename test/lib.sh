@@ -13,6 +13,7 @@ set -eu
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 work=
 suite_pid=
+busy_pid=
 cluster_conf=
 
 # Nothing from outside may steer make or reach another server.
@@ -49,6 +50,17 @@ quietly()
 		printf '%s\n' "$output" >&2
 		die "failed: $*"
 	fi
+}
+
+# The same for one that takes minutes: each 15 seconds it says that it lives.
+patiently()
+{
+	(while sleep 15 >/dev/null 2>&1; do echo "[$SECONDS s] still busy" >&2; done) &
+	busy_pid=$!
+	quietly "$@"
+	kill "$busy_pid"
+	wait "$busy_pid" || true
+	busy_pid=
 }
 
 as_root()
@@ -92,7 +104,7 @@ install_missing()
 		cluster_conf=/etc/postgresql-common/createcluster.d/wallet_projection.conf
 		quietly as_root mkdir -p "${cluster_conf%/*}"
 		quietly as_root sh -c "echo 'create_main_cluster = false' >$cluster_conf"
-		quietly as_root env DEBIAN_FRONTEND=noninteractive \
+		patiently as_root env DEBIAN_FRONTEND=noninteractive \
 			apt-get -q -y install --no-install-recommends "${missing[@]}"
 		restore_cluster_conf
 	fi
@@ -281,6 +293,7 @@ clean_up()
 		kill "$suite_pid" || true
 		wait "$suite_pid" || true
 	fi
+	[ -z "$busy_pid" ] || kill "$busy_pid" || true
 	restore_cluster_conf
 	if [ -n "$work" ]; then
 		stop_clusters || true
