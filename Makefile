@@ -264,10 +264,11 @@ remove_bitcode:
 	rm -rf '$(DESTDIR)$(pkglibdir)/bitcode/$(MODULE_big)' '$(DESTDIR)$(pkglibdir)/bitcode/$(MODULE_big).index.bc'
 endif
 
-# The last commit as an archive that PGXN takes
-VERSION = $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" $(srcdir)/wallet_projection.control)
+# The last commit as an archive that PGXN takes; that needs no PostgreSQL
+tree = $(or $(srcdir),.)
+VERSION = $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" $(tree)/wallet_projection.control)
 
 .PHONY: dist
 dist:
-	git -C $(srcdir) archive --format=zip --prefix=$(EXTENSION)-$(VERSION)/ \
+	git -C $(tree) archive --format=zip --prefix=$(EXTENSION)-$(VERSION)/ \
 		--output=$(CURDIR)/$(EXTENSION)-$(VERSION).zip HEAD
