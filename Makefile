@@ -28,6 +28,7 @@ OBJS = \
 	src/tablelook.o \
 	src/tableref.o \
 	src/tablesize.o \
+	src/time_limit.o \
 	src/unique_index.o \
 	src/stream/aggregate.o \
 	src/stream/append.o \
@@ -204,7 +205,6 @@ OBJS = \
 	src/consumer/reset.o \
 	src/consumer/row_at.o \
 	src/consumer/run.o \
-	src/consumer/time_limit.o \
 	src/wallet/event.o \
 	src/wallet/wallet.o \
 	src/wallet/wallet_at.o \

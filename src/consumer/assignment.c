@@ -4,6 +4,10 @@
  *
  * A projection whose batch has failed is left alone for a while, which
  * doubles with each failure in a row; the others of the channel go on.
+ *
+ * A batch that takes too long does not say which event is to blame.  So events
+ * come singly until one takes too long alone; the next batch parks its keys
+ * and does not try it.
  */
 #include "postgres.h"
 
@@ -12,6 +16,7 @@
 #include "utils/timestamp.h"
 
 #include "batch/batch.h"
+#include "batch/replay.h"
 #include "consumer/assignment.h"
 #include "definition/projection.h"
 #include "encoding.h"
@@ -40,6 +45,9 @@ static const RetryPolicy batch_retry = {
 /* times that a lock is waited for in vain before it is a failure; ms between */
 #define LOCK_TRIES	4
 #define LOCK_DELAY	250
+
+/* batches of one event after one that took too long: more than it had */
+#define SINGLY 10000
 
 /* How long to wait after so many failures in a row, in milliseconds. */
 static int
@@ -79,11 +87,20 @@ AssignmentShrink(Assignment *assignment)
 	return true;
 }
 
-/* A batch of at most so many events has gone well: the next may have more. */
+/*
+ * A batch of at most so many events has gone well: the next may have more.
+ * drained: nothing is left.
+ */
 void
-AssignmentGrow(Assignment *assignment)
+AssignmentGrow(Assignment *assignment, bool drained)
 {
 	assignment->lock_timeouts = 0;
+	assignment->given_up.no = 0;
+	if (assignment->singly > 0)
+	{
+		assignment->singly = drained ? 0 : assignment->singly - 1;
+		return;
+	}
 	assignment->at_most = assignment->at_most >= SHRINK_FIRST ? 0 :
 		assignment->at_most * SHRINK_BY;
 }
@@ -127,6 +144,16 @@ AssignmentIsLocked(Assignment *assignment)
 	return true;
 }
 
+/* Its batch has taken too long: is it known which event it was? */
+static void
+search_event(Assignment *assignment)
+{
+	if (assignment->singly > 0)
+		assignment->given_up = BatchAtHand();
+	assignment->singly = SINGLY;
+	assignment->at_most = 1;
+}
+
 /*
  * Its batch has failed, or has taken too long: what is to be done?  All who
  * run batches for an assignment do what this says.
@@ -135,7 +162,11 @@ Verdict
 AssignmentJudge(Assignment *assignment, const ErrorData *error, bool timed_out)
 {
 	if (!timed_out && BatchFailedAtLimit(error))
+	{
+		/* it may not be parked, so it is tried again */
+		assignment->given_up.no = 0;
 		return AssignmentShrink(assignment) ? VERDICT_SMALLER : VERDICT_FAILED;
+	}
 	if (!timed_out && !assignment->isolate && BatchMayIsolate(error))
 	{
 		assignment->isolate = true;
@@ -148,8 +179,28 @@ AssignmentJudge(Assignment *assignment, const ErrorData *error, bool timed_out)
 		return VERDICT_LATER;
 	}
 	if (timed_out)
-		(void) AssignmentShrink(assignment);
+		search_event(assignment);
 	return VERDICT_FAILED;
+}
+
+/* What a batch is to know of the one that took too long. */
+void
+AssignmentGivenUp(const Assignment *assignment, BatchLimits *limits)
+{
+	limits->given_up = assignment->error != NULL ? assignment->given_up :
+		(BatchEvent)
+	{
+		0
+	};
+	limits->too_long = assignment->error;
+}
+
+/* Somebody has changed something: it may be well now. */
+void
+AssignmentMayBeWell(Assignment *assignment)
+{
+	assignment->next_try = 0;
+	assignment->given_up.no = 0;
 }
 
 /* Look up when its next parked key is to be tried again, now and then. */
@@ -182,12 +233,14 @@ AssignmentRetryIsDue(const Assignment *assignment)
 }
 
 /*
- * A parked key could not be tried, and no event is to blame.  It must not
- * keep the projection's batches waiting: only retries are put off.
+ * A parked key could not be tried, and no event is to blame, or it has taken
+ * too long: then the next retry counts that as an attempt.  It must not keep
+ * the projection's batches waiting: only retries are put off.
  */
 void
-AssignmentRetryFailed(Assignment *assignment)
+AssignmentRetryFailed(Assignment *assignment, bool timed_out)
 {
+	assignment->replay_given_up = timed_out ? ReplayTried() : 0;
 	assignment->retry_failures++;
 	assignment->no_retry_before =
 		TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
@@ -198,6 +251,7 @@ void
 AssignmentRetryWell(Assignment *assignment, TimestampTz next_retry)
 {
 	assignment->retry_failures = 0;
+	assignment->replay_given_up = 0;
 	assignment->no_retry_before = 0;
 	assignment->next_retry = next_retry;
 }

@@ -5,7 +5,7 @@
 #ifndef WALLET_PROJECTION_ASSIGNMENT_H
 #define WALLET_PROJECTION_ASSIGNMENT_H
 
-#include "datatype/timestamp.h"
+#include "batch/batch.h"
 
 /* how long a batch should take at most, in ms */
 #define BATCH_TIME	300
@@ -19,7 +19,11 @@ typedef struct Assignment
 	bool		drained;		/* nothing was left when last looked at */
 	bool		isolate;		/* its last batch met an event that fails */
 	int64		at_most;		/* events that a batch may have, after one has
-								 * failed at max_parked; 0: any number */
+								 * failed at max_parked, or has taken too
+								 * long; 0: any number */
+	int			singly;			/* so many batches have one event each */
+	BatchEvent	given_up;		/* alone in its batch, it has taken too long */
+	int64		replay_given_up;	/* this parked key's replay has; 0: none */
 	TimestampTz next_retry;		/* of its parked keys; 0: none */
 	TimestampTz looked_at;		/* when that was looked up */
 	int			retry_failures; /* in a row, that were no event's fault */
@@ -52,13 +56,15 @@ extern int64 AssignmentBatchSize(const Assignment *assignment);
 extern void AssignmentTook(Assignment *assignment, int64 events, long milliseconds);
 extern Verdict AssignmentJudge(Assignment *assignment, const ErrorData *error,
 							   bool timed_out);
-extern void AssignmentGrow(Assignment *assignment);
+extern void AssignmentGrow(Assignment *assignment, bool drained);
+extern void AssignmentGivenUp(const Assignment *assignment, BatchLimits *limits);
+extern void AssignmentMayBeWell(Assignment *assignment);
 extern bool AssignmentFailed(Assignment *assignment, ErrorData *error);
 extern void AssignmentWell(Assignment *assignment);
 extern void AssignmentLook(Assignment *assignment);
 extern bool AssignmentRetryIsDue(const Assignment *assignment);
 extern TimestampTz AssignmentNextRetry(const Assignment *assignment);
-extern void AssignmentRetryFailed(Assignment *assignment);
+extern void AssignmentRetryFailed(Assignment *assignment, bool timed_out);
 extern void AssignmentRetryWell(Assignment *assignment, TimestampTz next_retry);
 extern void AssignmentRetryAt(Assignment *assignment, TimestampTz next_retry);
 extern void AssignmentSaveError(Assignment *assignment);

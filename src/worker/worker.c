@@ -47,12 +47,12 @@
 #include "batch/replay.h"
 #include "catalog.h"
 #include "consumer/assignment.h"
-#include "consumer/time_limit.h"
 #include "definition/desired.h"
 #include "fault.h"
 #include "keyhash.h"
 #include "rebuild/selfcheck.h"
 #include "settings.h"
+#include "time_limit.h"
 #include "worker/override.h"
 #include "worker/slots.h"
 
@@ -210,14 +210,15 @@ leave_for(const ErrorData *error)
 
 /* A parked key could not be tried again, and no event is to blame. */
 static void
-retry_failed(Assignment *assignment, int sqlerrcode, const char *message)
+retry_failed(Assignment *assignment, int sqlerrcode, const char *message,
+			 bool timed_out)
 {
 	ereport(LOG,
 			(errcode(sqlerrcode),
 			 errmsg("a parked key of projection \"%s\" could not be tried again: %s",
 					assignment->name, message)));
 	SlotError(message);
-	AssignmentRetryFailed(assignment);
+	AssignmentRetryFailed(assignment, timed_out);
 }
 
 /* Keys could not be compared; whether they are right is not known. */
@@ -359,7 +360,8 @@ recover(void)
 	if (assignment != NULL && worker.replaying)
 	{
 		worker.replaying = false;
-		retry_failed(assignment, error->sqlerrcode, error->message);
+		retry_failed(assignment, error->sqlerrcode, error->message,
+					 end == BATCH_TIMED_OUT);
 		FreeErrorData(error);
 		return;
 	}
@@ -415,9 +417,8 @@ list_assignment(List **list, const char *name)
 	}
 	else
 		worker.assignment = list_delete_ptr(worker.assignment, assignment);
-	/* somebody has changed something: it may be well now */
 	if (worker.desired != worker.share.desired)
-		assignment->next_try = 0;
+		AssignmentMayBeWell(assignment);
 	*list = lappend(*list, assignment);
 	MemoryContextSwitchTo(old);
 }
@@ -539,7 +540,7 @@ run_batch(const BatchLimits *limits)
 	commit();
 	(void) batch_ends();
 	assignment->isolate = false;
-	AssignmentGrow(assignment);
+	AssignmentGrow(assignment, result.outcome == BATCH_WHOLE && result.events == 0);
 	AssignmentRetryAt(assignment, result.next_retry);
 	AssignmentTook(assignment, result.events,
 				   TimestampDifferenceMilliseconds(begun, GetCurrentTimestamp()));
@@ -562,7 +563,8 @@ run_replay(Assignment *assignment)
 	worker.current = assignment;
 	worker.replaying = true;
 	batch_begins(assignment);
-	result = ReplayDue(assignment->name, COMMAND, REPLAY_BY_WORKER);
+	result = ReplayDue(assignment->name, COMMAND, REPLAY_BY_WORKER,
+					   assignment->replay_given_up);
 	check_not_cancelled();
 	commit();
 	(void) batch_ends();
@@ -570,7 +572,7 @@ run_replay(Assignment *assignment)
 	worker.current = NULL;
 	if (result.outcome == REPLAY_PUT_OFF)
 	{
-		retry_failed(assignment, result.sqlerrcode, result.message);
+		retry_failed(assignment, result.sqlerrcode, result.message, false);
 		return;
 	}
 	if (result.outcome != REPLAY_NOTHING)
@@ -603,6 +605,7 @@ serve(Assignment *assignment)
 	BatchResult own;
 	BatchResult stolen = {0};
 
+	AssignmentGivenUp(assignment, &limits);
 	worker.current = assignment;
 	own = run_batch(&limits);
 	if (own.steal_wanted && own.events == 0 && own.outcome != BATCH_CUT &&

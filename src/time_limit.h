@@ -7,6 +7,7 @@
 
 extern void TimeLimitBegin(void);
 extern bool TimeLimitEnd(void);
+extern bool TimeLimitIsOver(void);
 extern void TimeLimitCheck(void);
 extern void TimeLimitExplain(ErrorData *error);
 
