@@ -176,11 +176,14 @@ make_debian()
 	echo 'create_main_cluster = false' >"$1/etc/postgresql-common/createcluster.d/none.conf"
 }
 
-# inside SYSTEM COMMAND...: as root there, with a /proc, which goes with it.
+# inside SYSTEM COMMAND...: as root there, with a /proc and terminals, which go
+# with it.
 inside()
 {
+	# shellcheck disable=SC2016
 	unshare --mount --pid --fork --kill-child --mount-proc="$1/proc" \
-		chroot "$1" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 \
+		sh -c 'mount -t devpts -o newinstance,ptmxmode=0666 devpts "$0/dev/pts" && exec chroot "$0" "$@"' \
+		"$1" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 \
 		DEBIAN_FRONTEND=noninteractive "${@:2}"
 }
 
