@@ -58,7 +58,7 @@ sub upgrade
 
 my $old = make_server('old', $old_path, $preload);
 $old->start;
-note 'from ' . $old->safe_psql('postgres', 'SHOW server_version');
+note 'from ' . $old->safe_psql('postgres', 'SHOW server_version') . ' to ' . `pg_config --version`;
 $old->safe_psql('postgres', 'CREATE DATABASE wallet');
 $old->safe_psql('postgres', 'CREATE DATABASE without');
 put_everything($old, 'wallet');
