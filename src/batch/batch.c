@@ -291,6 +291,7 @@ BatchRun(const char *projection, const BatchLimits *limits)
 	result.next_retry = batch->faults.next_retry;
 	result.partial = batch->reach.claims.groups != AllGroups(batch->groups);
 	result.steal_wanted = batch->reach.steal_wanted;
+	result.gave_up = batch->gave_up;
 	result.rest = result.outcome != BATCH_IDLE &&
 		(SetsGroups(&batch->reach.candidates) & ~batch->reach.claims.groups) != 0;
 	batch_close(batch);

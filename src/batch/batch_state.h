@@ -96,6 +96,7 @@ typedef struct Batch
 	const BatchLimits *limits;
 	MemoryContext context;
 	bool		alone;			/* no other batch of the projection runs */
+	bool		gave_up;		/* the event that the limits name is parked */
 	Reach		reach;
 	Reading		reading;
 	Faults		faults;

@@ -196,6 +196,7 @@ leave_unread(Batch *batch, const Event *event)
 		return false;
 	failure = FailureOfTime(batch->limits->given_up_detail);
 	BatchRefuseNoKey(batch, event, &failure);
+	batch->gave_up = true;
 	return true;
 }
 

@@ -64,7 +64,7 @@ extern void AssignmentTookTooLong(Assignment *assignment, bool replaying);
 extern void AssignmentInherit(Assignment *assignment, const SlowSearch *slow);
 extern Verdict AssignmentJudge(Assignment *assignment, const ErrorData *error,
 							   bool timed_out);
-extern void AssignmentGrow(Assignment *assignment, bool drained);
+extern void AssignmentGrow(Assignment *assignment, const BatchResult *result);
 extern void AssignmentGivenUp(const Assignment *assignment, BatchLimits *limits);
 extern void AssignmentMayBeWell(Assignment *assignment);
 extern bool AssignmentFailed(Assignment *assignment, ErrorData *error);
