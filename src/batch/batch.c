@@ -114,7 +114,8 @@ batch_apply(Batch *batch)
 		BatchIsolate(batch, &scope, keys, count);
 	else
 		BatchLeaveLocked(batch, &scope, WriteKeys(&scope, keys, count));
-	batch->events += batch->faults.applied;
+	/* an event of several keys is taken back with each that fails */
+	batch->events = Max(batch->events + batch->faults.applied, 0);
 	at_hand.no = 0;
 }
 

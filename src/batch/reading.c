@@ -213,6 +213,7 @@ take_items(Batch *batch, const Event *event)
 	FoldReads(true);
 	MergeRunItems(batch->work.sink.run, event->slot, take_item, batch);
 	FoldReads(false);
+	BatchReadsEvent(0);
 }
 
 /*
