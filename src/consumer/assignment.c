@@ -22,6 +22,7 @@
 #include "encoding.h"
 #include "keylock.h"
 #include "parking/park.h"
+#include "settings.h"
 
 /* a whole batch has failed: how long the projection is left alone */
 static const RetryPolicy batch_retry = {
@@ -169,6 +170,7 @@ AssignmentTookTooLong(Assignment *assignment, bool replaying)
 	}
 	if (slow->singly > 0)
 		slow->given_up = BatchAtHand();
+	slow->timeout = BatchTimeout;
 	slow->singly = SINGLY;
 	assignment->at_most = 1;
 }
@@ -215,7 +217,9 @@ AssignmentJudge(Assignment *assignment, const ErrorData *error, bool timed_out)
 void
 AssignmentGivenUp(const Assignment *assignment, BatchLimits *limits)
 {
-	limits->given_up = assignment->slow.given_up;
+	/* which may have more time now */
+	if (BatchTimeout > 0 && BatchTimeout <= assignment->slow.timeout)
+		limits->given_up = assignment->slow.given_up;
 	limits->given_up_detail = assignment->error != NULL ? assignment->error->detail : NULL;
 }
 

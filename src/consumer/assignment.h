@@ -15,6 +15,7 @@ typedef struct SlowSearch
 {
 	int			singly;			/* so many batches have one event each */
 	BatchEvent	given_up;		/* alone in its batch, it has taken too long */
+	int			timeout;		/* longer than this, in ms */
 	int64		replay_given_up;	/* this parked key's replay has; 0: none */
 } SlowSearch;
 
