@@ -92,8 +92,13 @@ ClaimsSave(const Projection *projection, Claims *claims, PositionSets *saved,
 void
 ClaimsWritten(const Projection *projection, Claims *claims)
 {
-	PositionSets same = SetsClaimed(&claims->all.sets, claims->groups);
+	PositionSets same;
 
+	if (claims->all.written)
+		return;
+	/* an event of several keys has several claims, which may share rows */
+	claims->all = PositionsRead(projection);
+	same = SetsClaimed(&claims->all.sets, claims->groups);
 	if (!claims->all.written && same.count > 0)
 		ClaimsSave(projection, claims, &same, true);
 }
