@@ -100,16 +100,32 @@ TimeLimitCheck(void)
 				 errmsg("the batch was cancelled")));
 }
 
-/* The time was over: have the error of the cancellation say so. */
-void
-TimeLimitExplain(ErrorData *error)
+static void
+say(ErrorData *error, char *detail)
 {
 	error->sqlerrcode = ERRCODE_QUERY_CANCELED;
 	error->message =
 		psprintf("a batch took longer than wallet_projection.batch_timeout, %d ms",
 				 BatchTimeout);
-	error->detail = error->context ?
-		psprintf("It was cancelled at: %s", error->context) : NULL;
+	error->detail = detail;
 	error->hint = pstrdup("Look for a slow or endless trigger on the read model. Its events come singly now, and one that takes as long alone is parked.");
 	error->funcname = NULL;
+}
+
+/* The time was over: have the error of the cancellation say so. */
+void
+TimeLimitExplain(ErrorData *error)
+{
+	say(error, error->context ?
+		psprintf("It was cancelled at: %s", error->context) : NULL);
+}
+
+/* The error of a batch that did not end when it was cancelled. */
+ErrorData *
+TimeLimitError(void)
+{
+	ErrorData  *error = palloc0(sizeof(ErrorData));
+
+	say(error, pstrdup("Code that it ran has caught the cancellation. So the worker was terminated."));
+	return error;
 }

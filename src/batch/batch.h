@@ -40,7 +40,7 @@ typedef struct BatchLimits
 								 * or locked */
 	BatchEvent	given_up;		/* it has taken too long, alone in its batch:
 								 * park it rather than to apply it */
-	const ErrorData *too_long;	/* the error of that; NULL if there is none */
+	const char *given_up_detail;	/* where it was cancelled; or NULL */
 	const char *command;		/* what the user called, for messages */
 	void		(*step) (BatchStep step, const Claims *claims); /* or NULL */
 } BatchLimits;

@@ -481,7 +481,7 @@ void
 BatchGiveUp(Batch *batch, const ApplyScope *scope, const FoldedKey *keys,
 			int64 count)
 {
-	KeyFailure	failure = FailureOfTime(batch->limits->too_long->detail);
+	KeyFailure	failure = FailureOfTime(batch->limits->given_up_detail);
 
 	for (int64 i = 0; i < count; i++)
 	{

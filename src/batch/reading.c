@@ -194,7 +194,7 @@ leave_unread(Batch *batch, const Event *event)
 	if (event->no != given_up->no || given_up->written ||
 		!BatchParksUnread(batch, event->no))
 		return false;
-	failure = FailureOfTime(batch->limits->too_long->detail);
+	failure = FailureOfTime(batch->limits->given_up_detail);
 	BatchRefuseNoKey(batch, event, &failure);
 	return true;
 }

@@ -95,10 +95,10 @@ void
 AssignmentGrow(Assignment *assignment, bool drained)
 {
 	assignment->lock_timeouts = 0;
-	assignment->given_up.no = 0;
-	if (assignment->singly > 0)
+	assignment->slow.given_up.no = 0;
+	if (assignment->slow.singly > 0)
 	{
-		assignment->singly = drained ? 0 : assignment->singly - 1;
+		assignment->slow.singly = drained ? 0 : assignment->slow.singly - 1;
 		return;
 	}
 	assignment->at_most = assignment->at_most >= SHRINK_FIRST ? 0 :
@@ -144,14 +144,33 @@ AssignmentIsLocked(Assignment *assignment)
 	return true;
 }
 
-/* Its batch has taken too long: is it known which event it was? */
-static void
-search_event(Assignment *assignment)
+/*
+ * Its batch has taken too long, or the replay of a parked key has: is it known
+ * which event it was?
+ */
+void
+AssignmentTookTooLong(Assignment *assignment, bool replaying)
 {
-	if (assignment->singly > 0)
-		assignment->given_up = BatchAtHand();
-	assignment->singly = SINGLY;
+	SlowSearch *slow = &assignment->slow;
+
+	if (replaying)
+	{
+		slow->replay_given_up = ReplayTried();
+		return;
+	}
+	if (slow->singly > 0)
+		slow->given_up = BatchAtHand();
+	slow->singly = SINGLY;
 	assignment->at_most = 1;
+}
+
+/* What a consumer has found out that is no more. */
+void
+AssignmentInherit(Assignment *assignment, const SlowSearch *slow)
+{
+	assignment->slow = *slow;
+	if (slow->singly > 0)
+		assignment->at_most = 1;
 }
 
 /*
@@ -164,7 +183,7 @@ AssignmentJudge(Assignment *assignment, const ErrorData *error, bool timed_out)
 	if (!timed_out && BatchFailedAtLimit(error))
 	{
 		/* it may not be parked, so it is tried again */
-		assignment->given_up.no = 0;
+		assignment->slow.given_up.no = 0;
 		return AssignmentShrink(assignment) ? VERDICT_SMALLER : VERDICT_FAILED;
 	}
 	if (!timed_out && !assignment->isolate && BatchMayIsolate(error))
@@ -179,7 +198,7 @@ AssignmentJudge(Assignment *assignment, const ErrorData *error, bool timed_out)
 		return VERDICT_LATER;
 	}
 	if (timed_out)
-		search_event(assignment);
+		AssignmentTookTooLong(assignment, false);
 	return VERDICT_FAILED;
 }
 
@@ -187,12 +206,8 @@ AssignmentJudge(Assignment *assignment, const ErrorData *error, bool timed_out)
 void
 AssignmentGivenUp(const Assignment *assignment, BatchLimits *limits)
 {
-	limits->given_up = assignment->error != NULL ? assignment->given_up :
-		(BatchEvent)
-	{
-		0
-	};
-	limits->too_long = assignment->error;
+	limits->given_up = assignment->slow.given_up;
+	limits->given_up_detail = assignment->error != NULL ? assignment->error->detail : NULL;
 }
 
 /* Somebody has changed something: it may be well now. */
@@ -200,7 +215,7 @@ void
 AssignmentMayBeWell(Assignment *assignment)
 {
 	assignment->next_try = 0;
-	assignment->given_up.no = 0;
+	assignment->slow.given_up.no = 0;
 }
 
 /* Look up when its next parked key is to be tried again, now and then. */
@@ -238,9 +253,8 @@ AssignmentRetryIsDue(const Assignment *assignment)
  * the projection's batches waiting: only retries are put off.
  */
 void
-AssignmentRetryFailed(Assignment *assignment, bool timed_out)
+AssignmentRetryFailed(Assignment *assignment)
 {
-	assignment->replay_given_up = timed_out ? ReplayTried() : 0;
 	assignment->retry_failures++;
 	assignment->no_retry_before =
 		TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
@@ -251,7 +265,7 @@ void
 AssignmentRetryWell(Assignment *assignment, TimestampTz next_retry)
 {
 	assignment->retry_failures = 0;
-	assignment->replay_given_up = 0;
+	assignment->slow.replay_given_up = 0;
 	assignment->no_retry_before = 0;
 	assignment->next_retry = next_retry;
 }

@@ -10,6 +10,14 @@
 /* how long a batch should take at most, in ms */
 #define BATCH_TIME	300
 
+/* Which event takes longer than a batch may?  Zeroed: nobody asks. */
+typedef struct SlowSearch
+{
+	int			singly;			/* so many batches have one event each */
+	BatchEvent	given_up;		/* alone in its batch, it has taken too long */
+	int64		replay_given_up;	/* this parked key's replay has; 0: none */
+} SlowSearch;
+
 /* In a memory context of the consumer's; zeroed when made. */
 typedef struct Assignment
 {
@@ -21,9 +29,7 @@ typedef struct Assignment
 	int64		at_most;		/* events that a batch may have, after one has
 								 * failed at max_parked, or has taken too
 								 * long; 0: any number */
-	int			singly;			/* so many batches have one event each */
-	BatchEvent	given_up;		/* alone in its batch, it has taken too long */
-	int64		replay_given_up;	/* this parked key's replay has; 0: none */
+	SlowSearch	slow;			/* for an event that takes too long */
 	TimestampTz next_retry;		/* of its parked keys; 0: none */
 	TimestampTz looked_at;		/* when that was looked up */
 	int			retry_failures; /* in a row, that were no event's fault */
@@ -54,6 +60,8 @@ typedef enum Verdict
 extern bool AssignmentIsDue(const Assignment *assignment);
 extern int64 AssignmentBatchSize(const Assignment *assignment);
 extern void AssignmentTook(Assignment *assignment, int64 events, long milliseconds);
+extern void AssignmentTookTooLong(Assignment *assignment, bool replaying);
+extern void AssignmentInherit(Assignment *assignment, const SlowSearch *slow);
 extern Verdict AssignmentJudge(Assignment *assignment, const ErrorData *error,
 							   bool timed_out);
 extern void AssignmentGrow(Assignment *assignment, bool drained);
@@ -64,7 +72,7 @@ extern void AssignmentWell(Assignment *assignment);
 extern void AssignmentLook(Assignment *assignment);
 extern bool AssignmentRetryIsDue(const Assignment *assignment);
 extern TimestampTz AssignmentNextRetry(const Assignment *assignment);
-extern void AssignmentRetryFailed(Assignment *assignment, bool timed_out);
+extern void AssignmentRetryFailed(Assignment *assignment);
 extern void AssignmentRetryWell(Assignment *assignment, TimestampTz next_retry);
 extern void AssignmentRetryAt(Assignment *assignment, TimestampTz next_retry);
 extern void AssignmentSaveError(Assignment *assignment);

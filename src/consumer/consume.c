@@ -195,7 +195,7 @@ try_batch(Consumer *consumer, Assignment *assignment, BatchLimits *limits,
 static void
 retry(Consumer *consumer, Assignment *assignment)
 {
-	Attempt		replay = {.given_up = assignment->replay_given_up};
+	Attempt		replay = {.given_up = assignment->slow.replay_given_up};
 	ErrorData  *error = attempt(consumer, assignment, &replay);
 
 	if (error != NULL)
@@ -207,7 +207,9 @@ retry(Consumer *consumer, Assignment *assignment)
 				 errmsg("a parked key of projection \"%s\" could not be tried again: %s",
 						assignment->name, TextForClient(error->message))));
 		FreeErrorData(error);
-		AssignmentRetryFailed(assignment, replay.timed_out);
+		AssignmentRetryFailed(assignment);
+		if (replay.timed_out)
+			AssignmentTookTooLong(assignment, true);
 		return;
 	}
 	if (replay.replay.outcome == REPLAY_PUT_OFF)
@@ -218,7 +220,7 @@ retry(Consumer *consumer, Assignment *assignment)
 	commit(consumer);
 	if (replay.replay.outcome == REPLAY_PUT_OFF)
 	{
-		AssignmentRetryFailed(assignment, false);
+		AssignmentRetryFailed(assignment);
 		return;
 	}
 	AssignmentRetryWell(assignment, replay.replay.next_retry);

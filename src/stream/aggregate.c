@@ -215,17 +215,18 @@ AggregateScanEnd(AggregateScan *scan)
 }
 
 /*
- * The version of the aggregate's newest event, 0 if there is none; *writer is
- * set as in AggregateScan.
+ * The version of the aggregate's newest event, and its number; 0 if there is
+ * none.  *writer is set as in AggregateScan.
  */
 int64
 AggregateVersion(const Stream *stream, const AggregateKey *key,
-				 TransactionId *writer)
+				 int64 *no, TransactionId *writer)
 {
 	AggregateScan scan;
 	TupleTableSlot *slot;
 	int64		version = 0;
 
+	*no = 0;
 	AggregateScanBegin(&scan, stream, key);
 	slot = AggregateScanNext(&scan);
 	if (slot != NULL)
@@ -234,6 +235,7 @@ AggregateVersion(const Stream *stream, const AggregateKey *key,
 
 		version = DatumGetInt64(slot_getattr(slot, STREAM_AGGREGATE_VERSION,
 											 &isnull));
+		*no = DatumGetInt64(slot_getattr(slot, STREAM_NO, &isnull));
 	}
 	*writer = scan.writer;
 	AggregateScanEnd(&scan);

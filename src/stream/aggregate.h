@@ -48,6 +48,6 @@ extern void AggregateScanBegin(AggregateScan *scan, const Stream *stream,
 extern TupleTableSlot *AggregateScanNext(AggregateScan *scan);
 extern void AggregateScanEnd(AggregateScan *scan);
 extern int64 AggregateVersion(const Stream *stream, const AggregateKey *key,
-							  TransactionId *writer);
+							  int64 *no, TransactionId *writer);
 
 #endif							/* WALLET_PROJECTION_AGGREGATE_H */

@@ -138,9 +138,30 @@ creation_time(const Stream *stream)
 												   Int32GetDatum(typmod)));
 }
 
-/* The number of a new event. */
+/*
+ * An error: the number of an aggregate's new event would be below that of its
+ * newest one, and events are applied in the order of their numbers.  So it is
+ * after a failover to a subscriber of logical replication: rows arrive there,
+ * the sequence stands still.
+ */
+static void
+refuse_old_number(const Stream *stream, int64 last_no)
+{
+	int64		highest = StreamNumberAbove(stream->relation, &stream->parts);
+	NumberTrouble trouble = StreamDescribeNumber(stream->name,
+												 stream->parts.sequence,
+												 Max(highest, last_no));
+
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg_internal("%s", trouble.message),
+			 errdetail_internal("%s", trouble.detail),
+			 errhint("%s", trouble.hint)));
+}
+
+/* The number of a new event of an aggregate whose newest one has this number. */
 static int64
-draw_number(const Stream *stream)
+draw_number(const Stream *stream, int64 last_no)
 {
 	int64		number = nextval_internal(stream->parts.sequence, false);
 
@@ -151,6 +172,8 @@ draw_number(const Stream *stream)
 						stream->name, (long long) number),
 				 errdetail("Its sequence must give numbers from 1 to %lld.",
 						   (long long) STREAM_NUMBER_MAX)));
+	if (unlikely(number <= last_no))
+		refuse_old_number(stream, last_no);
 	return number;
 }
 
@@ -200,13 +223,13 @@ fill_slot(TupleTableSlot *slot, const AggregateKey *key, int64 no,
 }
 
 /*
- * Append events to an aggregate that is locked and at this version; returns
- * its new version.  The stream is open with RowExclusiveLock, and the caller
+ * Append events to an aggregate that is locked and at this version, its newest
+ * event with this number (0: there is none); returns its new version.  The stream is open with RowExclusiveLock, and the caller
  * has checked the rights.
  */
 int64
 AppendEvents(Stream *stream, const AggregateKey *key, int64 version,
-			 const NewEvent *events, int count)
+			 int64 last_no, const NewEvent *events, int count)
 {
 	bool		owned[MaxHeapAttributeNumber] = {0};
 	RowWriter  *writer;
@@ -221,7 +244,8 @@ AppendEvents(Stream *stream, const AggregateKey *key, int64 version,
 	{
 		TupleTableSlot *slot = RowWriterSlot(writer, NULL, true);
 
-		fill_slot(slot, key, draw_number(stream), ++version, &events[i], now);
+		fill_slot(slot, key, draw_number(stream, last_no), ++version,
+				  &events[i], now);
 		check_length(stream, STREAM_EVENT_NAME,
 					 slot->tts_values[STREAM_EVENT_NAME - 1]);
 		RowWriterInsert(writer, slot, NULL);
@@ -298,9 +322,12 @@ find_repeated(const Stream *stream, const AggregateKey *key,
 	return last;
 }
 
-/* Lock the aggregate and read its version, waiting for whom it must. */
+/*
+ * Lock the aggregate and read its version, and the number of its newest event,
+ * waiting for whom it must.
+ */
 static int64
-lock_version(const Stream *stream, const AggregateKey *key)
+lock_version(const Stream *stream, const AggregateKey *key, int64 *last_no)
 {
 	for (;;)
 	{
@@ -308,7 +335,7 @@ lock_version(const Stream *stream, const AggregateKey *key)
 		int64		version;
 
 		AppendLock(stream, key);
-		version = AggregateVersion(stream, key, &writer);
+		version = AggregateVersion(stream, key, last_no, &writer);
 		if (!TransactionIdIsValid(writer))
 			return version;
 		AppendUnlock(stream, key);
@@ -331,6 +358,7 @@ stream_append(PG_FUNCTION_ARGS)
 	Stream	   *stream;
 	AggregateKey key;
 	int64		current;
+	int64		last_no;
 	int64		expected;
 	int64		version = 0;
 
@@ -344,13 +372,13 @@ stream_append(PG_FUNCTION_ARGS)
 					   "Write to the table with INSERT.");
 	StreamCheckRights(stream, GetUserId(), ACL_INSERT);
 	key = AggregateKeyMake(type, id);
-	current = lock_version(stream, &key);
+	current = lock_version(stream, &key, &last_no);
 	if (with_id > 0)
 		version = find_repeated(stream, &key, events, count);
 	if (version == 0)
 	{
 		AppendCheckVersion(type, id, current, expected);
-		version = AppendEvents(stream, &key, current, events, count);
+		version = AppendEvents(stream, &key, current, last_no, events, count);
 	}
 	AppendUnlock(stream, &key);
 	StreamRelease(stream);

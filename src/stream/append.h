@@ -14,6 +14,7 @@ extern void AppendWait(TransactionId writer);
 extern void AppendCheckVersion(const char *type, const char *id,
 							   int64 current, int64 expected);
 extern int64 AppendEvents(Stream *stream, const AggregateKey *key,
-						  int64 version, const NewEvent *events, int count);
+						  int64 version, int64 last_no,
+						  const NewEvent *events, int count);
 
 #endif							/* WALLET_PROJECTION_APPEND_H */

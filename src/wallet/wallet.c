@@ -42,6 +42,7 @@ SQL_FUNCTION(wallet_credit);
 typedef struct Wallet
 {
 	int64		version;		/* 0: there are no events */
+	int64		last_no;		/* number of the newest event */
 	bool		created;
 	Amount		balance;
 	bool		late;			/* a creation that is not the first version */
@@ -123,7 +124,10 @@ load_event(Wallet *wallet, TupleTableSlot *slot)
 
 	slot_getsomeattrs(slot, STREAM_METADATA);
 	if (wallet->version == 0)
+	{
 		wallet->version = DatumGetInt64(values[STREAM_AGGREGATE_VERSION - 1]);
+		wallet->last_no = DatumGetInt64(values[STREAM_NO - 1]);
+	}
 	if (WalletSnapshotBalance(values[STREAM_METADATA - 1],
 							  values[STREAM_AGGREGATE_ID - 1],
 							  DatumGetInt64(values[STREAM_AGGREGATE_VERSION - 1]),
@@ -315,7 +319,8 @@ end_command(Command *command, Amount balance)
 	event.metadata = WalletSnapshot(command->key.id,
 									command->wallet.version + 1, balance);
 	version = AppendEvents(command->stream, &command->key,
-						   command->wallet.version, &event, 1);
+						   command->wallet.version, command->wallet.last_no,
+						   &event, 1);
 	AppendUnlock(command->stream, &command->key);
 	if (command->id != NULL)
 		EventIdUnlock(command->stream, command->id);

@@ -210,15 +210,14 @@ leave_for(const ErrorData *error)
 
 /* A parked key could not be tried again, and no event is to blame. */
 static void
-retry_failed(Assignment *assignment, int sqlerrcode, const char *message,
-			 bool timed_out)
+retry_failed(Assignment *assignment, int sqlerrcode, const char *message)
 {
 	ereport(LOG,
 			(errcode(sqlerrcode),
 			 errmsg("a parked key of projection \"%s\" could not be tried again: %s",
 					assignment->name, message)));
 	SlotError(message);
-	AssignmentRetryFailed(assignment, timed_out);
+	AssignmentRetryFailed(assignment);
 }
 
 /* Keys could not be compared; whether they are right is not known. */
@@ -360,8 +359,9 @@ recover(void)
 	if (assignment != NULL && worker.replaying)
 	{
 		worker.replaying = false;
-		retry_failed(assignment, error->sqlerrcode, error->message,
-					 end == BATCH_TIMED_OUT);
+		retry_failed(assignment, error->sqlerrcode, error->message);
+		if (end == BATCH_TIMED_OUT)
+			AssignmentTookTooLong(assignment, true);
 		FreeErrorData(error);
 		return;
 	}
@@ -382,6 +382,21 @@ recover(void)
 	}
 	else
 		judge(assignment, error, end == BATCH_TIMED_OUT);
+}
+
+/*
+ * Somebody's code has caught the cancellations of a batch, so this process is
+ * terminated.  Its successor is to know what it was busy with.
+ */
+static void
+bequeath(int code, Datum arg)
+{
+	Assignment *assignment = worker.current;
+
+	if (assignment == NULL || worker.checking || !TimeLimitIsOver())
+		return;
+	AssignmentTookTooLong(assignment, worker.replaying);
+	SlotBequeath(assignment->name, &assignment->slow);
 }
 
 /*
@@ -494,6 +509,24 @@ list_projections(void)
 	worker.listed = GetCurrentTimestamp();
 }
 
+/* What our predecessor has left, if it was terminated in a batch. */
+static void
+inherit(void)
+{
+	Legacy		legacy = SlotInherit();
+	Assignment *assignment = find_assignment(legacy.projection);
+	MemoryContext old;
+
+	if (assignment == NULL)
+		return;
+	AssignmentInherit(assignment, &legacy.slow);
+	if (legacy.slow.replay_given_up != 0)
+		return;
+	old = MemoryContextSwitchTo(worker.memory);
+	projection_failed(assignment, TimeLimitError());
+	MemoryContextSwitchTo(old);
+}
+
 /*
  * Does the list have to be looked up again?  Whoever changes what is wanted
  * says so; but COMMIT PREPARED and a restored dump do not.
@@ -564,7 +597,7 @@ run_replay(Assignment *assignment)
 	worker.replaying = true;
 	batch_begins(assignment);
 	result = ReplayDue(assignment->name, COMMAND, REPLAY_BY_WORKER,
-					   assignment->replay_given_up);
+					   assignment->slow.replay_given_up);
 	check_not_cancelled();
 	commit();
 	(void) batch_ends();
@@ -572,7 +605,7 @@ run_replay(Assignment *assignment)
 	worker.current = NULL;
 	if (result.outcome == REPLAY_PUT_OFF)
 	{
-		retry_failed(assignment, result.sqlerrcode, result.message, false);
+		retry_failed(assignment, result.sqlerrcode, result.message);
 		return;
 	}
 	if (result.outcome != REPLAY_NOTHING)
@@ -828,6 +861,8 @@ cycle(void)
 	}
 	if (is_list_old())
 		list_projections();
+	if (!worker.has_begun)
+		inherit();
 	if (!worker.leaving)
 	{
 		if (!worker.has_begun)
@@ -859,6 +894,7 @@ set_up(int slot)
 	memcpy(&generation, MyBgworkerEntry->bgw_extra, sizeof(generation));
 	if (!SlotAttach(slot, generation, &worker.database, worker.channel))
 		proc_exit(0);
+	before_shmem_exit(bequeath, (Datum) 0);
 	BackgroundWorkerInitializeConnectionByOid(worker.database, InvalidOid, 0);
 	ProcessConfigFile(PGC_SIGHUP);
 	OverrideSettings();

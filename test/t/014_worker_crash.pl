@@ -38,36 +38,13 @@ sub kill_one
 	return;
 }
 
-# Kill the postmaster, and wait until it is no process any more.
-sub kill_postmaster
-{
-	my $pid = $node->{_pid};
-
-	usleep(rand(20_000));
-	$node->kill9;
-	foreach (1 .. 1000)
-	{
-		return unless kill(0, $pid);
-		usleep(10_000);
-	}
-	die 'the postmaster does not end';
-}
-
-# Those who outlive the postmaster hold its shared memory for a moment.
-sub start_again
-{
-	foreach (1 .. 100)
-	{
-		return if $node->start(fail_ok => 1);
-		usleep(100_000);
-	}
-	die 'the server does not start';
-}
-
 my %strike = (
 	'a worker was killed' => sub { kill_one('worker') },
 	'the launcher was killed' => sub { kill_one('launcher') },
-	'the postmaster was killed' => \&kill_postmaster,
+	'the postmaster was killed' => sub {
+		usleep(rand(20_000));
+		kill_server($node);
+	},
 	'immediate shutdown' => sub {
 		usleep(rand(20_000));
 		$node->stop('immediate');
@@ -98,7 +75,7 @@ foreach my $round (1 .. $rounds)
 	  or die 'the workers do nothing';
 	$strike{$strike}->();
 	stop_client($writers);
-	start_again() if $strike =~ /postmaster|shutdown/;
+	start_again($node) if $strike =~ /postmaster|shutdown/;
 
 	is_prefix($node, $name);
 	$node->safe_psql('postgres', "COMMIT PREPARED 'p'") if $prepared == 4;

@@ -141,11 +141,12 @@ foreach my $loop ($tight, $raising)
 
 # an event that takes too long by itself is parked, and so are its retries; nobody else waits
 query("SELECT projection_set('wallet_balance', 'max_parked', '10'), projection_set('wallet_balance', 'retry_delay', '100 ms'), projection_set('wallet_balance', 'retry_multiplier', '1')");
-foreach my $loop ($tight, $raising)
+foreach my $loop ($tight, $raising, $stubborn)
 {
 	$node->append_conf('postgresql.conf', "wallet_projection.batch_timeout = '700ms'");
 	$node->reload;
 	endless($loop);
+	query("SELECT projection_set('wallet_balance', 'max_attempts', '2')") if $loop eq $stubborn; # 16 s each
 	query("SELECT count(wallet_credit('w' || i, 1)) FROM generate_series(1, 10) i, generate_series(1, 20)");
 	wait_until("SELECT count(*) = 1 FROM projection_dead_letters WHERE state = 'dead'");
 	is( query('SELECT partition_key, sqlstate, attempts = (SELECT value::int FROM projection_options o WHERE o.projection = d.projection AND option = \'max_attempts\'), waiting FROM projection_dead_letters d'),

@@ -99,33 +99,6 @@ sub all_applied
 	return;
 }
 
-# Wait until the server that has lost its postmaster lets us start another.
-sub start_again
-{
-	my ($node) = @_;
-
-	foreach (1 .. 300)
-	{
-		return if $node->start(fail_ok => 1);
-		usleep(100_000);
-	}
-	die 'the server does not start';
-}
-
-sub kill_postmaster
-{
-	my ($node) = @_;
-	my $pid = $node->{_pid};
-
-	$node->kill9;
-	foreach (1 .. 1000)
-	{
-		return unless kill(0, $pid);
-		usleep(10_000);
-	}
-	die 'the postmaster does not end';
-}
-
 # One of the subscriber's processes of this kind.
 sub kill_process
 {
@@ -146,8 +119,8 @@ sub kill_process
 }
 
 my @strikes = (
-	[ 'the publisher was killed', sub { kill_postmaster($publisher); start_again($publisher) } ],
-	[ 'the subscriber was killed', sub { kill_postmaster($subscriber); start_again($subscriber) } ],
+	[ 'the publisher was killed', sub { kill_server($publisher); start_again($publisher) } ],
+	[ 'the subscriber was killed', sub { kill_server($subscriber); start_again($subscriber) } ],
 	[ 'the worker that applies changes was killed', sub { kill_process('logical replication%worker') } ],
 	[ 'a worker of ours was killed', sub { kill_process('wallet_projection worker%') } ]);
 

@@ -1,7 +1,12 @@
-# What is started survives pg_upgrade, and stands in no restore's way: labels by
-# which the launcher knows databases are never dumped; where there is none, the
-# launcher asks the database.  A server may be upgraded to one of its own
-# version, which is what can be tested with one.
+# pg_upgrade, and a restore of pg_dumpall: everything comes along, started
+# projections go on by themselves, and nothing depends on whether the new server
+# has the library's line in postgresql.conf: labels by which the launcher knows
+# databases are never dumped; where there is none, the launcher asks the
+# database.
+#
+# The old server is of the installation that WALLET_PROJECTION_OLD names (its
+# directory has bin/), as test/upgrade has it; without that of the same release
+# as the new one.
 use strict;
 use warnings FATAL => 'all';
 
@@ -10,105 +15,147 @@ use lib $FindBin::RealBin;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Moved;
 use WalletTest;
 
-my $old = worker_node('old');
+my $old_path = $ENV{WALLET_PROJECTION_OLD};
 my $labels = "SELECT count(*) FROM pg_shseclabel WHERE provider = 'wallet_projection'";
 my $preload = "shared_preload_libraries = 'wallet_projection'";
-my $parked = 'SELECT id, partition_key, no, state FROM projection_dead_letters';
-my $declared = <<'SQL';
-CREATE TABLE busy (wallet_id text PRIMARY KEY, events integer NOT NULL);
-SELECT projection_create('busy', $$
-  MERGE INTO busy b USING wallet_stream e ON b.wallet_id = e.aggregate_id
-  WHEN NOT MATCHED THEN INSERT VALUES (e.aggregate_id, 1)
-  WHEN MATCHED THEN UPDATE SET events = b.events + 1 $$);
-SQL
-my $busy_is_exact = <<'SQL';
-SELECT count(*) FROM busy FULL JOIN
-  (SELECT aggregate_id AS wallet_id, count(*)::integer AS events FROM wallet_stream GROUP BY 1) e USING (wallet_id, events)
- WHERE busy IS NULL OR e IS NULL
-SQL
+# releases differ in what they do by default
+my @initdb = qw(--encoding=UTF8 --locale=C --data-checksums);
 
-# Workers apply new events, by themselves.
-sub goes_on
+delete $ENV{PGOPTIONS};
+
+sub make_server
 {
-	my ($node, $name) = @_;
+	my ($name, $path, @settings) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name, $path ? (install_path => $path) : ());
 
-	$node->safe_psql('wallet', "SELECT count(wallet_credit('w' || i, 1)) FROM generate_series(1, 6) i");
-	is($node->safe_psql('wallet', "SELECT projection_wait('wallet_balance', '60 s') AND projection_wait('busy', '60 s')"),
-		't', "$name: workers catch up");
-	is($node->safe_psql('wallet', 'SELECT * FROM oracle()'), '0|1', "$name: all rows are exact, but for the parked key");
-	is($node->safe_psql('wallet', $busy_is_exact), 0, "$name: the declared projection is exact");
+	$node->init(extra => \@initdb);
+	$node->append_conf('postgresql.conf',
+		join("\n", 'autovacuum = off', 'max_worker_processes = 12', @settings));
+	return $node;
+}
+
+# Some minor releases put a mark on each column of each table (pg_attver), which
+# other servers refuse when it is restored, whatever the database is for.
+sub remove_marks
+{
+	my ($node) = @_;
+
+	$node->safe_psql('wallet', <<'SQL');
+SET allow_system_table_mods = on;
+UPDATE pg_attribute SET attoptions = NULL WHERE array_to_string(attoptions, ',') LIKE 'pg_attver=%';
+SQL
 	return;
 }
 
+# A server with the old one's databases, and what pg_upgrade has to say.
 sub upgrade
 {
-	my ($name, @settings) = @_;
-	my $new = PostgreSQL::Test::Cluster->new($name);
-	my $bin = $old->config_data('--bindir');
+	my ($old, $name, $mode, @settings) = @_;
+	my $new = make_server($name, undef, @settings);
+	my ($out, $err);
 
-	$new->init(extra => [ '--encoding=UTF8', '--locale=C' ]);
-	$new->append_conf('postgresql.conf', join("\n", @settings));
 	chdir $new->basedir or die;
-	$new->command_ok(
+	my $done = IPC::Run::run(
 		[
-			'pg_upgrade', '--no-sync',
+			$new->installed_command('pg_upgrade'), '--no-sync', @$mode,
 			'-d' => $old->data_dir, '-D' => $new->data_dir,
-			'-b' => $bin, '-B' => $bin,
+			'-b' => $old->config_data('--bindir'), '-B' => $new->config_data('--bindir'),
 			'-s' => $new->host, '-p' => $old->port, '-P' => $new->port
 		],
-		"$name: pg_upgrade");
-	return $new;
+		'<', \undef, '>', \$out, '2>', \$err);
+	return ($new, $done, $out . $err);
 }
 
+my $old = make_server('old', $old_path, $preload);
+$old->start;
+note 'from ' . $old->safe_psql('postgres', 'SHOW server_version') . ' to ' . `pg_config --version`;
 $old->safe_psql('postgres', 'CREATE DATABASE wallet');
 $old->safe_psql('postgres', 'CREATE DATABASE without');
-install($old, 'wallet', partitions => 4, max_attempts => 1);
-$old->safe_psql('wallet', $declared);
-$old->safe_psql('wallet', "SELECT count(wallet_create('w' || i, 100)) FROM generate_series(1, 20) i");
-$old->safe_psql('wallet', "INSERT INTO wallet_stream (event_id, event_name, aggregate_type, aggregate_id, aggregate_version, payload, metadata)
-  VALUES (gen_random_uuid(), 'WalletWasCredited', 'Wallet', 'w7', 2, '{\"amount\": \"99999999999999999999\"}', '{}')");
-ok($old->poll_query_until('wallet', "SELECT count(*) = 1 FROM projection_dead_letters WHERE state = 'dead'"), 'a key is parked');
-$old->safe_psql('wallet', "SELECT channel_scale('async_projection', 3)");
+put_everything($old, 'wallet');
 is($old->safe_psql('wallet', $labels), 1, 'one database has a label');
 is($old->safe_psql('wallet', 'SELECT count(*) FROM pg_seclabels'), 0, 'which no dump sees');
-
-# a dump into a server without the library's line
-my $dump = $old->basedir . '/dump.sql';
-$old->command_ok([ 'pg_dumpall', '--no-sync', '-f', $dump ], 'pg_dumpall');
-unlike(slurp_file($dump), qr/SECURITY LABEL/, 'no label is dumped');
-my $bare = new_node('bare');
-my ($out, $err) = ('', '');
-$bare->psql('postgres', slurp_file($dump), stdout => \$out, stderr => \$err, on_error_stop => 0);
-is(join("\n", grep { !/role ".*" already exists/ } grep { /ERROR/ } split /\n/, $err), '', 'it is restored where nothing is preloaded');
-$bare->append_conf('postgresql.conf', $preload);
-$bare->restart;
-is($bare->safe_psql('wallet', $labels), 0, 'a restored projection is stopped');
-$bare->safe_psql('wallet', "SELECT projection_start('wallet_balance'), projection_start('busy')");
-goes_on($bare, 'restored');
-$bare->stop;
 
 # events that nobody has applied yet come along
 $old->append_conf('postgresql.conf', 'wallet_projection.enabled = off');
 $old->reload;
 ok($old->poll_query_until('wallet', 'SELECT count(*) = 0 FROM projection_workers'), 'workers rest');
-$old->safe_psql('wallet', "SELECT count(wallet_debit('w' || i, 1)) FROM generate_series(1, 6) i");
-my $letter = $old->safe_psql('wallet', $parked);
+more_events($old, 'wallet');
+my $was = what_is_there($old, 'wallet');
+remove_marks($old);
+
+# a dump, by the new server's programs, into a server without the library's line
+my $bare = make_server('bare');
+$bare->start;
+my $dump = $bare->basedir . '/dump.sql';
+$bare->command_ok([ 'pg_dumpall', '--no-sync', '-f', $dump, '-d', $old->connstr('postgres') ], 'pg_dumpall');
+unlike(slurp_file($dump), qr/SECURITY LABEL/, 'no label is dumped');
+my ($out, $err) = ('', '');
+$bare->psql('postgres', slurp_file($dump), stdout => \$out, stderr => \$err, on_error_stop => 0);
+is(join("\n", grep { !/role ".*" already exists/ } grep { /ERROR/ } split /\n/, $err), '', 'it is restored where nothing is preloaded');
+is_moved($bare, 'wallet', $was, 'restored');
+$bare->append_conf('postgresql.conf', $preload);
+$bare->restart;
+is($bare->safe_psql('wallet', $labels), 0, 'a restored projection is stopped');
+$bare->safe_psql('wallet', q(SELECT projection_start(projection) FROM projection_status WHERE projection <> 'numbered'));
+goes_on($bare, 'wallet', 'restored');
+$bare->stop;
+
 $old->stop;
-
-foreach my $with (0, 1)
+foreach (['not_preloaded'], [ 'preloaded', '--link' ])
 {
-	my $name = $with ? 'preloaded' : 'not_preloaded';
-	my $new = upgrade($name, $with ? $preload : ());
+	my ($name, @mode) = @$_;
+	my $with = $name eq 'preloaded';
+	my ($new, $done, $said) = upgrade($old, $name, \@mode, $with ? $preload : ());
 
+	ok($done, "$name: pg_upgrade @mode") or diag $said;
 	$new->append_conf('postgresql.conf', $preload) unless $with;
+	$new->append_conf('postgresql.conf', 'wallet_projection.enabled = off');
 	$new->start;
-	ok($new->poll_query_until('wallet', 'SELECT count(*) = 3 FROM projection_workers'),
-		"$name: workers start, as many as before");
-	goes_on($new, $name);
-	is($new->safe_psql('wallet', $parked), $letter, "$name: the parked key is still parked");
+	is_moved($new, 'wallet', $was, $name);
+	$new->append_conf('postgresql.conf', 'wallet_projection.enabled = on');
+	$new->reload;
+	goes_on($new, 'wallet', $name);
 	$new->stop;
 }
+
+# A server that still has version 0.1.0, with the label that this version made.
+my $older = make_server('older', $old_path, $preload);
+$older->start;
+$older->safe_psql('postgres', 'CREATE ROLE wallet_owner LOGIN');
+$older->safe_psql('postgres', 'CREATE DATABASE wallet');
+$older->safe_psql('wallet', "CREATE EXTENSION wallet_projection VERSION '0.1.0'");
+$older->safe_psql('wallet', slurp_file("$FindBin::RealBin/../update/0.1.0.sql"), extra_params => ['-q']);
+$older->safe_psql('wallet', <<'SQL');
+INSERT INTO wallet_projection.started SELECT 'wallet_balance', oid FROM pg_database WHERE datname = current_database();
+SELECT concat_ws('/', system_identifier, d.oid, n.oid) AS here FROM pg_control_system(), pg_database d, pg_namespace n
+ WHERE datname = current_database() AND nspname = 'wallet_projection' \gset
+UPDATE wallet_projection.stream SET relation = 'wallet_stream'::regclass, installation = :'here';
+UPDATE wallet_projection.projection_state SET relation = 'wallet_stream'::regclass, read_model = 'wallet_balances'::regclass,
+   owner = 'wallet_owner'::regrole, installation = :'here';
+SECURITY LABEL FOR wallet_projection ON DATABASE wallet IS '"async_projection=3"';
+SQL
+remove_marks($older);
+$older->stop;
+
+my ($refused, $done, $said) = upgrade($older, 'older_not_preloaded', []);
+ok(!$done, 'version 0.1.0: its label needs the line in the new server');
+my ($new) = ($refused);
+($new, $done, $said) = upgrade($older, 'older_preloaded', [], $preload);
+ok($done, 'version 0.1.0: pg_upgrade') or diag $said;
+like($said, qr/update_extensions\.sql/, 'which says that there is an extension to be updated');
+$new->start;
+my $status = 'SELECT state, activity, parked FROM projection_status';
+($status, $out, $err) = $new->psql('wallet', $status);
+like($err, qr/HINT:  Run in this database: ALTER EXTENSION wallet_projection UPDATE;/, 'so does the extension');
+$new->command_ok([ 'psql', '-X', '-q', '-d', $new->connstr('postgres'), '-f', $new->basedir . '/update_extensions.sql' ], 'it is updated');
+ok($new->poll_query_until('wallet', 'SELECT count(*) = 3 FROM projection_workers'), 'workers start, as many as before');
+$new->safe_psql('wallet', "SELECT count(wallet_credit('w' || i, i)) FROM generate_series(1, 6) i");
+is($new->safe_psql('wallet', "SELECT projection_wait('wallet_balance', '60 s')"), 't', 'workers go on');
+is($new->safe_psql('wallet', "SELECT projection_verify('wallet_balance')"), '', 'exactly');
+is($new->safe_psql('wallet', "SELECT count(*) FROM pg_seclabels WHERE provider = 'wallet_projection'"), 0, 'the old label is gone');
+$new->stop;
 
 done_testing();

@@ -18,7 +18,7 @@ use Time::HiRes qw(usleep);
 
 our @EXPORT = qw(new_node worker_node install build_library consistent is_prefix exact caught_up
   put_wallets start_client stop_client start_load start_writers stop_writers sqlstate
-  backend_pid crash);
+  backend_pid crash kill_server start_again);
 # of the server that was made last, its database postgres
 our @EXPORT_OK = qw(query wait_until logged log_end);
 
@@ -352,6 +352,34 @@ sub crash
 		usleep(50_000);
 	}
 	die 'the server did not come back';
+}
+
+# Kill the postmaster; what it leaves behind ends by itself.
+sub kill_server
+{
+	my ($node) = @_;
+	my $pid = $node->{_pid};
+
+	$node->kill9;
+	foreach (1 .. 1000)
+	{
+		return unless kill(0, $pid);
+		usleep(10_000);
+	}
+	die 'the postmaster does not end';
+}
+
+# Wait until the server that has lost its postmaster lets us start another.
+sub start_again
+{
+	my ($node) = @_;
+
+	foreach (1 .. 300)
+	{
+		return if $node->start(fail_ok => 1);
+		usleep(100_000);
+	}
+	die 'the server does not start';
 }
 
 1;
