@@ -405,7 +405,7 @@ RebuildTell(const Rebuild *rebuild)
 						rebuild->name),
 				 errdetail_internal("%s", TextForClient(lfirst(cell)))));
 	ereport(NOTICE,
-			(errmsg("projection \"%s\": " INT64_FORMAT " keys compared, " INT64_FORMAT " rows written",
+			(errmsg("projection \"%s\": keys compared: " INT64_FORMAT ", rows written: " INT64_FORMAT,
 					rebuild->name, count->compared, count->written),
 			 count->unwritten > 0 ?
 			 errdetail("The rows of " INT64_FORMAT " keys could not be written, and are as before.",
