@@ -109,8 +109,9 @@ install_missing()
 		restore_cluster_conf
 	fi
 
-	PG_CONFIG=$(command -v "$PG_CONFIG") ||
+	command -v "$PG_CONFIG" >/dev/null ||
 		die "there is no $PG_CONFIG: set PG_CONFIG to the server's pg_config"
+	PG_CONFIG=$(command -v "$PG_CONFIG")
 	PATH=$("$PG_CONFIG" --bindir):$PATH
 }
 
