@@ -72,7 +72,7 @@ foreach my $database (qw(parallel inserts apart))
 }
 
 # Streams in one schema, read models in another
-run_in('postgres', "CREATE DATABASE $_") foreach qw(schemas models events twice);
+run_in('postgres', "CREATE DATABASE $_") foreach qw(schemas models events twice migrated);
 run_in('schemas', <<'SQL');
 CREATE EXTENSION wallet_projection;
 CREATE SCHEMA events;
@@ -127,6 +127,22 @@ goes_on_here('twice');
 dump_of('schemas', 'data', '--data-only');
 $node->command_fails([ 'psql', '-X', '-q', '-1', '-v', 'ON_ERROR_STOP=1', '-f', "${dump}data", '-d', $node->connstr('twice') ], 'twice: data of a projection that is there');
 goes_on_here('twice');
+
+# the same where somebody knows what has to be done: rows that are copied are not
+# the work of the projection that is there
+dump_of('schemas', 'rows', '--data-only', '-n', 'models', '-n', 'events');
+run_in('migrated', <<"SQL");
+CREATE EXTENSION wallet_projection;
+CREATE SCHEMA events;
+CREATE SCHEMA models;
+CREATE TABLE events.sale (no bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, shop text NOT NULL);
+CREATE TABLE models.shop (shop text PRIMARY KEY, n int NOT NULL);
+$definition;
+SELECT projection_stop('shop');
+SQL
+restore('migrated', 'rows');
+run_in('migrated', "SELECT projection_reset('shop'); SELECT projection_start('shop')");
+goes_on_here('migrated');
 
 $node->stop;
 done_testing();
