@@ -28,6 +28,7 @@ OBJS = \
 	src/tablelook.o \
 	src/tableref.o \
 	src/tablesize.o \
+	src/time_limit.o \
 	src/unique_index.o \
 	src/stream/aggregate.o \
 	src/stream/append.o \
@@ -204,7 +205,6 @@ OBJS = \
 	src/consumer/reset.o \
 	src/consumer/row_at.o \
 	src/consumer/run.o \
-	src/consumer/time_limit.o \
 	src/wallet/event.o \
 	src/wallet/wallet.o \
 	src/wallet/wallet_at.o \
@@ -238,6 +238,12 @@ ISOLATION_OPTS = --inputdir=$(srcdir)/test/isolation
 # on a server with background workers the tests want to do the work themselves
 installcheck: export PGOPTIONS += -c wallet_projection.autostart=off
 
+# Bitcode, for the inlining of functions that queries call for each row, brings
+# nothing here; it wants clang, and as much time again.  with_llvm=yes makes it.
+ifneq ($(origin with_llvm), command line)
+override with_llvm = no
+endif
+
 PG_CONFIG ?= pg_config
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
@@ -250,10 +256,19 @@ endif
 # PGXS knows nothing of our headers
 $(OBJS) $(OBJS:.o=.bc): $(wildcard $(srcdir)/src/*.h $(srcdir)/src/*/*.h)
 
-# The last commit as an archive that PGXN takes
-VERSION = $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" $(srcdir)/wallet_projection.control)
+# Bitcode of an earlier version would be taken for this one's.
+ifneq ($(with_llvm), yes)
+install uninstall: remove_bitcode
+.PHONY: remove_bitcode
+remove_bitcode:
+	rm -rf '$(DESTDIR)$(pkglibdir)/bitcode/$(MODULE_big)' '$(DESTDIR)$(pkglibdir)/bitcode/$(MODULE_big).index.bc'
+endif
+
+# The last commit as an archive that PGXN takes; that needs no PostgreSQL
+tree = $(or $(srcdir),.)
+VERSION = $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" $(tree)/wallet_projection.control)
 
 .PHONY: dist
 dist:
-	git -C $(srcdir) archive --format=zip --prefix=$(EXTENSION)-$(VERSION)/ \
+	git -C $(tree) archive --format=zip --prefix=$(EXTENSION)-$(VERSION)/ \
 		--output=$(CURDIR)/$(EXTENSION)-$(VERSION).zip HEAD

@@ -518,6 +518,13 @@ CREATE OR REPLACE FUNCTION @extschema@.projection_alter(name text, definition te
 COMMENT ON FUNCTION @extschema@.projection_alter(text, text) IS
     'gives a declared projection another definition, for events from now on; rows follow with projection_rebuild';
 
+CREATE OR REPLACE FUNCTION @extschema@.projection_definition(name text) RETURNS text
+    LANGUAGE C STABLE PARALLEL SAFE
+    AS 'MODULE_PATHNAME', 'projection_definition';
+
+COMMENT ON FUNCTION @extschema@.projection_definition(text) IS
+    'the definition of a declared projection, for its owner; null: it has none';
+
 CREATE OR REPLACE FUNCTION @extschema@.projection_verify(name text, INOUT partition_key text DEFAULT NULL, force boolean DEFAULT false,
                                   OUT problem text, OUT column_name text, OUT expected text, OUT actual text) RETURNS SETOF record
     LANGUAGE C STABLE PARALLEL UNSAFE

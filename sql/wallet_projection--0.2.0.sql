@@ -842,6 +842,17 @@ COMMENT ON FUNCTION @extschema@.projection_alter(text, text) IS
     'gives a declared projection another definition, for events from now on; rows follow with projection_rebuild';
 
 /*
+ * projection_definition(name): the definition that is in force, as it was given to projection_create
+ * or projection_alter.  Null for a projection that comes with the extension.
+ * Errors: 42501 not the owner; 42704 no such projection.
+ */
+CREATE FUNCTION @extschema@.projection_definition(name text) RETURNS text
+    LANGUAGE C STABLE PARALLEL SAFE
+    AS 'MODULE_PATHNAME', 'projection_definition';
+COMMENT ON FUNCTION @extschema@.projection_definition(text) IS
+    'the definition of a declared projection, for its owner; null: it has none';
+
+/*
  * projection_verify(name [, partition_key]): are the rows of the read model what
  * the events say?  It computes all rows anew, or that of one key, from the events
  * that the positions say are applied, and returns what differs from the table:

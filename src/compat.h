@@ -360,6 +360,14 @@ compat_init_range_table(EState *estate, Relation rel, Bitmapset *columns)
 #define compat_when_without_source(action) false
 #endif
 
+/* Of an ON CONFLICT, or NULL: does it give back the row that is there? */
+#if PG_VERSION_NUM >= 190000
+#define compat_conflict_selects(conflict) \
+	((conflict) != NULL && (conflict)->action == ONCONFLICT_SELECT)
+#else
+#define compat_conflict_selects(conflict) false
+#endif
+
 /* Is the column generated, but not stored in rows? */
 #if PG_VERSION_NUM >= 180000
 #define compat_is_virtual(attribute) \

@@ -13,6 +13,7 @@
 #include "utils/resowner.h"
 
 #include "savepoint.h"
+#include "time_limit.h"
 
 /* Run the step in a subtransaction, which it keeps, or not, if it goes well. */
 static ErrorData *
@@ -57,7 +58,22 @@ InSavepoint(SavepointStep step, void *arg)
 	return run_step(step, arg, true);
 }
 
-/* The same, to see whether it would go well: it is taken back in any case. */
+/*
+ * The same for a step of a batch.  Once the batch's time is over, its error
+ * is the batch's, whatever a trigger has made of the cancellation: nothing
+ * else is tried.
+ */
+ErrorData *
+InSavepointOfBatch(SavepointStep step, void *arg)
+{
+	ErrorData  *error = InSavepoint(step, arg);
+
+	if (error != NULL && TimeLimitIsOver())
+		ReThrowError(error);
+	return error;
+}
+
+/* InSavepoint(), to see whether it would go well: it is taken back in any case. */
 ErrorData *
 InSavepointUndone(SavepointStep step, void *arg)
 {

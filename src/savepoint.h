@@ -8,6 +8,7 @@
 typedef void (*SavepointStep) (void *arg);
 
 extern ErrorData *InSavepoint(SavepointStep step, void *arg);
+extern ErrorData *InSavepointOfBatch(SavepointStep step, void *arg);
 extern ErrorData *InSavepointUndone(SavepointStep step, void *arg);
 extern void SavepointRethrowInterrupt(ErrorData *error);
 

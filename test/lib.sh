@@ -13,6 +13,7 @@ set -eu
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 work=
 suite_pid=
+busy_pid=
 cluster_conf=
 
 # Nothing from outside may steer make or reach another server.
@@ -49,6 +50,17 @@ quietly()
 		printf '%s\n' "$output" >&2
 		die "failed: $*"
 	fi
+}
+
+# The same for one that takes minutes: each 15 seconds it says that it lives.
+patiently()
+{
+	(while sleep 15 >/dev/null 2>&1; do echo "[$SECONDS s] still busy" >&2; done) &
+	busy_pid=$!
+	quietly "$@"
+	kill "$busy_pid"
+	wait "$busy_pid" || true
+	busy_pid=
 }
 
 as_root()
@@ -92,7 +104,7 @@ install_missing()
 		cluster_conf=/etc/postgresql-common/createcluster.d/wallet_projection.conf
 		quietly as_root mkdir -p "${cluster_conf%/*}"
 		quietly as_root sh -c "echo 'create_main_cluster = false' >$cluster_conf"
-		quietly as_root env DEBIAN_FRONTEND=noninteractive \
+		patiently as_root env DEBIAN_FRONTEND=noninteractive \
 			apt-get -q -y install --no-install-recommends "${missing[@]}"
 		restore_cluster_conf
 	fi
@@ -102,7 +114,8 @@ install_missing()
 	PATH=$("$PG_CONFIG" --bindir):$PATH
 }
 
-# Where this machine gets its own packages from.
+# Where this machine gets its own packages from, or everybody, if it has another
+# system.
 debian_mirror()
 {
 	local mirror attempt
@@ -112,10 +125,9 @@ debian_mirror()
 		mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' \
 			'Label: Debian' 'Component: main' | head -n 1)
 		[ -z "$mirror" ] || break
-		[ "$attempt" = 2 ] || as_root apt-get -q update >&2
+		[ "$attempt" = 2 ] || (as_root apt-get -q update) >&2 || true
 	done
-	echo "$mirror"
-	[ -n "$mirror" ]
+	echo "${mirror:-http://deb.debian.org/debian}"
 }
 
 # use_debian DIRECTORY DEBIAN...: in $apt_options, what lets apt-get look only
@@ -124,7 +136,7 @@ use_debian()
 {
 	local apt=$1 mirror
 
-	mirror=$(debian_mirror) || return
+	mirror=$(debian_mirror)
 	mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
 	printf "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror %s main\n" \
 		"${@:2}" >"$apt/sources.list"
@@ -149,12 +161,12 @@ make_debian()
 		apt-get -q update
 		DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends debootstrap || return
 	}
-	mirror=$(debian_mirror) || true
+	mirror=$(debian_mirror)
 	eval "$(apt-config shell proxy Acquire::http::Proxy)"
 	rm -rf --one-file-system "$1"
 	# the script of one Debian serves for those that debootstrap does not know
 	env ${proxy:+"http_proxy=$proxy"} debootstrap --variant=minbase "$2" "$1" \
-		"${mirror:-http://deb.debian.org/debian}" /usr/share/debootstrap/scripts/sid || return
+		"$mirror" /usr/share/debootstrap/scripts/sid || return
 	apt-config dump | grep '^Acquire::\(http\|https\|Check\|Retries\)' >"$1/etc/apt/apt.conf.d/99host" || true
 
 	# servers are started by hand, and a new one gets no cluster
@@ -164,11 +176,14 @@ make_debian()
 	echo 'create_main_cluster = false' >"$1/etc/postgresql-common/createcluster.d/none.conf"
 }
 
-# inside SYSTEM COMMAND...: as root there, with a /proc, which goes with it.
+# inside SYSTEM COMMAND...: as root there, with a /proc and terminals, which go
+# with it.
 inside()
 {
+	# shellcheck disable=SC2016
 	unshare --mount --pid --fork --kill-child --mount-proc="$1/proc" \
-		chroot "$1" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 \
+		sh -c 'mount -t devpts -o newinstance,ptmxmode=0666 devpts "$0/dev/pts" && exec chroot "$0" "$@"' \
+		"$1" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 \
 		DEBIAN_FRONTEND=noninteractive "${@:2}"
 }
 
@@ -281,6 +296,7 @@ clean_up()
 		kill "$suite_pid" || true
 		wait "$suite_pid" || true
 	fi
+	[ -z "$busy_pid" ] || kill "$busy_pid" || true
 	restore_cluster_conf
 	if [ -n "$work" ]; then
 		stop_clusters || true

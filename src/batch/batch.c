@@ -51,6 +51,35 @@
 /* how long a successor may take until its first batch, in milliseconds */
 #define SUCCESSOR_TIME 5000
 
+/* Stays when an error ends the batch. */
+static BatchEvent at_hand;
+
+/*
+ * The one event that the last batch was busy with when it was interrupted: its
+ * keys were being computed, or it was the only one whose rows were written.
+ */
+BatchEvent
+BatchAtHand(void)
+{
+	return at_hand;
+}
+
+/* The event's keys are being computed; 0: all are. */
+void
+BatchReadsEvent(int64 no)
+{
+	at_hand.no = no;
+	at_hand.written = false;
+}
+
+/* Rows are being written: of which event, if there is but one? */
+static void
+note_written(int64 events, const FoldedKey *keys)
+{
+	at_hand.no = events == 1 ? keys[0].entry->first_no : 0;
+	at_hand.written = true;
+}
+
 /* Tell whom it may concern where we are. */
 static void
 batch_tell(const Batch *batch, BatchStep step)
@@ -77,11 +106,16 @@ batch_apply(Batch *batch)
 		return;
 	batch_tell(batch, BATCH_APPLIES);
 	keys = FoldKeys(batch->reading.fold, &count);
-	if (batch->limits->isolate)
+	note_written(batch->events, keys);
+	if (at_hand.no != 0 && at_hand.no == batch->limits->given_up.no &&
+		batch->limits->given_up.written)
+		BatchGiveUp(batch, &scope, keys, count);
+	else if (batch->limits->isolate)
 		BatchIsolate(batch, &scope, keys, count);
 	else
 		BatchLeaveLocked(batch, &scope, WriteKeys(&scope, keys, count));
 	batch->events += batch->faults.applied;
+	at_hand.no = 0;
 }
 
 /* save: the new positions; true: one has moved */
@@ -226,6 +260,7 @@ BatchRun(const char *projection, const BatchLimits *limits)
 	BatchResult result = {0};
 	SharedLock	lock;
 
+	at_hand.no = 0;
 	OpenedCheckTransaction(limits->command);
 	lock = ProjectionLockShared(projection, limits->as_worker);
 	if (lock != SHARED_LOCKED)

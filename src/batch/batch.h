@@ -17,6 +17,13 @@ typedef enum BatchStep
 	BATCH_APPLIES				/* writes rows */
 } BatchStep;
 
+/* The one event that a batch was busy with. */
+typedef struct BatchEvent
+{
+	int64		no;				/* 0: none, or it had several */
+	bool		written;		/* its rows were; or its keys were computed */
+} BatchEvent;
+
 /* How much one batch may take on. */
 typedef struct BatchLimits
 {
@@ -31,6 +38,9 @@ typedef struct BatchLimits
 	bool		stop_on_failure;	/* rather than park a key */
 	bool		as_worker;		/* do nothing where the projection is stopped
 								 * or locked */
+	BatchEvent	given_up;		/* it has taken too long, alone in its batch:
+								 * park it rather than to apply it */
+	const char *given_up_detail;	/* where it was cancelled; or NULL */
 	const char *command;		/* what the user called, for messages */
 	void		(*step) (BatchStep step, const Claims *claims); /* or NULL */
 } BatchLimits;
@@ -57,6 +67,7 @@ typedef struct BatchResult
 	bool		steal_wanted;	/* others cannot keep up: see choice.h */
 } BatchResult;
 
+extern BatchEvent BatchAtHand(void);
 extern bool BatchMayIsolate(const ErrorData *error);
 extern bool BatchFailedAtLimit(const ErrorData *error);
 extern BatchResult BatchRun(const char *projection, const BatchLimits *limits);

@@ -102,6 +102,9 @@ typedef struct Batch
 	int64		events;			/* applied */
 } Batch;
 
+/* batch.c */
+extern void BatchReadsEvent(int64 no);
+
 /* claim.c */
 extern void BatchCheckForwards(const Batch *batch, const Positions *positions,
 							   int64 last_number);
@@ -118,17 +121,20 @@ extern void BatchBeginFaults(Batch *batch);
 extern void BatchRefuse(void *arg, FoldEntry *entry, const Event *event,
 						const FoldFault *fault);
 extern void BatchRefuseNoKey(Batch *batch, const Event *event,
-							 const ErrorData *error);
+							 const KeyFailure *cause);
 extern void BatchPassOverParked(Batch *batch);
 extern void BatchIsolate(Batch *batch, const ApplyScope *scope,
 						 FoldedKey *keys, int64 count);
 extern void BatchLeaveLocked(Batch *batch, const ApplyScope *scope,
 							 const List *entries);
+extern void BatchGiveUp(Batch *batch, const ApplyScope *scope,
+						const FoldedKey *keys, int64 count);
 extern void BatchPark(Batch *batch);
 
 /* nokey.c */
 extern void BatchReadSkipped(Batch *batch);
 extern bool BatchParksNoKey(Batch *batch, int64 no);
+extern bool BatchParksUnread(Batch *batch, int64 no);
 
 /* blame.c */
 extern void BatchCheckDefinition(const Batch *batch, const ApplyScope *scope,

@@ -239,19 +239,20 @@ BatchRefuse(void *arg, FoldEntry *entry, const Event *event,
  * An event whose key cannot be computed: it alone is parked, under its number.
  */
 void
-BatchRefuseNoKey(Batch *batch, const Event *event, const ErrorData *error)
+BatchRefuseNoKey(Batch *batch, const Event *event, const KeyFailure *cause)
 {
-	KeyFailure	failure = {.no = event->no,.sqlerrcode = error->sqlerrcode};
+	KeyFailure	failure = *cause;
 	MemoryContext old = MemoryContextSwitchTo(batch->context);
 	FoldEntry  *entry = FoldAddNoKey(batch->reading.fold, event->no);
 	char	   *type = MergeEventTypeNoItem(batch->work.sink.run,
 											batch->work.sink.merge, event->slot);
 
+	failure.no = event->no;
 	failure.event_name = type != NULL ? type : "";
-	failure.message = pstrdup(error->message);
-	failure.detail = error->detail ? pstrdup(error->detail) : NULL;
-	failure.hint = error->hint ? pstrdup(error->hint) : NULL;
-	failure.context = error->context ? pstrdup(error->context) : NULL;
+	failure.message = pstrdup(cause->message);
+	failure.detail = cause->detail ? pstrdup(cause->detail) : NULL;
+	failure.hint = cause->hint ? pstrdup(cause->hint) : NULL;
+	failure.context = cause->context ? pstrdup(cause->context) : NULL;
 	MemoryContextSwitchTo(old);
 	if (!batch->faults.may_park)
 		raise_failure(batch, entry, &failure);
@@ -468,10 +469,28 @@ BatchLeaveLocked(Batch *batch, const ApplyScope *scope, const List *entries)
 	foreach(cell, entries)
 	{
 		KeyTask		task = task_of(batch, lfirst(cell));
-		KeyOutcome	outcome = KeyLeave(scope, &task);
+		KeyFailure	locked = FailureOfLock(scope);
+		KeyOutcome	outcome = KeyLeave(scope, &task, &locked);
 
 		remember_outcome(batch, lfirst(cell), &outcome);
 	}
+}
+
+/* The keys of an event that takes too long are parked, and not tried. */
+void
+BatchGiveUp(Batch *batch, const ApplyScope *scope, const FoldedKey *keys,
+			int64 count)
+{
+	KeyFailure	failure = FailureOfTime(batch->limits->given_up_detail);
+
+	for (int64 i = 0; i < count; i++)
+	{
+		KeyTask		task = task_of(batch, keys[i].entry);
+		KeyOutcome	outcome = KeyLeave(scope, &task, &failure);
+
+		remember_outcome(batch, keys[i].entry, &outcome);
+	}
+	check_limit(batch);
 }
 
 /*

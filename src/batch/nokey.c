@@ -96,6 +96,41 @@ is_new(const Batch *batch, int64 no)
 	return false;
 }
 
+/* Has some partition passed the event? */
+static bool
+is_passed(const Batch *batch, int64 no)
+{
+	Positions	all = PositionsRead(batch->projection);
+
+	for (int i = 0; i < all.sets.count; i++)
+	{
+		if (PositionApplied(&all.sets.sets[i].position, no))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * Computing the key of this event takes too long: is the event to be parked?
+ * Not if another batch has passed it: the key was computed there, so the event
+ * may have been applied.
+ */
+bool
+BatchParksUnread(Batch *batch, int64 no)
+{
+	bool		parks;
+
+	if (!is_new(batch, no))
+		return false;
+	if (!batch->faults.may_park)
+		return true;
+	be_alone(batch, no);
+	PushActiveSnapshot(GetLatestSnapshot());
+	parks = is_new(batch, no) && !is_passed(batch, no);
+	PopActiveSnapshot();
+	return parks;
+}
+
 /*
  * The key of this event cannot be computed: is the event to be parked?  If so,
  * no other batch of the projection runs until the transaction ends.

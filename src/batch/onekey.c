@@ -20,6 +20,7 @@
 #include "batch/keyevents.h"
 #include "batch/taken.h"
 #include "errors.h"
+#include "settings.h"
 
 /* Is this event, if it is of the key, among those that the task is about? */
 static bool
@@ -238,8 +239,8 @@ is_lock(const ErrorData *error)
 }
 
 /* Somebody else has locked what the key needs; the event is to be set. */
-static KeyFailure
-failure_of_lock(const ApplyScope *scope)
+KeyFailure
+FailureOfLock(const ApplyScope *scope)
 {
 	KeyFailure	failure = {0};
 	const char *table = ProjectionReadModelName(scope->projection);
@@ -249,6 +250,29 @@ failure_of_lock(const ApplyScope *scope)
 	failure.message = "another transaction has locked its row";
 	failure.hint = psprintf("It is applied by itself once the lock is gone. Who may hold it: SELECT pid, mode FROM pg_locks WHERE relation = %s::regclass;",
 							quote_literal_cstr(table));
+	return failure;
+}
+
+/* The event that raised it is to be set. */
+KeyFailure
+FailureOfError(const ErrorData *error)
+{
+	KeyFailure	failure = {.sqlerrcode = error->sqlerrcode,.message = error->message,
+	.detail = error->detail,.hint = error->hint,.context = error->context};
+
+	return failure;
+}
+
+/* Applying it alone took too long; the event is to be set. */
+KeyFailure
+FailureOfTime(const char *detail)
+{
+	KeyFailure	failure = {.sqlerrcode = ERRCODE_QUERY_CANCELED};
+
+	failure.message = psprintf("applying it took longer than wallet_projection.batch_timeout, %d ms",
+							   BatchTimeout);
+	failure.detail = detail != NULL ? pstrdup(detail) : NULL;
+	failure.hint = "Look for a slow or endless trigger or function. To let it take its time, replay it in a session: dead_letter_replay().";
 	return failure;
 }
 
@@ -266,7 +290,7 @@ write_chunk(const ApplyScope *scope, Chunk *chunk, KeyFailure *failure)
 		return true;
 	if (result.error == NULL || is_lock(result.error))
 	{
-		*failure = failure_of_lock(scope);
+		*failure = FailureOfLock(scope);
 		failure->hint = copy_string(failure->hint, chunk->memory);
 		if (result.error != NULL)
 			failure->detail = copy_string(result.error->message, chunk->memory);
@@ -392,11 +416,11 @@ KeyApply(const ApplyScope *scope, const KeyTask *task)
 	return outcome;
 }
 
-/* Leave the key alone, as its row is locked: what waits, and from where on. */
+/* Leave the key alone, for this reason: what waits, and from where on. */
 KeyOutcome
-KeyLeave(const ApplyScope *scope, const KeyTask *task)
+KeyLeave(const ApplyScope *scope, const KeyTask *task, const KeyFailure *why)
 {
-	KeyOutcome	outcome = {.failed = true,.failure = failure_of_lock(scope)};
+	KeyOutcome	outcome = {.failed = true,.failure = *why};
 	Chunk	   *chunk = fold_chunk(scope, task, task->from_no, task->last_no,
 								   CurrentMemoryContext);
 

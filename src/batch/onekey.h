@@ -45,6 +45,10 @@ extern KeyEvents KeyEventsCount(const ApplyScope *scope, const KeyTask *task,
 extern KeyEvents KeyEventsRun(const ApplyScope *scope, const KeyTask *task,
 							  int64 from_no);
 extern KeyOutcome KeyApply(const ApplyScope *scope, const KeyTask *task);
-extern KeyOutcome KeyLeave(const ApplyScope *scope, const KeyTask *task);
+extern KeyFailure FailureOfLock(const ApplyScope *scope);
+extern KeyFailure FailureOfError(const ErrorData *error);
+extern KeyFailure FailureOfTime(const char *detail);
+extern KeyOutcome KeyLeave(const ApplyScope *scope, const KeyTask *task,
+						   const KeyFailure *why);
 
 #endif							/* WALLET_PROJECTION_ONEKEY_H */

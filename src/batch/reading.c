@@ -19,6 +19,7 @@
 #include "utils/timestamp.h"
 
 #include "batch/batch_state.h"
+#include "batch/onekey.h"
 #include "fault.h"
 #include "keyhash.h"
 #include "parking/skip.h"
@@ -168,15 +169,43 @@ has_items(Batch *batch, const Event *event)
 	if (!ErrorIsOfEvent(error->sqlerrcode))
 		ReThrowError(error);
 	if (BatchParksNoKey(batch, event->no))
-		BatchRefuseNoKey(batch, event, error);
+	{
+		KeyFailure	failure = FailureOfError(error);
+
+		BatchRefuseNoKey(batch, event, &failure);
+	}
 	FreeErrorData(error);
 	return false;
+}
+
+/*
+ * Computing the event's keys has taken too long: is it parked instead, or was
+ * it before?
+ */
+static bool
+leave_unread(Batch *batch, const Event *event)
+{
+	const BatchEvent *given_up = &batch->limits->given_up;
+	KeyFailure	failure;
+
+	if (batch->reading.skipped.count > 0 &&
+		NumberSetContains(&batch->reading.skipped, event->no))
+		return true;
+	if (event->no != given_up->no || given_up->written ||
+		!BatchParksUnread(batch, event->no))
+		return false;
+	failure = FailureOfTime(batch->limits->given_up_detail);
+	BatchRefuseNoKey(batch, event, &failure);
+	return true;
 }
 
 /* Keep the items of an event that are ours. */
 static void
 take_items(Batch *batch, const Event *event)
 {
+	if (unlikely(leave_unread(batch, event)))
+		return;
+	BatchReadsEvent(event->no);
 	batch->reading.event = event;
 	if (unlikely(FoldIsGuarded(batch->reading.fold)) && !has_items(batch, event))
 		return;
@@ -384,5 +413,6 @@ BatchRead(Batch *batch)
 		begin_read(batch, guard);
 		read_all(batch);
 	}
+	BatchReadsEvent(0);
 	check_numbered(batch);
 }

@@ -42,6 +42,13 @@
 /* The key that was tried last: after an error, whose it was. */
 static int64 tried_id;			/* 0: none */
 
+/* The id that the key had which was tried last; 0: none was. */
+int64
+ReplayTried(void)
+{
+	return tried_id;
+}
+
 /* An event that has not failed is not skipped. */
 static void
 refuse_locked(const Parked *parked)
@@ -416,37 +423,65 @@ run_due(void *arg)
 	due->result = run(due->projection, NULL, REPLAY_SKIPS_NOTHING, due->own);
 }
 
+/* The replay of a parked key took too long: that was an attempt. */
+static void
+count_slow(const Projection *projection, Parked *parked)
+{
+	KeyFailure	failure = FailureOfTime(NULL);
+
+	failure.no = parked->failure.no;
+	failure.version = parked->failure.version;
+	failure.event_name = parked->failure.event_name;
+	(void) ParkAgain(projection, parked, &failure, parked->waiting);
+}
+
+/*
+ * Write down what has become of a key that was tried; error: it could not be,
+ * and is to be tried later; NULL: it took too long.  If its partition is not
+ * free, the next attempt finds the key as it is.
+ */
+static bool
+write_down(const char *name, int64 id, const ErrorData *error)
+{
+	Parked	   *parked = ParkedById(id);
+	Projection *projection;
+	Claims		claims;
+
+	if (parked == NULL)
+		return false;
+	PushActiveSnapshot(GetLatestSnapshot());
+	projection = ProjectionFetch(name);
+	claims = GroupClaim(projection, parked->partition, false);
+	parked = claims.groups != 0 ? ParkedById(id) : NULL;
+	if (parked != NULL && error != NULL)
+		ParkPostpone(projection, parked, error->sqlerrcode, error->message);
+	else if (parked != NULL)
+		count_slow(projection, parked);
+	ClaimsRelease(&claims);
+	PopActiveSnapshot();
+	return parked != NULL;
+}
+
 /* The key that was tried could not be, and is to be tried later. */
 static ReplayResult
 put_off(const char *name, const ErrorData *error)
 {
-	ReplayResult result = {.outcome = REPLAY_PUT_OFF};
-	Parked	   *parked = ParkedById(tried_id);
-	Projection *projection;
-	Claims		claims;
+	ReplayResult result = {.outcome = REPLAY_PUT_OFF,.sqlerrcode = error->sqlerrcode,
+	.message = error->message};
 
-	result.sqlerrcode = error->sqlerrcode;
-	result.message = error->message;
-	if (parked == NULL)
-		return result;
-	PushActiveSnapshot(GetLatestSnapshot());
-	projection = ProjectionFetch(name);
-	claims = GroupClaim(projection, parked->partition, false);
-	/* it is ours again, or the next attempt finds it as it is */
-	parked = claims.groups != 0 ? ParkedById(tried_id) : NULL;
-	if (parked != NULL)
-		ParkPostpone(projection, parked, error->sqlerrcode, error->message);
-	ClaimsRelease(&claims);
-	PopActiveSnapshot();
+	(void) write_down(name, tried_id, error);
 	return result;
 }
 
 /*
  * Try one parked key again that is due, in the current transaction.  An error
  * that is no event's fault is written down, and does not end the transaction.
+ * given_up: the parked key with this id took too long when it was tried last;
+ * that is counted now; 0: none did.
  */
 ReplayResult
-ReplayDue(const char *projection, const char *command, ReplayCaller caller)
+ReplayDue(const char *projection, const char *command, ReplayCaller caller,
+		  int64 given_up)
 {
 	ReplayResult result = {0};
 	DueRun		due = {.projection = projection,.own = caller != REPLAY_BY_SESSION};
@@ -463,6 +498,12 @@ ReplayDue(const char *projection, const char *command, ReplayCaller caller)
 		 (caller != REPLAY_BY_SESSION || !ParkedLocked(projection))))
 		return result;
 	tried_id = 0;
+	if (given_up != 0 && write_down(projection, given_up, NULL))
+	{
+		result.outcome = REPLAY_FAILED;
+		result.next_retry = ParkedNextRetry(projection);
+		return result;
+	}
 	error = InSavepoint(run_due, &due);
 	if (error != NULL && (tried_id == 0 || ErrorIsOfShutdown(error)))
 		ReThrowError(error);

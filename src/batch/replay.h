@@ -52,7 +52,8 @@ typedef struct ReplayResult
 } ReplayResult;
 
 extern ReplayResult ReplayDue(const char *projection, const char *command,
-							  ReplayCaller caller);
+							  ReplayCaller caller, int64 given_up);
+extern int64 ReplayTried(void);
 extern ReplayResult ReplayKey(const char *projection, const char *key,
 							  bool by_number, int64 id, ReplaySkip skip,
 							  const char *command);

@@ -195,9 +195,7 @@ fail_late(OpenProjection *work, Parked *parked, const EventKey *key)
 static ReplayResult
 fail_computed(OpenProjection *work, Parked *parked, const ErrorData *error)
 {
-	KeyFailure	failure = {.sqlerrcode = error->sqlerrcode,
-		.message = error->message,.detail = error->detail,
-	.hint = error->hint,.context = error->context};
+	KeyFailure	failure = FailureOfError(error);
 
 	return fail_again(work, parked, &failure);
 }

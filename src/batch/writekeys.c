@@ -165,7 +165,7 @@ try_keys(const ApplyScope *scope, FoldedKey *keys, int64 count)
 										   "wallet_projection attempt",
 										   ALLOCSET_DEFAULT_SIZES);
 	writing = false;
-	result.error = InSavepoint(try_to_write, &attempt);
+	result.error = InSavepointOfBatch(try_to_write, &attempt);
 	if (result.error == NULL)
 	{
 		result.locked = list_copy(ApplyLocked(attempt.apply));

@@ -37,6 +37,7 @@
 #include "savepoint.h"
 
 SQL_FUNCTION(projection_alter);
+SQL_FUNCTION(projection_definition);
 
 /* The definition of before, as it is read now. */
 typedef struct Before
@@ -264,4 +265,16 @@ projection_alter(PG_FUNCTION_ARGS)
 	projection->last_error = NULL;
 	ProjectionSaveState(projection, false);
 	PG_RETURN_VOID();
+}
+
+/* projection_definition(name) */
+Datum
+projection_definition(PG_FUNCTION_ARGS)
+{
+	Projection *projection = ProjectionFetch(ArgumentName(fcinfo, 0, "name"));
+
+	ProjectionCheckOwner(projection);
+	if (projection->declared == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(projection->declared->definition));
 }

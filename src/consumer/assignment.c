@@ -4,6 +4,10 @@
  *
  * A projection whose batch has failed is left alone for a while, which
  * doubles with each failure in a row; the others of the channel go on.
+ *
+ * A batch that takes too long does not say which event is to blame.  So events
+ * come singly until one takes too long alone; the next batch parks its keys
+ * and does not try it.
  */
 #include "postgres.h"
 
@@ -12,6 +16,7 @@
 #include "utils/timestamp.h"
 
 #include "batch/batch.h"
+#include "batch/replay.h"
 #include "consumer/assignment.h"
 #include "definition/projection.h"
 #include "encoding.h"
@@ -40,6 +45,9 @@ static const RetryPolicy batch_retry = {
 /* times that a lock is waited for in vain before it is a failure; ms between */
 #define LOCK_TRIES	4
 #define LOCK_DELAY	250
+
+/* batches of one event after one that took too long: more than it had */
+#define SINGLY 10000
 
 /* How long to wait after so many failures in a row, in milliseconds. */
 static int
@@ -79,11 +87,20 @@ AssignmentShrink(Assignment *assignment)
 	return true;
 }
 
-/* A batch of at most so many events has gone well: the next may have more. */
+/*
+ * A batch of at most so many events has gone well: the next may have more.
+ * drained: nothing is left.
+ */
 void
-AssignmentGrow(Assignment *assignment)
+AssignmentGrow(Assignment *assignment, bool drained)
 {
 	assignment->lock_timeouts = 0;
+	assignment->slow.given_up.no = 0;
+	if (assignment->slow.singly > 0)
+	{
+		assignment->slow.singly = drained ? 0 : assignment->slow.singly - 1;
+		return;
+	}
 	assignment->at_most = assignment->at_most >= SHRINK_FIRST ? 0 :
 		assignment->at_most * SHRINK_BY;
 }
@@ -128,6 +145,35 @@ AssignmentIsLocked(Assignment *assignment)
 }
 
 /*
+ * Its batch has taken too long, or the replay of a parked key has: is it known
+ * which event it was?
+ */
+void
+AssignmentTookTooLong(Assignment *assignment, bool replaying)
+{
+	SlowSearch *slow = &assignment->slow;
+
+	if (replaying)
+	{
+		slow->replay_given_up = ReplayTried();
+		return;
+	}
+	if (slow->singly > 0)
+		slow->given_up = BatchAtHand();
+	slow->singly = SINGLY;
+	assignment->at_most = 1;
+}
+
+/* What a consumer has found out that is no more. */
+void
+AssignmentInherit(Assignment *assignment, const SlowSearch *slow)
+{
+	assignment->slow = *slow;
+	if (slow->singly > 0)
+		assignment->at_most = 1;
+}
+
+/*
  * Its batch has failed, or has taken too long: what is to be done?  All who
  * run batches for an assignment do what this says.
  */
@@ -135,7 +181,11 @@ Verdict
 AssignmentJudge(Assignment *assignment, const ErrorData *error, bool timed_out)
 {
 	if (!timed_out && BatchFailedAtLimit(error))
+	{
+		/* it may not be parked, so it is tried again */
+		assignment->slow.given_up.no = 0;
 		return AssignmentShrink(assignment) ? VERDICT_SMALLER : VERDICT_FAILED;
+	}
 	if (!timed_out && !assignment->isolate && BatchMayIsolate(error))
 	{
 		assignment->isolate = true;
@@ -148,8 +198,24 @@ AssignmentJudge(Assignment *assignment, const ErrorData *error, bool timed_out)
 		return VERDICT_LATER;
 	}
 	if (timed_out)
-		(void) AssignmentShrink(assignment);
+		AssignmentTookTooLong(assignment, false);
 	return VERDICT_FAILED;
+}
+
+/* What a batch is to know of the one that took too long. */
+void
+AssignmentGivenUp(const Assignment *assignment, BatchLimits *limits)
+{
+	limits->given_up = assignment->slow.given_up;
+	limits->given_up_detail = assignment->error != NULL ? assignment->error->detail : NULL;
+}
+
+/* Somebody has changed something: it may be well now. */
+void
+AssignmentMayBeWell(Assignment *assignment)
+{
+	assignment->next_try = 0;
+	assignment->slow.given_up.no = 0;
 }
 
 /* Look up when its next parked key is to be tried again, now and then. */
@@ -182,8 +248,9 @@ AssignmentRetryIsDue(const Assignment *assignment)
 }
 
 /*
- * A parked key could not be tried, and no event is to blame.  It must not
- * keep the projection's batches waiting: only retries are put off.
+ * A parked key could not be tried, and no event is to blame, or it has taken
+ * too long: then the next retry counts that as an attempt.  It must not keep
+ * the projection's batches waiting: only retries are put off.
  */
 void
 AssignmentRetryFailed(Assignment *assignment)
@@ -198,6 +265,7 @@ void
 AssignmentRetryWell(Assignment *assignment, TimestampTz next_retry)
 {
 	assignment->retry_failures = 0;
+	assignment->slow.replay_given_up = 0;
 	assignment->no_retry_before = 0;
 	assignment->next_retry = next_retry;
 }

@@ -5,10 +5,18 @@
 #ifndef WALLET_PROJECTION_ASSIGNMENT_H
 #define WALLET_PROJECTION_ASSIGNMENT_H
 
-#include "datatype/timestamp.h"
+#include "batch/batch.h"
 
 /* how long a batch should take at most, in ms */
 #define BATCH_TIME	300
+
+/* Which event takes longer than a batch may?  Zeroed: nobody asks. */
+typedef struct SlowSearch
+{
+	int			singly;			/* so many batches have one event each */
+	BatchEvent	given_up;		/* alone in its batch, it has taken too long */
+	int64		replay_given_up;	/* this parked key's replay has; 0: none */
+} SlowSearch;
 
 /* In a memory context of the consumer's; zeroed when made. */
 typedef struct Assignment
@@ -19,7 +27,9 @@ typedef struct Assignment
 	bool		drained;		/* nothing was left when last looked at */
 	bool		isolate;		/* its last batch met an event that fails */
 	int64		at_most;		/* events that a batch may have, after one has
-								 * failed at max_parked; 0: any number */
+								 * failed at max_parked, or has taken too
+								 * long; 0: any number */
+	SlowSearch	slow;			/* for an event that takes too long */
 	TimestampTz next_retry;		/* of its parked keys; 0: none */
 	TimestampTz looked_at;		/* when that was looked up */
 	int			retry_failures; /* in a row, that were no event's fault */
@@ -50,9 +60,13 @@ typedef enum Verdict
 extern bool AssignmentIsDue(const Assignment *assignment);
 extern int64 AssignmentBatchSize(const Assignment *assignment);
 extern void AssignmentTook(Assignment *assignment, int64 events, long milliseconds);
+extern void AssignmentTookTooLong(Assignment *assignment, bool replaying);
+extern void AssignmentInherit(Assignment *assignment, const SlowSearch *slow);
 extern Verdict AssignmentJudge(Assignment *assignment, const ErrorData *error,
 							   bool timed_out);
-extern void AssignmentGrow(Assignment *assignment);
+extern void AssignmentGrow(Assignment *assignment, bool drained);
+extern void AssignmentGivenUp(const Assignment *assignment, BatchLimits *limits);
+extern void AssignmentMayBeWell(Assignment *assignment);
 extern bool AssignmentFailed(Assignment *assignment, ErrorData *error);
 extern void AssignmentWell(Assignment *assignment);
 extern void AssignmentLook(Assignment *assignment);

@@ -28,7 +28,6 @@
 #include "batch/opened.h"
 #include "batch/replay.h"
 #include "consumer/assignment.h"
-#include "consumer/time_limit.h"
 #include "definition/projection.h"
 #include "encoding.h"
 #include "fault.h"
@@ -36,6 +35,7 @@
 #include "nap.h"
 #include "position/lanes.h"
 #include "savepoint.h"
+#include "time_limit.h"
 
 /* how long to wait where there is nothing to do, in milliseconds */
 #define WAIT_MIN 5
@@ -120,6 +120,7 @@ typedef struct Attempt
 {
 	const char *projection;
 	const BatchLimits *limits;	/* NULL: a parked key is tried again */
+	int64		given_up;		/* that key has taken too long; 0: none */
 	BatchResult batch;
 	ReplayResult replay;
 	bool		timed_out;		/* it took longer than batch_timeout */
@@ -137,7 +138,7 @@ make_attempt(void *arg)
 		attempt->batch = BatchRun(attempt->projection, attempt->limits);
 	else
 		attempt->replay = ReplayDue(attempt->projection, COMMAND,
-									REPLAY_BY_CONSUMER);
+									REPLAY_BY_CONSUMER, attempt->given_up);
 	TimeLimitCheck();
 }
 
@@ -194,7 +195,7 @@ try_batch(Consumer *consumer, Assignment *assignment, BatchLimits *limits,
 static void
 retry(Consumer *consumer, Assignment *assignment)
 {
-	Attempt		replay = {.limits = NULL};
+	Attempt		replay = {.given_up = assignment->slow.replay_given_up};
 	ErrorData  *error = attempt(consumer, assignment, &replay);
 
 	if (error != NULL)
@@ -207,6 +208,8 @@ retry(Consumer *consumer, Assignment *assignment)
 						assignment->name, TextForClient(error->message))));
 		FreeErrorData(error);
 		AssignmentRetryFailed(assignment);
+		if (replay.timed_out)
+			AssignmentTookTooLong(assignment, true);
 		return;
 	}
 	if (replay.replay.outcome == REPLAY_PUT_OFF)
@@ -260,6 +263,7 @@ serve(Consumer *consumer, Assignment *assignment)
 		limits.events = Min(limits.events > 0 ? limits.events : PG_INT64_MAX,
 							consumer->message_limit - consumer->applied);
 	limits.choice.start = assignment->start++;
+	AssignmentGivenUp(assignment, &limits);
 	error = try_batch(consumer, assignment, &limits, &result, &verdict);
 	if (error == NULL && result.outcome == BATCH_WHOLE &&
 		result.events == 0 && result.partial)
@@ -277,7 +281,7 @@ serve(Consumer *consumer, Assignment *assignment)
 	}
 	commit(consumer);
 	AssignmentWell(assignment);
-	AssignmentGrow(assignment);
+	AssignmentGrow(assignment, result.outcome == BATCH_WHOLE && result.events == 0);
 	AssignmentRetryAt(assignment, result.next_retry);
 	assignment->drained = result.outcome == BATCH_IDLE ||
 		(result.outcome == BATCH_WHOLE && result.events == 0 &&

@@ -162,7 +162,8 @@ row_as_json(TupleTableSlot *row, Relation read_model)
 	TryPrepareJson(&to_json, RelationGetDescr(read_model)->tdtypeid);
 	value = heap_copy_tuple_as_datum(ExecFetchSlotHeapTuple(row, true, NULL),
 									 desc);
-	return FunctionCall1(&to_json, value);
+	return TryWithoutVirtual(FunctionCall1(&to_json, value),
+							 RelationGetDescr(read_model));
 }
 
 /* The row that is wanted, as jsonb; false: there was none. */

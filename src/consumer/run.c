@@ -37,7 +37,7 @@ run_batches(const char *name, BatchLimits *limits, int64 max_events)
 	do
 	{
 		CHECK_FOR_INTERRUPTS();
-		replay = ReplayDue(name, limits->command, REPLAY_BY_SESSION);
+		replay = ReplayDue(name, limits->command, REPLAY_BY_SESSION, 0);
 		total += replay.events;
 		if (replay.outcome == REPLAY_PUT_OFF)
 			ereport(WARNING,

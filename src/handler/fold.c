@@ -338,7 +338,7 @@ read_event(void *arg)
 static bool
 read_guarded(Reading *at, FoldFault *fault)
 {
-	ErrorData  *error = InSavepoint(read_event, at);
+	ErrorData  *error = InSavepointOfBatch(read_event, at);
 
 	if (error == NULL)
 		return true;

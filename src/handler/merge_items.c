@@ -237,7 +237,7 @@ MergeRunItemsApart(MergeRun *run, TupleTableSlot *event,
 	ItemsApart	apart = {run, event, receive, arg};
 
 	MergeRunItemsEnd(run);
-	return InSavepoint(run_items, &apart);
+	return InSavepointOfBatch(run_items, &apart);
 }
 
 /* MergeItemReceiver */

@@ -82,6 +82,7 @@ extern int64 TryEventNumber(TryEvents *events, int64 number);
 /* try_trace.c */
 extern void TryPrepareJson(FmgrInfo *function, Oid type);
 extern void TryReturnJson(Try *try, Datum json);
+extern Datum TryWithoutVirtual(Datum json, TupleDesc desc);
 extern Datum TryRowAsJson(Try *try, TupleTableSlot *row);
 extern void TryTraceItem(Try *try, const MergeItem *item, bool matched,
 						 const MergeEffect *effect);

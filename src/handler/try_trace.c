@@ -37,15 +37,10 @@ TryReturnJson(Try *try, Datum json)
 						 &null);
 }
 
-/* A row of the read model as jsonb, without what is computed when it is read. */
+/* A row as jsonb, without what is computed when it is read. */
 Datum
-TryRowAsJson(Try *try, TupleTableSlot *row)
+TryWithoutVirtual(Datum json, TupleDesc desc)
 {
-	TupleDesc	desc = try->read_model == NULL ? row->tts_tupleDescriptor :
-		RelationGetDescr(try->read_model);
-	Datum		json = FunctionCall1(&try->row_to_json,
-									 ExecFetchSlotHeapTupleDatum(row));
-
 	for (int i = 0; i < desc->natts; i++)
 	{
 		if (compat_is_virtual(TupleDescAttr(desc, i)))
@@ -53,6 +48,18 @@ TryRowAsJson(Try *try, TupleTableSlot *row)
 									   CStringGetTextDatum(NameStr(TupleDescAttr(desc, i)->attname)));
 	}
 	return json;
+}
+
+/* A row of the read model as jsonb. */
+Datum
+TryRowAsJson(Try *try, TupleTableSlot *row)
+{
+	TupleDesc	desc = try->read_model == NULL ? row->tts_tupleDescriptor :
+		RelationGetDescr(try->read_model);
+
+	return TryWithoutVirtual(FunctionCall1(&try->row_to_json,
+										   ExecFetchSlotHeapTupleDatum(row)),
+							 desc);
 }
 
 /* A value of jsonb into an object or array. */

@@ -128,6 +128,10 @@ analyse(MergeBuild *build)
 		refuse_clause(build, "WITH",
 					  "Write the sub-select itself, in USING ( ... ) or in FROM ( ... ).",
 					  exprLocation(linitial(merge->analysed->cteList)));
+	if (compat_conflict_selects(merge->analysed->onConflict))
+		refuse_clause(build, "ON CONFLICT DO SELECT",
+					  "A projection returns no rows: write DO NOTHING, and leave RETURNING out.",
+					  castNode(InsertStmt, build->raw)->onConflictClause->location);
 	if (merge->analysed->returningList != NIL)
 		refuse_clause(build, "RETURNING", "Leave RETURNING out.",
 					  exprLocation((Node *) merge->analysed->returningList));

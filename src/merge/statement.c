@@ -153,6 +153,11 @@ analyse(MergeBuild *build)
 		refuse(build, ERRCODE_FEATURE_NOT_SUPPORTED,
 			   "the definition is no INSERT, UPDATE, DELETE or MERGE", EXAMPLE,
 			   -1);
+	if (compat_conflict_selects(merge->analysed->onConflict))
+		refuse(build, ERRCODE_FEATURE_NOT_SUPPORTED,
+			   "ON CONFLICT DO SELECT is not possible in a projection's definition",
+			   "A projection returns no rows: write DO NOTHING, and leave RETURNING out. A statement in WITH may have both.",
+			   -1);
 	if (merge->analysed->returningList != NIL)
 		refuse(build, ERRCODE_FEATURE_NOT_SUPPORTED,
 			   "RETURNING is not possible in a projection's definition",

@@ -43,8 +43,9 @@ static const char *const columns_differ =
 " OR a.attidentity <> '' OR a.atthasmissing OR b.atthasmissing"
 " ORDER BY attnum LIMIT 1";
 
+/* since 18 also those NOT NULL that rows need not obey yet, as they are NOT VALID */
 #define CONSTRAINTS(table) \
-	"SELECT conname, pg_get_constraintdef(oid) AS look FROM pg_constraint WHERE conrelid = " table " AND contype IN ('c', 'f', 'x')"
+	"SELECT conname, pg_get_constraintdef(oid) AS look FROM pg_constraint WHERE conrelid = " table " AND contype IN ('c', 'f', 'n', 'x')"
 
 static const char *const constraints_differ =
 "SELECT format('Constraint \"%s\" is on table \"%s\" only: %s.', conname, relid::regclass, look) FROM ("

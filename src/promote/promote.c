@@ -17,9 +17,6 @@
  *				given back, so that nobody queues behind us for long, and after
  *				a pause the next attempt begins, until the time is up.
  *	SWITCH		still in the attempt: everything is looked at again, then changed.
- *				What depends on the tables is locked by the statements that
- *				move it, and each waits for a moment as well: others may hold
- *				such a table locked that do not use ours.
  *
  * Locks, in this order:
  *
@@ -28,9 +25,9 @@
  *	2. KEYLOCK_PROJECTION of the new one, exclusive, after that.  Two calls
  *	   with exchanged names meet here; the attempt that waits longer gives up.
  *	3. KEYLOCK_DESIRED.
- *	4. ACCESS EXCLUSIVE on both tables and their TOAST tables, in order of the
+ *	4. Where names are exchanged, views and tables that depend on the old table.
+ *	5. ACCESS EXCLUSIVE on both tables and their TOAST tables, in order of the
  *	   projections' names.
- *	5. Views and tables that depend on them, as the statements come.
  *
  * What holds:
  *
@@ -72,6 +69,7 @@
 #include "promote/older.h"
 #include "promote/pair.h"
 #include "promote/reach.h"
+#include "promote/rename.h"
 #include "promote/switch.h"
 #include "savepoint.h"
 #include "settings.h"
@@ -100,7 +98,7 @@ typedef struct Promotion
 	TimestampTz deadline;
 	bool		force;
 	bool		with_triggers;
-	bool		has_locks;		/* the attempt at hand: all but 5 */
+	bool		has_locks;		/* the attempt at hand: all of them */
 	bool		told;			/* that names are exchanged */
 	int64		behind;			/* events, at the last look */
 } Promotion;
@@ -209,6 +207,8 @@ lock_tables(const Pair *pair)
 	bool		new_first = strcmp(pair->new->name, pair->old->name) < 0;
 
 	LocksWithin(WAIT_FOR_TABLE);
+	if (pair->differ != NULL)
+		NamesLockDependants(pair->old->read_model);
 	lock_table((new_first ? pair->new : pair->old)->read_model);
 	lock_table((new_first ? pair->old : pair->new)->read_model);
 	SafePathLeave(settings);

@@ -6,6 +6,9 @@
  * refer to the table already are checked by validating the constraint, which reads
  * all of them.  While that goes on nobody can read the read model, so it is done at
  * once only where they are few, and otherwise left to the user.
+ *
+ * A constraint that was not valid before, or is not enforced, stays so: its
+ * rows are the user's own business.
  */
 #include "postgres.h"
 
@@ -55,21 +58,53 @@ ReferencesDoubt(Oid table)
 	CommandCounterIncrement();
 }
 
-#define DOUBTED(few) \
+#define REFERENCES(which) \
 	"SELECT format('ALTER TABLE %s VALIDATE CONSTRAINT %I', conrelid::regclass, conname)" \
 	" FROM pg_constraint WHERE contype = 'f' AND confrelid IN ($1, $2) AND conrelid NOT IN ($1, $2)" \
-	" AND conparentid = 0 AND NOT convalidated AND (SELECT sum(pg_relation_size(relid))" \
-	" FROM (SELECT relid FROM pg_partition_tree(conrelid) UNION SELECT conrelid) t) " few " " FEW_ROWS \
-	" ORDER BY conrelid, conname"
+	" AND conparentid = 0 AND pg_get_constraintdef(oid) NOT LIKE '% NOT ENFORCED' AND " which " ORDER BY conrelid, conname"
 
-/* Validate those with few rows; a notice tells how to validate the others. */
+#define DOUBTED(few) \
+	REFERENCES("NOT convalidated AND (SELECT sum(pg_relation_size(relid))" \
+			   " FROM (SELECT relid FROM pg_partition_tree(conrelid) UNION SELECT conrelid) t) " few " " FEW_ROWS)
+
+/* Those that are valid now, before anything is changed: for ReferencesValidate(). */
+List *
+ReferencesValid(Oid a, Oid b)
+{
+	return SqlTexts(REFERENCES("convalidated"), a, b);
+}
+
+/* Of these statements, those that are about a constraint that was valid. */
+static List *
+were_valid(List *statements, const List *valid)
+{
+	List	   *result = NIL;
+	ListCell   *cell;
+
+	foreach(cell, statements)
+	{
+		const ListCell *other;
+
+		foreach(other, valid)
+		{
+			if (strcmp(lfirst(cell), lfirst(other)) == 0)
+				result = lappend(result, lfirst(cell));
+		}
+	}
+	return result;
+}
+
+/*
+ * Validate again what was valid and has few rows.  A notice tells how to validate
+ * those that have many, be it that an earlier promotion has left them so.
+ */
 void
-ReferencesValidate(Oid a, Oid b)
+ReferencesValidate(Oid a, Oid b, const List *valid)
 {
 	List	   *many = SqlTexts(DOUBTED(">"), a, b);
 	ListCell   *cell;
 
-	SqlRun(SqlTexts(DOUBTED("<="), a, b));
+	SqlRun(were_valid(SqlTexts(DOUBTED("<="), a, b), valid));
 	foreach(cell, many)
 		ereport(NOTICE,
 				(errmsg("a foreign key that refers to the table has still to be validated"),

@@ -7,7 +7,10 @@
 
 #include "postgres_ext.h"
 
+#include "nodes/pg_list.h"
+
 extern void ReferencesDoubt(Oid table);
-extern void ReferencesValidate(Oid a, Oid b);
+extern List *ReferencesValid(Oid a, Oid b);
+extern void ReferencesValidate(Oid a, Oid b, const List *valid);
 
 #endif							/* WALLET_PROJECTION_REFERENCES_H */

@@ -13,6 +13,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
@@ -89,7 +90,7 @@ static const char *const references =
 "SELECT s FROM pg_constraint c JOIN pg_class t ON t.oid = conrelid, LATERAL (VALUES"
 " (format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname), 1),"
 " (format('ALTER TABLE %s ADD CONSTRAINT %I %s', conrelid::regclass, conname, regexp_replace(pg_get_constraintdef(c.oid), ' NOT VALID$', ''))"
-" || CASE WHEN t.relkind = 'p' THEN '' ELSE ' NOT VALID' END, 2)) v (s, step)"
+" || CASE WHEN t.relkind = 'p' AND c.convalidated THEN '' ELSE ' NOT VALID' END, 2)) v (s, step)"
 " WHERE contype = 'f' AND confrelid = $1 AND conrelid <> $1 AND conparentid = 0 ORDER BY c.oid, step";
 
 static const char *const publications =
@@ -100,6 +101,12 @@ NAMES
 " || coalesce(' (' || (SELECT string_agg(quote_ident(attname), ', ') FROM pg_attribute WHERE attrelid = $1 AND attnum = ANY (prattrs)) || ')', '')"
 " || coalesce(' WHERE (' || pg_get_expr(prqual, prrelid) || ')', ''), 2)) v (s, step)"
 " WHERE prrelid = $1 AND NOT EXISTS (SELECT FROM pg_publication_rel o WHERE o.prrelid = $2 AND o.prpubid = r.prpubid) ORDER BY pubname, step";
+
+/* Whom the statements below lock beside the two tables; where the caller may not, they fail. */
+static const char *const dependants =
+"SELECT c.oid FROM pg_class c WHERE pg_has_role(relowner, 'USAGE') AND (oid IN (SELECT conrelid FROM pg_constraint WHERE contype = 'f' AND confrelid = $1 AND conrelid <> $1)"
+" OR relkind = 'v' AND oid IN (SELECT ev_class FROM pg_rewrite r JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid"
+" WHERE r.rulename = '_RETURN' AND d.refclassid = 'pg_class'::regclass AND d.refobjid = $1)) ORDER BY oid";
 
 static char *
 rename_to(const char *schema, const char *from, const char *to)
@@ -159,6 +166,22 @@ renamings(Oid old, Oid new)
 }
 
 /*
+ * Lock the views and tables that depend on the old table.  Whoever reads a view
+ * has locked it before he waits for the table; so it is to be had only by those
+ * who come for it before they lock the table.
+ */
+void
+NamesLockDependants(Oid old)
+{
+	ListCell   *cell;
+	List	   *oids = SqlTexts(dependants, old, InvalidOid);
+
+	foreach(cell, oids)
+		LockRelationOid((Oid) strtoul(lfirst(cell), NULL, 10),
+						AccessExclusiveLock);
+}
+
+/*
  * Exchange the names of the tables, and move what depends on the old one.  The
  * caller holds ACCESS EXCLUSIVE on both, and has looked for obstacles.
  */
@@ -168,6 +191,7 @@ NamesSwap(Oid old, Oid new, bool with_triggers)
 	const char *const what[] = {
 		grants, comments, policies, views, references, identity, publications
 	};
+	List	   *valid = ReferencesValid(old, new);
 	List	   *statements = list_concat(SqlTexts(owner, old, new),
 										 renamings(old, new));
 
@@ -177,5 +201,5 @@ NamesSwap(Oid old, Oid new, bool with_triggers)
 		statements = list_concat(statements, SqlTexts(what[i], old, new));
 	SqlRun(statements);
 	CommandCounterIncrement();
-	ReferencesValidate(old, new);
+	ReferencesValidate(old, new, valid);
 }

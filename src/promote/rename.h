@@ -7,6 +7,7 @@
 
 #include "postgres_ext.h"
 
+extern void NamesLockDependants(Oid old);
 extern void NamesSwap(Oid old, Oid new, bool with_triggers);
 
 #endif							/* WALLET_PROJECTION_RENAME_H */

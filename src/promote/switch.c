@@ -130,10 +130,12 @@ PairSwitch(Pair *pair, bool with_triggers)
 	check_not_used(table_new);
 	if (storage)
 	{
+		List	   *valid = ReferencesValid(table_old, table_new);
+
 		StorageSwap(table_old, table_new);
 		ReferencesDoubt(table_old);
 		ReferencesDoubt(table_new);
-		ReferencesValidate(table_old, table_new);
+		ReferencesValidate(table_old, table_new, valid);
 	}
 	else
 		NamesSwap(table_old, table_new, with_triggers);

@@ -232,6 +232,13 @@ set_state(WorkerSlot *slot, WorkerState state, TimestampTz now)
 	slot->state = state;
 }
 
+/* Is the slot this channel's, or was it, before it became free? */
+static bool
+is_of(const WorkerSlot *slot, Oid database, const char *channel)
+{
+	return slot->database == database && strcmp(slot->channel, channel) == 0;
+}
+
 /* Reserve a slot for a worker that is going to be started; -1: all taken. */
 int
 SlotReserve(Oid database, const char *channel, uint32 *generation)
@@ -243,11 +250,15 @@ SlotReserve(Oid database, const char *channel, uint32 *generation)
 	for (int i = 0; i < shared->slots && number < 0; i++)
 	{
 		WorkerSlot *slot = &shared->slot[i];
+		Legacy		legacy = {0};
 
 		if (slot->state != WORKER_FREE)
 			continue;
 		*generation = slot->generation + 1;
+		if (is_of(slot, database, channel))
+			legacy = slot->legacy;
 		memset(slot, 0, sizeof(WorkerSlot));
+		slot->legacy = legacy;
 		slot->generation = *generation;
 		slot->database = database;
 		strlcpy(slot->channel, channel, NAMEDATALEN);
@@ -353,8 +364,7 @@ SlotTerminateUnsettled(int number, uint32 generation)
 static bool
 serves(const WorkerSlot *slot, Oid database, const char *channel)
 {
-	return slot->process != NULL && slot->database == database &&
-		strcmp(slot->channel, channel) == 0;
+	return slot->process != NULL && is_of(slot, database, channel);
 }
 
 /* Those who shared a channel with this slot share it out anew. */
@@ -444,6 +454,40 @@ share_of(const WorkerSlot *mine, int *rank, int *of)
 			(*rank)++;
 		(*of)++;
 	}
+}
+
+/* We are terminated: leave to our successor what we know of the projection. */
+void
+SlotBequeath(const char *projection, const SlowSearch *slow)
+{
+	WorkerSlot *slot = &shared->slot[my_slot];
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	strlcpy(slot->legacy.projection, projection, NAMEDATALEN);
+	slot->legacy.slow = *slow;
+	LWLockRelease(shared->lock);
+}
+
+/* Take what a worker of our channel has left, in whatever slot. */
+Legacy
+SlotInherit(void)
+{
+	const WorkerSlot *mine = &shared->slot[my_slot];
+	Legacy		legacy = {0};
+
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < shared->slots && legacy.projection[0] == '\0'; i++)
+	{
+		WorkerSlot *slot = &shared->slot[i];
+
+		if (is_of(slot, mine->database, mine->channel))
+		{
+			legacy = slot->legacy;
+			slot->legacy.projection[0] = '\0';
+		}
+	}
+	LWLockRelease(shared->lock);
+	return legacy;
 }
 
 /* Where we stand, at the beginning of a round: what woke us before is known. */

@@ -24,6 +24,7 @@
 #include "datatype/timestamp.h"
 #include "storage/condition_variable.h"
 
+#include "consumer/assignment.h"
 #include "notice.h"
 #include "position/claims.h"
 
@@ -47,6 +48,13 @@ typedef struct Interest
 	uint64		type;			/* KeyHash() of the aggregate type */
 	int			partitions;		/* of the projection */
 } Interest;
+
+/* What a worker knew that was terminated in a batch, as this took too long. */
+typedef struct Legacy
+{
+	char		projection[NAMEDATALEN];	/* "": there is none */
+	SlowSearch	slow;
+} Legacy;
 
 typedef struct WorkerSlot
 {
@@ -86,6 +94,7 @@ typedef struct WorkerSlot
 	int64		events;			/* applied */
 	int64		batches;		/* committed with something applied */
 	char		last_error[WORKER_ERROR_LENGTH];
+	Legacy		legacy;
 	int			interests;		/* -1: more than can be said */
 	Interest	interest[WORKER_INTERESTS];
 } WorkerSlot;
@@ -130,6 +139,8 @@ extern void SlotTerminateUnsettled(int number, uint32 generation);
 extern bool SlotAttach(int number, uint32 generation, Oid *database,
 					   char *channel);
 extern void SlotSettledIn(void);
+extern void SlotBequeath(const char *projection, const SlowSearch *slow);
+extern Legacy SlotInherit(void);
 extern WorkerShare SlotShare(void);
 extern bool SlotWoken(void);
 extern void SlotReport(WorkerState state, const char *projection,

@@ -47,12 +47,12 @@
 #include "batch/replay.h"
 #include "catalog.h"
 #include "consumer/assignment.h"
-#include "consumer/time_limit.h"
 #include "definition/desired.h"
 #include "fault.h"
 #include "keyhash.h"
 #include "rebuild/selfcheck.h"
 #include "settings.h"
+#include "time_limit.h"
 #include "worker/override.h"
 #include "worker/slots.h"
 
@@ -360,6 +360,8 @@ recover(void)
 	{
 		worker.replaying = false;
 		retry_failed(assignment, error->sqlerrcode, error->message);
+		if (end == BATCH_TIMED_OUT)
+			AssignmentTookTooLong(assignment, true);
 		FreeErrorData(error);
 		return;
 	}
@@ -380,6 +382,21 @@ recover(void)
 	}
 	else
 		judge(assignment, error, end == BATCH_TIMED_OUT);
+}
+
+/*
+ * Somebody's code has caught the cancellations of a batch, so this process is
+ * terminated.  Its successor is to know what it was busy with.
+ */
+static void
+bequeath(int code, Datum arg)
+{
+	Assignment *assignment = worker.current;
+
+	if (assignment == NULL || worker.checking || !TimeLimitIsOver())
+		return;
+	AssignmentTookTooLong(assignment, worker.replaying);
+	SlotBequeath(assignment->name, &assignment->slow);
 }
 
 /*
@@ -415,9 +432,8 @@ list_assignment(List **list, const char *name)
 	}
 	else
 		worker.assignment = list_delete_ptr(worker.assignment, assignment);
-	/* somebody has changed something: it may be well now */
 	if (worker.desired != worker.share.desired)
-		assignment->next_try = 0;
+		AssignmentMayBeWell(assignment);
 	*list = lappend(*list, assignment);
 	MemoryContextSwitchTo(old);
 }
@@ -493,6 +509,24 @@ list_projections(void)
 	worker.listed = GetCurrentTimestamp();
 }
 
+/* What our predecessor has left, if it was terminated in a batch. */
+static void
+inherit(void)
+{
+	Legacy		legacy = SlotInherit();
+	Assignment *assignment = find_assignment(legacy.projection);
+	MemoryContext old;
+
+	if (assignment == NULL)
+		return;
+	AssignmentInherit(assignment, &legacy.slow);
+	if (legacy.slow.replay_given_up != 0)
+		return;
+	old = MemoryContextSwitchTo(worker.memory);
+	projection_failed(assignment, TimeLimitError());
+	MemoryContextSwitchTo(old);
+}
+
 /*
  * Does the list have to be looked up again?  Whoever changes what is wanted
  * says so; but COMMIT PREPARED and a restored dump do not.
@@ -539,7 +573,7 @@ run_batch(const BatchLimits *limits)
 	commit();
 	(void) batch_ends();
 	assignment->isolate = false;
-	AssignmentGrow(assignment);
+	AssignmentGrow(assignment, result.outcome == BATCH_WHOLE && result.events == 0);
 	AssignmentRetryAt(assignment, result.next_retry);
 	AssignmentTook(assignment, result.events,
 				   TimestampDifferenceMilliseconds(begun, GetCurrentTimestamp()));
@@ -562,7 +596,8 @@ run_replay(Assignment *assignment)
 	worker.current = assignment;
 	worker.replaying = true;
 	batch_begins(assignment);
-	result = ReplayDue(assignment->name, COMMAND, REPLAY_BY_WORKER);
+	result = ReplayDue(assignment->name, COMMAND, REPLAY_BY_WORKER,
+					   assignment->slow.replay_given_up);
 	check_not_cancelled();
 	commit();
 	(void) batch_ends();
@@ -603,6 +638,7 @@ serve(Assignment *assignment)
 	BatchResult own;
 	BatchResult stolen = {0};
 
+	AssignmentGivenUp(assignment, &limits);
 	worker.current = assignment;
 	own = run_batch(&limits);
 	if (own.steal_wanted && own.events == 0 && own.outcome != BATCH_CUT &&
@@ -825,6 +861,8 @@ cycle(void)
 	}
 	if (is_list_old())
 		list_projections();
+	if (!worker.has_begun)
+		inherit();
 	if (!worker.leaving)
 	{
 		if (!worker.has_begun)
@@ -856,6 +894,7 @@ set_up(int slot)
 	memcpy(&generation, MyBgworkerEntry->bgw_extra, sizeof(generation));
 	if (!SlotAttach(slot, generation, &worker.database, worker.channel))
 		proc_exit(0);
+	before_shmem_exit(bequeath, (Datum) 0);
 	BackgroundWorkerInitializeConnectionByOid(worker.database, InvalidOid, 0);
 	ProcessConfigFile(PGC_SIGHUP);
 	OverrideSettings();

@@ -65,7 +65,7 @@ TRUNCATE wallet_stream RESTART IDENTITY;
 SELECT projection_reset('wallet_balance');
 SELECT run_with('ALTER TABLE wallet_balances ADD extra small');
 SELECT run_with('ALTER TABLE wallet_balances ADD extra small DEFAULT 8');
-SELECT run_with('ALTER TABLE wallet_balances ADD extra small DEFAULT 80');
+SELECT run_with('ALTER TABLE wallet_balances ADD extra small, ALTER extra SET DEFAULT 80');
 SELECT run_with('ALTER TABLE wallet_balances ADD extra known');
 SELECT run_with('ALTER TABLE wallet_balances ADD extra known DEFAULT ''yes''');
 SELECT run_with('ALTER TABLE wallet_balances ADD extra present');

@@ -167,6 +167,15 @@ SELECT conrelid::regclass, convalidated FROM pg_constraint WHERE confrelid = 'fo
 SELECT projection_promote('f2', 'f3');
 SELECT projection_promote('f3', 'f2');
 DROP TABLE visits;
+-- one that was NOT VALID before is none of ours to validate
+CREATE TABLE guesses (shop text);
+INSERT INTO guesses VALUES ('no such shop');
+ALTER TABLE guesses ADD CONSTRAINT loose FOREIGN KEY (shop) REFERENCES found_1 NOT VALID;
+SELECT projection_promote('f1', 'f3');
+SELECT confrelid::regclass, convalidated FROM pg_constraint WHERE conname = 'loose';
+SELECT projection_promote('f2', 'f1');
+SELECT confrelid::regclass, convalidated FROM pg_constraint WHERE conname = 'loose';
+DROP TABLE guesses;
 
 -- the tables' owners: the name's owner stays
 RESET ROLE;

@@ -111,7 +111,8 @@ query("SELECT channel_scale('async_projection', 2)");
 is(query($wait), 't', 'scaled up again, all is applied');
 consistent($node, 'scaled', 'mine');
 
-# when its time is over
+# when its time is over; none may be parked
+query("SELECT projection_set('wallet_balance', 'max_parked', '0')");
 foreach my $loop ($tight, $raising)
 {
 	my $from = log_end();
@@ -125,6 +126,8 @@ foreach my $loop ($tight, $raising)
 		qr/^failed\|57014: a batch took longer than wallet_projection.batch_timeout, 700 ms.*endless\(\)/s,
 		"$loop: the status says so");
 	cmp_ok(logged(qr/took longer than/, $from), '>', 0, "$loop: the log too");
+	wait_until("SELECT last_error LIKE '57014: projection \"wallet_balance\" cannot apply event % to Wallet \"w1\": applying it took longer than %' FROM projection_status");
+	pass("$loop: and in the end which event it is");
 
 	# whoever does it
 	my ($status, $out, $err) = $node->psql('mine',
@@ -135,6 +138,54 @@ foreach my $loop ($tight, $raising)
 	$node->reload;
 	mend("$loop, batch_timeout");
 }
+
+# an event that takes too long by itself is parked, and so are its retries; nobody else waits
+query("SELECT projection_set('wallet_balance', 'max_parked', '10'), projection_set('wallet_balance', 'retry_delay', '100 ms'), projection_set('wallet_balance', 'retry_multiplier', '1')");
+foreach my $loop ($tight, $raising, $stubborn)
+{
+	$node->append_conf('postgresql.conf', "wallet_projection.batch_timeout = '700ms'");
+	$node->reload;
+	endless($loop);
+	query("SELECT projection_set('wallet_balance', 'max_attempts', '2')") if $loop eq $stubborn; # 16 s each
+	query("SELECT count(wallet_credit('w' || i, 1)) FROM generate_series(1, 10) i, generate_series(1, 20)");
+	wait_until("SELECT count(*) = 1 FROM projection_dead_letters WHERE state = 'dead'");
+	is( query('SELECT partition_key, sqlstate, attempts = (SELECT value::int FROM projection_options o WHERE o.projection = d.projection AND option = \'max_attempts\'), waiting FROM projection_dead_letters d'),
+		'w1|57014|t|20', "$loop: its key is parked, and each retry has counted");
+	like(query('SELECT message FROM projection_dead_letters'), qr/^applying it took longer than wallet_projection.batch_timeout, 700 ms/,
+		"$loop: for that reason");
+	wait_until("SELECT state = 'ready' AND lag_events = 0 FROM projection_status");
+	is(query("SELECT count(*) FROM oracle()"), 1, "$loop: all others are applied");
+	query('DROP TRIGGER endless ON wallet_balances');
+	is(query("SELECT dead_letter_replay_all('wallet_balance')"), '1', "$loop: mended, it is replayed");
+	consistent($node, "$loop, parked", 'mine');
+}
+
+# an event of several keys; a filter that does not end, of one event
+query(<<'SQL');
+CREATE FUNCTION slow(n int) RETURNS boolean IMMUTABLE LANGUAGE plpgsql AS $$ BEGIN LOOP EXIT WHEN n <> 7; END LOOP; RETURN true; END $$;
+CREATE TABLE pairs (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, a int, b int, n int);
+CREATE TABLE sums (k int PRIMARY KEY, n int NOT NULL);
+SELECT projection_create('sums', $$MERGE INTO sums s USING (SELECT e.id, k, n FROM pairs e, LATERAL unnest(ARRAY[e.a, e.b]) AS k WHERE slow(n)) e ON s.k = e.k
+  WHEN NOT MATCHED THEN INSERT VALUES (e.k, e.n) WHEN MATCHED THEN UPDATE SET n = s.n + e.n$$, partitions => 8);
+SELECT projection_set('sums', 'max_attempts', '2'), projection_set('sums', 'retry_delay', '100 ms');
+CREATE FUNCTION endless_sum() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN LOOP EXIT WHEN NEW.k <> 3; END LOOP; RETURN NULL; END $$;
+CREATE TRIGGER endless AFTER INSERT OR UPDATE ON sums FOR EACH ROW EXECUTE FUNCTION endless_sum();
+SQL
+my $sums = 'SELECT count(*) FROM sums s FULL JOIN (SELECT k, sum(n)::int AS n FROM pairs, unnest(ARRAY[a, b]) k GROUP BY k) o USING (k, n) WHERE s IS NULL OR o IS NULL';
+query('INSERT INTO pairs (a, b, n) SELECT i, i + 100, 1 FROM generate_series(1, 50) i');
+wait_until("SELECT count(*) = 1 FROM projection_dead_letters WHERE projection = 'sums' AND state = 'dead' AND partition_key = '3'");
+wait_until("SELECT lag_events = 0 AND dead_letters = 1 FROM projection_status WHERE projection = 'sums'");
+is(query($sums), 1, 'the keys of the event that can be written are retried, and are well');
+query('DROP TRIGGER endless ON sums');
+query('INSERT INTO pairs (a, b, n) SELECT i, i + 100, i FROM generate_series(1, 50) i');
+wait_until("SELECT count(*) = 1 FROM projection_dead_letters WHERE projection = 'sums' AND sqlstate = '57014' AND partition_key = '57' AND state = 'dead'");
+wait_until("SELECT lag_events = 0 FROM projection_status WHERE projection = 'sums'");
+query('UPDATE pairs SET n = 8 WHERE id = 57');
+query("SELECT dead_letter_replay_all('sums')");
+is(query($sums), 0, 'an event whose filter does not end is parked by itself, and replayed');
+$node->append_conf('postgresql.conf', "wallet_projection.batch_timeout = 0");
+$node->reload;
+query("SELECT projection_drop('sums'); DROP TABLE sums, pairs; DROP FUNCTION slow, endless_sum");
 
 # a shutdown, and DROP DATABASE
 endless($tight);

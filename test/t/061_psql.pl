@@ -59,7 +59,7 @@ is($after, $before, 'no setting of psql has changed');
 # Tab completion, where psql has it
 SKIP:
 {
-	skip 'no pseudo-terminals for Perl', 3 unless eval { require IO::Pty; 1 };
+	skip 'no pseudo-terminals for Perl', 3 unless eval { require IO::Pty; IO::Pty->new };
 	skip 'psql was built without readline', 3 unless check_pg_config('#define HAVE_LIBREADLINE 1');
 
 	local %ENV = %ENV;

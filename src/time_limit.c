@@ -8,8 +8,8 @@
  * cancellation is cancelled again and again; a worker that is still there
  * after that is terminated.
  *
- * Only who begins transactions (worker/worker.c, consume.c) uses this: in a
- * transaction of somebody else's there is statement_timeout.
+ * Only who begins transactions (worker/worker.c, consumer/consume.c) sets a limit:
+ * in a transaction of somebody else's there is statement_timeout.
  */
 #include "postgres.h"
 
@@ -21,7 +21,7 @@
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
 
-#include "consumer/time_limit.h"
+#include "time_limit.h"
 #include "settings.h"
 
 /* between two cancellations, in milliseconds; how many a worker may survive */
@@ -79,6 +79,13 @@ TimeLimitEnd(void)
 	return is_over;
 }
 
+/* Is the batch's time over, whatever somebody's code has made of that? */
+bool
+TimeLimitIsOver(void)
+{
+	return fired > 0;
+}
+
 /*
  * To be called when the batch's rows are written: an error if its time is
  * over, though somebody's code has caught that.
@@ -93,16 +100,32 @@ TimeLimitCheck(void)
 				 errmsg("the batch was cancelled")));
 }
 
-/* The time was over: have the error of the cancellation say so. */
-void
-TimeLimitExplain(ErrorData *error)
+static void
+say(ErrorData *error, char *detail)
 {
 	error->sqlerrcode = ERRCODE_QUERY_CANCELED;
 	error->message =
 		psprintf("a batch took longer than wallet_projection.batch_timeout, %d ms",
 				 BatchTimeout);
-	error->detail = error->context ?
-		psprintf("It was cancelled at: %s", error->context) : NULL;
-	error->hint = pstrdup("Look for a slow or endless trigger on the read model. The next batches are smaller.");
+	error->detail = detail;
+	error->hint = pstrdup("Look for a slow or endless trigger on the read model. Its events come singly now, and one that takes as long alone is parked.");
 	error->funcname = NULL;
+}
+
+/* The time was over: have the error of the cancellation say so. */
+void
+TimeLimitExplain(ErrorData *error)
+{
+	say(error, error->context ?
+		psprintf("It was cancelled at: %s", error->context) : NULL);
+}
+
+/* The error of a batch that did not end when it was cancelled. */
+ErrorData *
+TimeLimitError(void)
+{
+	ErrorData  *error = palloc0(sizeof(ErrorData));
+
+	say(error, pstrdup("Code that it ran has caught the cancellation. So the worker was terminated."));
+	return error;
 }

@@ -7,7 +7,9 @@
 
 extern void TimeLimitBegin(void);
 extern bool TimeLimitEnd(void);
+extern bool TimeLimitIsOver(void);
 extern void TimeLimitCheck(void);
 extern void TimeLimitExplain(ErrorData *error);
+extern ErrorData *TimeLimitError(void);
 
 #endif							/* WALLET_PROJECTION_TIME_LIMIT_H */
