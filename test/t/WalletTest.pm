@@ -218,6 +218,8 @@ sub start_client
 {
 	my ($node, $program, @arguments) = @_;
 
+	# which is the test's name otherwise
+	local $ENV{PGAPPNAME} = $program;
 	return IPC::Run::start(
 		[ $node->installed_command($program), @arguments, $node->connstr('postgres') ],
 		'<', \undef, '>', \my $out, '2>', \my $err);
