@@ -150,4 +150,15 @@ stop_writers($node, $load);
 is(query('SELECT count(*) FROM wallet_projection.parked'), '0', 'no key stays parked');
 right('an emptied read model');
 
+# a BEFORE trigger sees each event of a row: it has to see all of them again
+query(<<'SQL');
+ALTER TABLE counted ADD seen int NOT NULL DEFAULT 0;
+CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.seen := NEW.seen + 1; RETURN NEW; END $$;
+CREATE TRIGGER see BEFORE INSERT OR UPDATE ON counted FOR EACH ROW EXECUTE FUNCTION see();
+SQL
+query("SELECT projection_reset('counted')");
+is(query("SELECT projection_wait('counted', '60 s')"), 't', 'a reset of what has a trigger');
+is(query('SELECT count(*) FROM counted c FULL JOIN (SELECT k, count(*) AS n FROM sale GROUP BY k) s USING (k) WHERE (c.n, c.seen) IS DISTINCT FROM (s.n::int, s.n::int)'),
+	'0', 'which has seen each event');
+
 done_testing();
