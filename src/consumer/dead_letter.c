@@ -129,21 +129,23 @@ dead_letter_delete(PG_FUNCTION_ARGS)
 						  REPLAY_SKIPS_EVENT, "dead_letter_delete()", &looks));
 }
 
-/*
- * Keys in order of partitions: two at once wait for each other, not crosswise.
- * Before them events without a key, in order, as they may be of one key.
- */
-static int
-compare_parked(const ListCell *a, const ListCell *b)
+/* Replay all events without a key, or all keys; returns how many went well. */
+static int64
+replay_all(const char *name, bool by_number, Looks *looks)
 {
-	const ParkedBrief *x = lfirst(a);
-	const ParkedBrief *y = lfirst(b);
+	int64		healed = 0;
+	ListCell   *cell;
 
-	if (x->by_number != y->by_number)
-		return x->by_number ? -1 : 1;
-	if (x->by_number)
-		return x->no < y->no ? -1 : x->no > y->no;
-	return x->partition - y->partition;
+	foreach(cell, ParkedAll(name, by_number))
+	{
+		const ParkedBrief *parked = lfirst(cell);
+
+		CHECK_FOR_INTERRUPTS();
+		if (replay(name, parked->key, by_number, parked->id, 0, REPLAY_SKIPS_NOTHING,
+				   "dead_letter_replay_all()", looks))
+			healed++;
+	}
+	return healed;
 }
 
 /* dead_letter_replay_all(projection) */
@@ -151,23 +153,12 @@ Datum
 dead_letter_replay_all(PG_FUNCTION_ARGS)
 {
 	char	   *name = ArgumentName(fcinfo, 0, "projection");
-	List	   *keys;
-	ListCell   *cell;
 	Looks		looks = {0};
-	int64		healed = 0;
+	int64		healed;
 
 	ProjectionCheckOwner(ProjectionFetch(name));
-	keys = ParkedKeys(name);
-	list_sort(keys, compare_parked);
-	foreach(cell, keys)
-	{
-		const ParkedBrief *parked = lfirst(cell);
-
-		CHECK_FOR_INTERRUPTS();
-		if (replay(name, parked->key, parked->by_number, parked->id, 0, REPLAY_SKIPS_NOTHING,
-				   "dead_letter_replay_all()", &looks))
-			healed++;
-	}
+	healed = replay_all(name, true, &looks);
+	healed += replay_all(name, false, &looks);
 	tell_looks(name, &looks);
 	PG_RETURN_INT64(healed);
 }

@@ -8,10 +8,6 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
-#include "access/table.h"
-#include "access/xact.h"
-#include "utils/rel.h"
 #include "utils/timestamp.h"
 
 #include "catalog.h"
@@ -42,33 +38,8 @@ ProjectionAdviseRebuild(Projection *projection)
 									  projection->rebuild_advised + 1);
 }
 
-/* Change the projection's row; the caller holds its lock. */
 static void
-change_row(const char *name, void (*change) (Datum *values, bool *nulls, const void *arg),
-		   const void *arg)
-{
-	Relation	catalog;
-	HeapTuple	old;
-	Datum		values[STATE_CATALOG_NATTS];
-	bool		nulls[STATE_CATALOG_NATTS];
-
-	KeyLock(KEYLOCK_ERROR, name, ExclusiveLock);
-	catalog = CatalogOpen(STATE_CATALOG, RowExclusiveLock);
-	old = CatalogFetch(catalog, name);
-	if (HeapTupleIsValid(old) &&
-		CatalogDeformDamaged(catalog, old, values, nulls) == NULL)
-	{
-		change(values, nulls, arg);
-		CatalogRowUpdate(catalog, &old->t_self,
-						 heap_form_tuple(RelationGetDescr(catalog), values,
-										 nulls));
-	}
-	table_close(catalog, NoLock);
-	CommandCounterIncrement();
-}
-
-static void
-put_rebuilt(Datum *values, bool *nulls, const void *arg)
+put_rebuilt(Relation catalog, Datum *values, bool *nulls, void *arg)
 {
 	const TimestampTz *advised = arg;
 
@@ -91,7 +62,7 @@ ProjectionRebuilt(const char *name, TimestampTz advised)
 
 	if (projection->drift != NULL ||
 		(advised != 0 && projection->rebuild_advised == advised))
-		change_row(name, put_rebuilt, &advised);
+		ProjectionChangeState(name, put_rebuilt, &advised);
 }
 
 /* The first key that differs, or NULL. */
@@ -103,9 +74,9 @@ typedef struct Drift
 } Drift;
 
 static void
-put_drift(Datum *values, bool *nulls, const void *arg)
+put_drift(Relation catalog, Datum *values, bool *nulls, void *arg)
 {
-	Drift	   *drift = unconstify(void *, arg);
+	Drift	   *drift = arg;
 
 	drift->written = drift->instead || nulls[STATE_CATALOG_DRIFT - 1];
 	if (drift->written)
@@ -123,6 +94,6 @@ ProjectionSaveDrift(const char *name, const char *key, bool instead)
 {
 	Drift		drift = {.key = key,.instead = instead};
 
-	change_row(name, put_drift, &drift);
+	ProjectionChangeState(name, put_drift, &drift);
 	return drift.written;
 }

@@ -443,13 +443,11 @@ put_failed_since(Datum *values, bool *nulls, bool failed)
 }
 
 /*
- * Write down that a projection has failed, so often in a row, and when it is
- * tried again; or, with NULL, that it is well again.  The caller holds the projection's lock shared.  One that is not
- * initialized has nowhere to write it to.
+ * Change the projection's row, whose lock the caller holds shared.  One that is
+ * not initialized has none; where it is damaged, that is what the status shows.
  */
 void
-ProjectionSaveError(const char *name, const char *error, int failures,
-					TimestampTz next_try)
+ProjectionChangeState(const char *name, StateChange change, void *arg)
 {
 	Relation	catalog;
 	HeapTuple	old;
@@ -459,24 +457,53 @@ ProjectionSaveError(const char *name, const char *error, int failures,
 	KeyLock(KEYLOCK_ERROR, name, ExclusiveLock);
 	catalog = CatalogOpen(STATE_CATALOG, RowExclusiveLock);
 	old = CatalogFetch(catalog, name);
-	/* where the row is damaged, that is what the status shows */
 	if (HeapTupleIsValid(old) &&
 		CatalogDeformDamaged(catalog, old, values, nulls) == NULL &&
 		!nulls[STATE_CATALOG_READ_MODEL - 1])
 	{
-		forget_dropped(catalog, values, nulls);
-		put_failed_since(values, nulls, error != NULL);
-		CatalogPutText(values, nulls, STATE_CATALOG_LAST_ERROR, error);
-		nulls[STATE_CATALOG_FAILURES - 1] = error == NULL;
-		values[STATE_CATALOG_FAILURES - 1] = Int32GetDatum(failures);
-		nulls[STATE_CATALOG_NEXT_TRY - 1] = error == NULL;
-		values[STATE_CATALOG_NEXT_TRY - 1] = TimestampTzGetDatum(next_try);
+		change(catalog, values, nulls, arg);
 		CatalogRowUpdate(catalog, &old->t_self,
 						 heap_form_tuple(RelationGetDescr(catalog), values,
 										 nulls));
 	}
 	table_close(catalog, NoLock);
 	CommandCounterIncrement();
+}
+
+typedef struct Failed
+{
+	const char *error;			/* NULL: it is well again */
+	int			failures;
+	TimestampTz next_try;
+} Failed;
+
+/* StateChange */
+static void
+put_failed(Relation catalog, Datum *values, bool *nulls, void *arg)
+{
+	const Failed *failed = arg;
+
+	forget_dropped(catalog, values, nulls);
+	put_failed_since(values, nulls, failed->error != NULL);
+	CatalogPutText(values, nulls, STATE_CATALOG_LAST_ERROR, failed->error);
+	nulls[STATE_CATALOG_FAILURES - 1] = failed->error == NULL;
+	values[STATE_CATALOG_FAILURES - 1] = Int32GetDatum(failed->failures);
+	nulls[STATE_CATALOG_NEXT_TRY - 1] = failed->error == NULL;
+	values[STATE_CATALOG_NEXT_TRY - 1] = TimestampTzGetDatum(failed->next_try);
+}
+
+/*
+ * Write down that a projection has failed, so often in a row, and when it is
+ * tried again; or, with NULL, that it is well again.  The caller holds the
+ * projection's lock shared.
+ */
+void
+ProjectionSaveError(const char *name, const char *error, int failures,
+					TimestampTz next_try)
+{
+	Failed		failed = {.error = error,.failures = failures,.next_try = next_try};
+
+	ProjectionChangeState(name, put_failed, &failed);
 }
 
 /* Write down a declared projection; the caller holds its lock exclusively. */

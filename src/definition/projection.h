@@ -53,6 +53,9 @@ typedef struct Projection
 								 * saved */
 } Projection;
 
+/* Changes the columns of a projection's row of STATE_CATALOG. */
+typedef void (*StateChange) (Relation catalog, Datum *values, bool *nulls, void *arg);
+
 /* events per transaction of a consumer, unless it is set otherwise */
 #define DEFAULT_BATCH_SIZE 10000
 
@@ -79,6 +82,8 @@ extern List *ProjectionsOfChannel(const char *channel);
 extern const char *ProjectionOfReadModel(Oid relid);
 extern void ProjectionSaveState(const Projection *projection,
 								bool with_options);
+extern void ProjectionChangeState(const char *name, StateChange change,
+								  void *arg);
 extern void ProjectionSaveError(const char *name, const char *error,
 								int failures, TimestampTz next_try);
 extern void ProjectionDropState(const char *name);

@@ -336,14 +336,41 @@ ParkedAsOf(const char *projection, Snapshot snapshot,
 	table_close(catalog, AccessShareLock);
 }
 
-/* All parked keys of a projection, as ParkedFew() lists them. */
-List *
-ParkedKeys(const char *projection)
+/*
+ * Keys in order of partitions: two who replay them wait for each other, not
+ * crosswise.  Events without a key in their order, as they may be of one key.
+ */
+static int
+compare_parked(const ListCell *a, const ListCell *b)
 {
-	List	   *keys;
+	const ParkedBrief *x = lfirst(a);
+	const ParkedBrief *y = lfirst(b);
 
-	(void) ParkedFew(projection, INT_MAX, &keys);
-	return keys;
+	if (x->by_number)
+		return x->no < y->no ? -1 : x->no > y->no;
+	return x->partition - y->partition;
+}
+
+/*
+ * All that is parked, in order: events without a key, or (by_number is false)
+ * keys.  Who replays all has to take the events first, and to list the keys
+ * after that: a key that such an event turns out to be of stands before it from
+ * then on, under another id.
+ */
+List *
+ParkedAll(const char *projection, bool by_number)
+{
+	List	   *all;
+	ListCell   *cell;
+
+	(void) ParkedFew(projection, INT_MAX, &all);
+	foreach(cell, all)
+	{
+		if (((ParkedBrief *) lfirst(cell))->by_number != by_number)
+			all = foreach_delete_current(all, cell);
+	}
+	list_sort(all, compare_parked);
+	return all;
 }
 
 /* How many parked keys have failed, and do not only wait for a lock? */
@@ -881,12 +908,18 @@ ParkPassOver(const Stream *stream, Snapshot snapshot, const char *projection,
 		FindEvent(stream, snapshot, first_no, &event))
 	{
 		Relation	catalog = CatalogOpen(PARKED_CATALOG, RowExclusiveLock);
+		NumberSet	alone = ParkedNumbers(projection);
 		NumberSet	passed = {0};
 
-		/* what lies between is applied, but for what was a gap */
+		/*
+		 * What lies between is applied, but for what was a gap, and for
+		 * events that are parked by themselves: they may turn out to be the
+		 * key's.
+		 */
 		if (first_no + 1 <= parked->failure.no - 1)
 			NumberSetAppend(&passed, first_no + 1, parked->failure.no - 1);
 		passed = NumberSetMinus(&passed, &before->gaps);
+		passed = NumberSetMinus(&passed, &alone);
 		parked->applied = NumberSetUnion(&parked->applied, &passed);
 		parked->id = next_id(catalog);
 		table_close(catalog, NoLock);

@@ -79,7 +79,7 @@ typedef struct Parked
 extern void ParkedAsOf(const char *projection, Snapshot snapshot,
 					   void (*receive) (void *arg, const Parked *parked),
 					   void *arg);
-extern List *ParkedKeys(const char *projection);
+extern List *ParkedAll(const char *projection, bool by_number);
 extern uint64 ParkedPartitionHash(KeyType *type, const ParkedBrief *parked);
 extern void ParkedCheck(const Projection *projection,
 						const ParkedBrief *parked, uint64 hash);

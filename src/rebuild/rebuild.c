@@ -348,15 +348,23 @@ is_wanted(const Rebuild *rebuild, const ParkedBrief *parked)
 		 strcmp(parked->key, rebuild->parked_key) == 0);
 }
 
-/* The keys that are parked now. */
+/* What of the next stage is parked now? */
 static void
-list_parked(Rebuild *rebuild)
+next_stage(Rebuild *rebuild)
 {
 	MemoryContext old = MemoryContextSwitchTo(rebuild->context);
 
-	rebuild->parked = ParkedKeys(rebuild->name);
-	rebuild->parked_listed = true;
+	rebuild->stage++;
+	rebuild->parked = ParkedAll(rebuild->name, rebuild->stage == REPLAY_EVENTS);
+	rebuild->replayed = 0;
 	MemoryContextSwitchTo(old);
+}
+
+/* Is all of this stage tried? */
+static bool
+is_stage_over(const Rebuild *rebuild)
+{
+	return rebuild->replayed == list_length(rebuild->parked);
 }
 
 /*
@@ -370,19 +378,21 @@ RebuildReplay(Rebuild *rebuild)
 												  REPLAY_TIME);
 
 	OpenedCheckTransaction(COMMAND);
-	if (!rebuild->parked_listed)
-		list_parked(rebuild);
 	BoardReport(REBUILD_REPLAYS, 1.0);
-	while (rebuild->parked != NIL && GetCurrentTimestamp() < end)
+	while (GetCurrentTimestamp() < end)
 	{
-		const ParkedBrief *parked = llast(rebuild->parked);
+		const ParkedBrief *parked;
 
+		while (is_stage_over(rebuild) && rebuild->stage != REPLAY_KEYS)
+			next_stage(rebuild);
+		if (is_stage_over(rebuild))
+			return false;
 		CHECK_FOR_INTERRUPTS();
-		rebuild->parked = list_delete_last(rebuild->parked);
+		parked = list_nth(rebuild->parked, rebuild->replayed++);
 		if (is_wanted(rebuild, parked))
 			replay_key(rebuild, parked);
 	}
-	return rebuild->parked != NIL;
+	return true;
 }
 
 /* The end */
@@ -407,7 +417,7 @@ RebuildTell(const Rebuild *rebuild)
 						rebuild->name),
 				 errdetail_internal("%s", TextForClient(lfirst(cell)))));
 	ereport(NOTICE,
-			(errmsg("projection \"%s\": " INT64_FORMAT " keys compared, " INT64_FORMAT " rows written",
+			(errmsg("projection \"%s\": keys compared: " INT64_FORMAT ", rows written: " INT64_FORMAT,
 					rebuild->name, count->compared, count->written),
 			 count->unwritten > 0 ?
 			 errdetail("The rows of " INT64_FORMAT " keys could not be written, and are as before.",

@@ -25,6 +25,14 @@ typedef struct Window
 									 * one, as some of them cannot be */
 } Window;
 
+/* What is parked is tried again: see ParkedAll(). */
+typedef enum ReplayStage
+{
+	REPLAY_NOT_BEGUN,
+	REPLAY_EVENTS,				/* without a key */
+	REPLAY_KEYS
+} ReplayStage;
+
 struct Rebuild
 {
 	MemoryContext context;		/* lives as long as the call */
@@ -56,8 +64,9 @@ struct Rebuild
 	List	   *troubles;		/* why: some texts */
 
 	char	   *parked_key;		/* the key, as it may be parked; or NULL */
-	bool		parked_listed;
-	List	   *parked;			/* of ParkedBrief: to be tried again */
+	ReplayStage stage;			/* of trying again what is parked */
+	List	   *parked;			/* of ParkedBrief: of this stage */
+	int			replayed;		/* so many of these have been tried */
 	RebuildCount count;			/* of all ranges */
 	List	   *all_troubles;
 };

@@ -98,6 +98,29 @@ SELECT dead_letter_replay_all('stock');
 SELECT * FROM stock ORDER BY day, sku;
 SELECT count(*) FROM projection_dead_letters;
 
+-- An event without a key comes before the one at which its key stands: the key
+-- stands before it then, and all of it is tried
+CREATE TABLE votes (no bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, k text, n text);
+CREATE TABLE tally (k int PRIMARY KEY, n int, seen text);
+SELECT projection_create('tally', $$
+  MERGE INTO tally t USING votes v ON t.k = v.k::int
+  WHEN NOT MATCHED THEN INSERT VALUES (v.k::int, v.n::int, v.no::text)
+  WHEN MATCHED THEN UPDATE SET n = t.n + v.n::int, seen = t.seen || ' ' || v.no
+$$);
+INSERT INTO votes (k, n) VALUES ('?', 1), ('?', 2), ('5', 'bad'), ('5', 3), ('6', 4);
+SELECT projection_run('tally');
+SELECT partition_key, no, waiting FROM projection_dead_letters WHERE projection = 'tally' ORDER BY no;
+UPDATE votes SET k = '5' WHERE k = '?';
+UPDATE votes SET n = 7 WHERE n = 'bad';
+BEGIN;
+SELECT dead_letter_replay_all('tally');
+SELECT * FROM tally ORDER BY k;
+SELECT partition_key, no, waiting, message FROM projection_dead_letters WHERE projection = 'tally' ORDER BY no;
+ROLLBACK;
+CALL projection_rebuild('tally');
+SELECT * FROM tally ORDER BY k;
+SELECT partition_key, no, waiting, message FROM projection_dead_letters WHERE projection = 'tally' ORDER BY no;
+
 -- What does not fit
 CREATE TABLE wide (no bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, k text, n text);
 CREATE FUNCTION declare_narrow(key_type text) RETURNS void
