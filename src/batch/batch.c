@@ -114,7 +114,8 @@ batch_apply(Batch *batch)
 		BatchIsolate(batch, &scope, keys, count);
 	else
 		BatchLeaveLocked(batch, &scope, WriteKeys(&scope, keys, count));
-	batch->events += batch->faults.applied;
+	/* an event of several keys is taken back with each that fails */
+	batch->events = Max(batch->events + batch->faults.applied, 0);
 	at_hand.no = 0;
 }
 
@@ -291,6 +292,7 @@ BatchRun(const char *projection, const BatchLimits *limits)
 	result.next_retry = batch->faults.next_retry;
 	result.partial = batch->reach.claims.groups != AllGroups(batch->groups);
 	result.steal_wanted = batch->reach.steal_wanted;
+	result.gave_up = batch->gave_up;
 	result.rest = result.outcome != BATCH_IDLE &&
 		(SetsGroups(&batch->reach.candidates) & ~batch->reach.claims.groups) != 0;
 	batch_close(batch);

@@ -65,6 +65,7 @@ typedef struct BatchResult
 								 * others hold them, or they stand far apart */
 	TimestampTz next_retry;		/* of keys that were parked; 0: none */
 	bool		steal_wanted;	/* others cannot keep up: see choice.h */
+	bool		gave_up;		/* what the limits said was given up is parked */
 } BatchResult;
 
 extern BatchEvent BatchAtHand(void);

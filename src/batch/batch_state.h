@@ -60,6 +60,7 @@ typedef struct Reading
 	int			type_length;	/* of the projection's aggregate type */
 	Unhandled  *unhandled;		/* of a declared projection */
 	const Event *event;			/* whose items are being taken */
+	int			interval;		/* events between two looks at memory and time */
 	bool		in_order;		/* nothing above an unsettled number is
 								 * applied */
 	int64		held_up;		/* by this number; 0: by none */
@@ -96,6 +97,7 @@ typedef struct Batch
 	const BatchLimits *limits;
 	MemoryContext context;
 	bool		alone;			/* no other batch of the projection runs */
+	bool		gave_up;		/* the event that the limits name is parked */
 	Reach		reach;
 	Reading		reading;
 	Faults		faults;

@@ -491,6 +491,7 @@ BatchGiveUp(Batch *batch, const ApplyScope *scope, const FoldedKey *keys,
 		remember_outcome(batch, keys[i].entry, &outcome);
 	}
 	check_limit(batch);
+	batch->gave_up = true;
 }
 
 /*

@@ -18,6 +18,7 @@
 #include "fault.h"
 #include "keylock.h"
 #include "parking/skip.h"
+#include "position/oldgaps.h"
 
 /* An event that is looked at once more. */
 typedef struct Again
@@ -104,7 +105,11 @@ is_passed(const Batch *batch, int64 no)
 
 	for (int i = 0; i < all.sets.count; i++)
 	{
-		if (PositionApplied(&all.sets.sets[i].position, no))
+		PositionSet *set = &all.sets.sets[i];
+
+		if (set->old.last >= no)
+			OldGapsLoad(batch->projection, set);
+		if (PositionApplied(&set->position, no))
 			return true;
 	}
 	return false;

@@ -53,7 +53,9 @@ BatchBeginReading(Batch *batch)
 	const Projection *projection = batch->projection;
 	Reading    *reading = &batch->reading;
 
-	reading->until_check = CHECK_INTERVAL;
+	/* nothing but one event may make a batch of one take long */
+	reading->interval = batch->limits->events == 1 ? 1 : CHECK_INTERVAL;
+	reading->until_check = reading->interval;
 	if (batch->limits->milliseconds > 0)
 		reading->deadline =
 			TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
@@ -90,10 +92,10 @@ batch_exhausted(Batch *batch)
 {
 	if (likely(--batch->reading.until_check > 0))
 		return false;
-	batch->reading.until_check = CHECK_INTERVAL;
+	batch->reading.until_check = batch->reading.interval;
 	if (batch->reading.past_gaps && batch->reading.may_see > 0)
 	{
-		batch->reading.may_see -= CHECK_INTERVAL;
+		batch->reading.may_see -= batch->reading.interval;
 		if (batch->reading.may_see <= 0)
 		{
 			FoldFlush(batch->reading.fold);
@@ -196,6 +198,7 @@ leave_unread(Batch *batch, const Event *event)
 		return false;
 	failure = FailureOfTime(batch->limits->given_up_detail);
 	BatchRefuseNoKey(batch, event, &failure);
+	batch->gave_up = true;
 	return true;
 }
 
@@ -212,6 +215,7 @@ take_items(Batch *batch, const Event *event)
 	FoldReads(true);
 	MergeRunItems(batch->work.sink.run, event->slot, take_item, batch);
 	FoldReads(false);
+	BatchReadsEvent(0);
 }
 
 /*

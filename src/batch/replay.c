@@ -487,6 +487,7 @@ ReplayDue(const char *projection, const char *command, ReplayCaller caller,
 	DueRun		due = {.projection = projection,.own = caller != REPLAY_BY_SESSION};
 	ErrorData  *error;
 
+	tried_id = 0;
 	OpenedCheckTransaction(command);
 	result.next_retry = ParkedNextRetry(projection);
 	if (ProjectionLockShared(projection, caller == REPLAY_BY_WORKER) != SHARED_LOCKED)
@@ -497,7 +498,6 @@ ReplayDue(const char *projection, const char *command, ReplayCaller caller,
 		(result.next_retry > GetCurrentTimestamp() &&
 		 (caller != REPLAY_BY_SESSION || !ParkedLocked(projection))))
 		return result;
-	tried_id = 0;
 	if (given_up != 0 && write_down(projection, given_up, NULL))
 	{
 		result.outcome = REPLAY_FAILED;

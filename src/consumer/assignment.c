@@ -22,6 +22,7 @@
 #include "encoding.h"
 #include "keylock.h"
 #include "parking/park.h"
+#include "settings.h"
 
 /* a whole batch has failed: how long the projection is left alone */
 static const RetryPolicy batch_retry = {
@@ -88,19 +89,28 @@ AssignmentShrink(Assignment *assignment)
 }
 
 /*
- * A batch of at most so many events has gone well: the next may have more.
- * drained: nothing is left.
+ * A batch has gone well, but did it meet the event that takes too long?  It may
+ * have had other partitions.  True while the next batches have one event each.
  */
+static bool
+search_goes_on(SlowSearch *slow, const BatchResult *result)
+{
+	if (result->outcome == BATCH_IDLE)
+		slow->singly = 0;
+	else if (slow->singly > 0 && (result->events > 0 || result->gave_up))
+		slow->singly--;
+	if (slow->singly == 0 || result->gave_up)
+		slow->given_up.no = 0;
+	return slow->singly > 0;
+}
+
+/* A batch of at most so many events has gone well: the next may have more. */
 void
-AssignmentGrow(Assignment *assignment, bool drained)
+AssignmentGrow(Assignment *assignment, const BatchResult *result)
 {
 	assignment->lock_timeouts = 0;
-	assignment->slow.given_up.no = 0;
-	if (assignment->slow.singly > 0)
-	{
-		assignment->slow.singly = drained ? 0 : assignment->slow.singly - 1;
+	if (search_goes_on(&assignment->slow, result))
 		return;
-	}
 	assignment->at_most = assignment->at_most >= SHRINK_FIRST ? 0 :
 		assignment->at_most * SHRINK_BY;
 }
@@ -160,6 +170,7 @@ AssignmentTookTooLong(Assignment *assignment, bool replaying)
 	}
 	if (slow->singly > 0)
 		slow->given_up = BatchAtHand();
+	slow->timeout = BatchTimeout;
 	slow->singly = SINGLY;
 	assignment->at_most = 1;
 }
@@ -206,7 +217,9 @@ AssignmentJudge(Assignment *assignment, const ErrorData *error, bool timed_out)
 void
 AssignmentGivenUp(const Assignment *assignment, BatchLimits *limits)
 {
-	limits->given_up = assignment->slow.given_up;
+	/* which may have more time now */
+	if (BatchTimeout > 0 && BatchTimeout <= assignment->slow.timeout)
+		limits->given_up = assignment->slow.given_up;
 	limits->given_up_detail = assignment->error != NULL ? assignment->error->detail : NULL;
 }
 

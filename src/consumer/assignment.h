@@ -15,6 +15,7 @@ typedef struct SlowSearch
 {
 	int			singly;			/* so many batches have one event each */
 	BatchEvent	given_up;		/* alone in its batch, it has taken too long */
+	int			timeout;		/* longer than this, in ms */
 	int64		replay_given_up;	/* this parked key's replay has; 0: none */
 } SlowSearch;
 
@@ -64,7 +65,7 @@ extern void AssignmentTookTooLong(Assignment *assignment, bool replaying);
 extern void AssignmentInherit(Assignment *assignment, const SlowSearch *slow);
 extern Verdict AssignmentJudge(Assignment *assignment, const ErrorData *error,
 							   bool timed_out);
-extern void AssignmentGrow(Assignment *assignment, bool drained);
+extern void AssignmentGrow(Assignment *assignment, const BatchResult *result);
 extern void AssignmentGivenUp(const Assignment *assignment, BatchLimits *limits);
 extern void AssignmentMayBeWell(Assignment *assignment);
 extern bool AssignmentFailed(Assignment *assignment, ErrorData *error);

@@ -281,7 +281,7 @@ serve(Consumer *consumer, Assignment *assignment)
 	}
 	commit(consumer);
 	AssignmentWell(assignment);
-	AssignmentGrow(assignment, result.outcome == BATCH_WHOLE && result.events == 0);
+	AssignmentGrow(assignment, &result);
 	AssignmentRetryAt(assignment, result.next_retry);
 	assignment->drained = result.outcome == BATCH_IDLE ||
 		(result.outcome == BATCH_WHOLE && result.events == 0 &&

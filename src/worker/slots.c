@@ -456,15 +456,21 @@ share_of(const WorkerSlot *mine, int *rank, int *of)
 	}
 }
 
-/* We are terminated: leave to our successor what we know of the projection. */
+/*
+ * We are terminated: leave to our successor what we know of the projection.
+ * If somebody has ended the batch, its trigger may be mended by then.
+ */
 void
 SlotBequeath(const char *projection, const SlowSearch *slow)
 {
 	WorkerSlot *slot = &shared->slot[my_slot];
 
 	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
-	strlcpy(slot->legacy.projection, projection, NAMEDATALEN);
-	slot->legacy.slow = *slow;
+	if (slot->cancelled == 0)
+	{
+		strlcpy(slot->legacy.projection, projection, NAMEDATALEN);
+		slot->legacy.slow = *slow;
+	}
 	LWLockRelease(shared->lock);
 }
 

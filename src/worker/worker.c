@@ -573,7 +573,9 @@ run_batch(const BatchLimits *limits)
 	commit();
 	(void) batch_ends();
 	assignment->isolate = false;
-	AssignmentGrow(assignment, result.outcome == BATCH_WHOLE && result.events == 0);
+	/* who finds nothing to steal has not looked at what is ours */
+	if (!limits->choice.steal || result.outcome != BATCH_IDLE)
+		AssignmentGrow(assignment, &result);
 	AssignmentRetryAt(assignment, result.next_retry);
 	AssignmentTook(assignment, result.events,
 				   TimestampDifferenceMilliseconds(begun, GetCurrentTimestamp()));
