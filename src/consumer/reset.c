@@ -5,7 +5,8 @@
  * A projection that runs is made anew under its exclusive lock without being
  * emptied: who reads it sees the old rows until the transaction commits, and
  * then the right ones.  Where nobody works on it, or its positions mean
- * nothing, its table is emptied, and it begins with the first event.
+ * nothing, its table is emptied, and it begins with the first event.  So it is
+ * also where BEFORE triggers have a say in each change of a row.
  */
 #include "postgres.h"
 
@@ -112,6 +113,7 @@ typedef struct Look
 	bool		has_positions;
 	bool		sound;			/* nothing is wrong with either */
 	bool		has_rows;
+	bool		has_triggers;	/* that see each event, or may change its row */
 } Look;
 
 /* Is all right with the tables, so that positions say what rows are made of? */
@@ -133,9 +135,13 @@ static void
 look_at_tables(Look *look, const Projection *projection)
 {
 	Relation	read_model = ProjectionOpenReadModel(projection, AccessShareLock);
+	TriggerDesc *triggers = read_model->trigdesc;
 	Positions	positions;
 
 	look->has_rows = !TableIsEmpty(read_model);
+	look->has_triggers = projection->declared != NULL && triggers != NULL &&
+		(triggers->trig_insert_before_row || triggers->trig_update_before_row ||
+		 triggers->trig_delete_before_row);
 	if (PositionsFind(projection, GetActiveSnapshot(), &positions) == NULL)
 	{
 		/* numbers that went backwards are other events' */
@@ -181,7 +187,7 @@ check_tables(const Projection *projection, bool force)
 		StreamRelease(look.stream);
 	OwnerLeave(&owner);
 	PopActiveSnapshot();
-	return look.sound && look.has_rows;
+	return look.sound && look.has_rows && !look.has_triggers;
 }
 
 /* Can each row be made by itself, of events from the stream's beginning on? */

@@ -34,6 +34,7 @@ MergeCheckPrepare(MergeRun *run, Relation read_model)
 {
 	TupleDesc	desc = RelationGetDescr(read_model);
 	TupleConstr *constraints = desc->constr;
+	bool		lacks_unknown = false;
 
 	run->read_model = read_model;
 	MergeCheckForget(run);
@@ -43,10 +44,15 @@ MergeCheckPrepare(MergeRun *run, Relation read_model)
 	run->nnot_null = 0;
 	for (int i = 0; i < desc->natts; i++)
 	{
-		if (TupleDescAttr(desc, i)->attnotnull)
+		if (!TupleDescAttr(desc, i)->attnotnull)
+			continue;
+		if (bms_is_member(i + 1, run->unknown))
+			lacks_unknown = true;
+		else
 			run->not_null[run->nnot_null++] = i;
 	}
-	run->always_check = !run->unchecked &&
+	/* the executor would complain of a null that is none */
+	run->always_check = !run->unchecked && !lacks_unknown &&
 		(read_model->rd_rel->relispartition ||
 		 (constraints != NULL &&
 		  (constraints->num_check > 0 || compat_has_virtual(constraints))));

@@ -423,6 +423,13 @@ MergeRunUnchecked(MergeRun *run)
 	run->unchecked = true;
 }
 
+/* Columns, by number, in which nulls stand for values that are not made. */
+void
+MergeRunUnknown(MergeRun *run, const Bitmapset *columns)
+{
+	run->unknown = columns;
+}
+
 /* Values for parameters that the expressions have, from now on. */
 void
 MergeRunParams(MergeRun *run, ParamListInfo params)

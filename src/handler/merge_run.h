@@ -64,6 +64,7 @@ extern void MergeRunEnd(MergeRun *run);
 extern void MergeRunOpen(MergeRun *run, Relation read_model);
 extern void MergeRunClose(MergeRun *run);
 extern void MergeRunUnchecked(MergeRun *run);
+extern void MergeRunUnknown(MergeRun *run, const Bitmapset *columns);
 extern void MergeRunParams(MergeRun *run, ParamListInfo params);
 
 extern void MergeRunItems(MergeRun *run, TupleTableSlot *event,

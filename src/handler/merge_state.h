@@ -197,6 +197,7 @@ struct MergeRun
 	AttrNumber *not_null;
 	bool		always_check;	/* more than NOT NULL is to be checked */
 	bool		unchecked;		/* nothing is */
+	const Bitmapset *unknown;	/* columns whose values are not made: null */
 };
 
 /* Begin to evaluate; what an error has left half-way is made anew. */

@@ -230,7 +230,9 @@ fold_step(Rebuild *rebuild, OpenProjection *work)
 		RefoldOnly(rebuild->refold, rebuild->key);
 		rebuild->parked_key = parked_as(rebuild, work);
 	}
-	else if (!rebuild->callers_transaction)
+	else if (rebuild->callers_transaction)
+		RefoldCheckRows(rebuild->refold);
+	else
 		RefoldWatch(rebuild->refold, watch, rebuild);
 	BoardTotal(StreamLastNumber(work->stream->parts.sequence));
 	RefoldAdvance(rebuild->refold, GetActiveSnapshot(), -1);

@@ -107,6 +107,18 @@ RefoldOnly(Refold *refold, const char *key)
 	MemoryContextSwitchTo(old);
 }
 
+/*
+ * Before anything is folded: an event after which the row does not obey the
+ * table's constraints is one that cannot be applied.  Where a column that must
+ * not be null has a default that changes, CHECK is left to the row's writer.
+ */
+void
+RefoldCheckRows(Refold *refold)
+{
+	refold->checked = true;
+	RefoldUse(refold, refold->work);
+}
+
 /* The hash of a key in the refold's tables. */
 uint32
 RefoldHash(Refold *refold, const char *image, int length)

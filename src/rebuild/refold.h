@@ -76,6 +76,7 @@ extern Refold *RefoldBegin(OpenProjection *work, uint64 first, uint64 last);
  * hashes.  An error if the text is no key.
  */
 extern void RefoldOnly(Refold *refold, const char *key);
+extern void RefoldCheckRows(Refold *refold);
 
 /*
  * Called now and then while the refold reads, before RefoldCompare(); part: how

@@ -3,7 +3,8 @@
  *		What a refold runs: the projection's own definition, with two changes.
  *
  * Constraints of the table are not checked: the events were applied, perhaps
- * before a constraint was added.  And defaults that are not the same each time
+ * before a constraint was added; but a reset decides anew which events can be
+ * (RefoldCheckRows()).  And defaults that are not the same each time
  * (a sequence's next number, the time of day) are not evaluated, as nothing may
  * be written: such a column is null in the refold's rows, and it is not
  * compared, nor are those that are computed from it.
@@ -155,7 +156,7 @@ declared_columns(const Merge *merge, TupleDesc desc, Bitmapset *changing)
 {
 	Bitmapset  *result = assigned_columns(merge, desc);
 
-	result = bms_del_members(result, add_dependent(merge, changing));
+	result = bms_del_members(result, changing);
 	for (int i = 0; i < merge->key.ncolumns; i++)
 		result = bms_del_member(result, merge->key.columns[i]);
 	for (int i = 0; i < desc->natts; i++)
@@ -176,11 +177,15 @@ open_declared(Refold *refold)
 	Bitmapset  *changing = NULL;
 	const Merge *merge = copy_merge(work->sink.merge, refold->desc, &changing);
 
+	changing = add_dependent(merge, changing);
 	refold->sink.merge = merge;
 	refold->sink.key = KeyTypeOf(merge);
 	refold->sink.run = MergeRunBegin(merge, work->stream->relation,
 									 work->read_model);
-	MergeRunUnchecked(refold->sink.run);
+	if (refold->checked)
+		MergeRunUnknown(refold->sink.run, changing);
+	else
+		MergeRunUnchecked(refold->sink.run);
 	refold->columns = declared_columns(merge, refold->desc, changing);
 	MergeRunOpen(refold->sink.run, work->read_model);
 	MergeRowKeepSums(refold->sink.run);

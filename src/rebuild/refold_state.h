@@ -39,6 +39,7 @@ struct Refold
 	uint32		last;
 	Shadow	   *shadow;
 	bool		compared;		/* only keys that are there are folded */
+	bool		checked;		/* the table's constraints are */
 	bool		guarded;		/* each event is read in a subtransaction */
 	Applied    *reached[GROUPS_MAX];
 	List	   *no_keys;		/* of RefoldNoKey */

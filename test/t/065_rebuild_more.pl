@@ -150,4 +150,25 @@ stop_writers($node, $load);
 is(query('SELECT count(*) FROM wallet_projection.parked'), '0', 'no key stays parked');
 right('an emptied read model');
 
+# an event after which the row breaks a constraint fails again, though the event after it would mend the row
+query("ALTER TABLE summed ADD CHECK (total < 1000000000)");
+query("INSERT INTO sale (k, amount, day) SELECT -8, unnest('{1,2000000000,-1999999999}'::text[]), 1");
+my $parked = q(SELECT partition_key, sqlstate, waiting FROM wallet_projection.parked);
+$node->poll_query_until('postgres', "$parked WHERE waiting = 1", '-8|23514|1') or die 'the event does not fail';
+query("SELECT projection_reset('summed')");
+is(query($parked), '-8|23514|1', 'a reset leaves a key at the event that breaks a constraint');
+is(query('SELECT n, total FROM summed WHERE k = -8'), '1|1', 'with the row as it was before');
+right('a reset with an event that breaks a constraint');
+
+# a BEFORE trigger sees each event of a row: it has to see all of them again
+query(<<'SQL');
+ALTER TABLE counted ADD seen int NOT NULL DEFAULT 0;
+CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.seen := NEW.seen + 1; RETURN NEW; END $$;
+CREATE TRIGGER see BEFORE INSERT OR UPDATE ON counted FOR EACH ROW EXECUTE FUNCTION see();
+SQL
+query("SELECT projection_reset('counted')");
+is(query("SELECT projection_wait('counted', '60 s')"), 't', 'a reset of what has a trigger');
+is(query('SELECT count(*) FROM counted c FULL JOIN (SELECT k, count(*) AS n FROM sale GROUP BY k) s USING (k) WHERE (c.n, c.seen) IS DISTINCT FROM (s.n::int, s.n::int)'),
+	'0', 'which has seen each event');
+
 done_testing();
