@@ -1044,6 +1044,8 @@ SELECT 'critical'::pg_catalog.text AS severity, s.projection, 'failed'::pg_catal
        coalesce(CASE WHEN pg_catalog.strpos(f.problem, 'projection_drop') OPERATOR(pg_catalog.>) 0
                      THEN pg_catalog.format('SELECT definition FROM wallet_projection.definition WHERE projection = %L', s.projection) END,
                 CASE WHEN pg_catalog.strpos(f.problem, ' Or ') OPERATOR(pg_catalog.=) 0 THEN pg_catalog.substring(f.problem, ' HINT: .*?((?:SELECT (?:projection_(?:init|reset)|stream_create|(?:pg_catalog[.])?setval)[(][^;()]*[)]|ALTER (?:TABLE|SEQUENCE) [^;()]*));') END,
+                CASE WHEN pg_catalog.starts_with(s.last_error, '57014: ')
+                     THEN pg_catalog.format('SELECT tgname, tgfoid::regprocedure FROM pg_trigger WHERE tgrelid = %L::regclass AND NOT tgisinternal', s.read_model) END,
                 pg_catalog.format('SELECT projection_run(%L)', s.projection)) AS statement,
        NULL::interval AS lasted
   FROM status s

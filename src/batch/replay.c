@@ -423,43 +423,67 @@ run_due(void *arg)
 	due->result = run(due->projection, NULL, REPLAY_SKIPS_NOTHING, due->own);
 }
 
-/* The replay of a parked key took too long: that was an attempt. */
-static void
+/* What was to be written down of a parked key that was tried. */
+typedef enum Written
+{
+	WRITTEN,
+	WRITTEN_LATER,				/* somebody works on its partition */
+	WRITTEN_NEVER				/* others have found out what becomes of it */
+} Written;
+
+/* error: the key could not be tried, and is to be tried later. */
+static Written
+put_off_key(const Projection *projection, Parked *parked, const ErrorData *error)
+{
+	ParkPostpone(projection, parked, error->sqlerrcode, error->message);
+	return WRITTEN;
+}
+
+/*
+ * The replay of a parked key took too long: that was an attempt, unless it was
+ * tried by somebody else as well, who has counted it.
+ */
+static Written
 count_slow(const Projection *projection, Parked *parked)
 {
 	KeyFailure	failure = FailureOfTime(NULL);
 
+	if (parked->next_retry_at == 0 ||
+		!ParkedIsDue(projection, parked->next_retry_at))
+		return WRITTEN_NEVER;
 	failure.no = parked->failure.no;
 	failure.version = parked->failure.version;
 	failure.event_name = parked->failure.event_name;
 	(void) ParkAgain(projection, parked, &failure, parked->waiting);
+	return WRITTEN;
 }
 
 /*
- * Write down what has become of a key that was tried; error: it could not be,
- * and is to be tried later; NULL: it took too long.  If its partition is not
- * free, the next attempt finds the key as it is.
+ * Write down what has become of a key that was tried; error: it could not be;
+ * NULL: it took too long.
  */
-static bool
+static Written
 write_down(const char *name, int64 id, const ErrorData *error)
 {
 	Parked	   *parked = ParkedById(id);
 	Projection *projection;
 	Claims		claims;
+	Written		written = WRITTEN_NEVER;
 
 	if (parked == NULL)
-		return false;
+		return WRITTEN_NEVER;
 	PushActiveSnapshot(GetLatestSnapshot());
 	projection = ProjectionFetch(name);
 	claims = GroupClaim(projection, parked->partition, false);
 	parked = claims.groups != 0 ? ParkedById(id) : NULL;
-	if (parked != NULL && error != NULL)
-		ParkPostpone(projection, parked, error->sqlerrcode, error->message);
+	if (claims.groups == 0)
+		written = WRITTEN_LATER;
 	else if (parked != NULL)
-		count_slow(projection, parked);
+		written = error != NULL ? put_off_key(projection, parked, error) :
+			count_slow(projection, parked);
 	ClaimsRelease(&claims);
 	PopActiveSnapshot();
-	return parked != NULL;
+	return written;
 }
 
 /* The key that was tried could not be, and is to be tried later. */
@@ -473,18 +497,30 @@ put_off(const char *name, const ErrorData *error)
 	return result;
 }
 
+/* Is there a key that this caller may try now? */
+static bool
+any_is_due(const char *projection, ReplayCaller caller, TimestampTz next_retry)
+{
+	/* a session rather waits for a lock than go without */
+	return next_retry != 0 &&
+		(next_retry <= GetCurrentTimestamp() ||
+		 (caller == REPLAY_BY_SESSION && ParkedLocked(projection)));
+}
+
 /*
  * Try one parked key again that is due, in the current transaction.  An error
  * that is no event's fault is written down, and does not end the transaction.
- * given_up: the parked key with this id took too long when it was tried last;
- * that is counted now; 0: none did.
+ * given_up: the parked key with this id took too long when the caller tried it
+ * last; that is counted now, or where others work on its partition, once they
+ * do not: the result says so; 0: none did.
  */
 ReplayResult
 ReplayDue(const char *projection, const char *command, ReplayCaller caller,
 		  int64 given_up)
 {
-	ReplayResult result = {0};
+	ReplayResult result = {.given_up = given_up};
 	DueRun		due = {.projection = projection,.own = caller != REPLAY_BY_SESSION};
+	Written		written = WRITTEN_NEVER;
 	ErrorData  *error;
 
 	tried_id = 0;
@@ -492,23 +528,20 @@ ReplayDue(const char *projection, const char *command, ReplayCaller caller,
 	result.next_retry = ParkedNextRetry(projection);
 	if (ProjectionLockShared(projection, caller == REPLAY_BY_WORKER) != SHARED_LOCKED)
 		return result;
+	if (given_up != 0)
+		written = write_down(projection, given_up, NULL);
 	result.next_retry = ParkedNextRetry(projection);
-	/* a session rather waits for a lock than go without */
-	if (result.next_retry == 0 ||
-		(result.next_retry > GetCurrentTimestamp() &&
-		 (caller != REPLAY_BY_SESSION || !ParkedLocked(projection))))
-		return result;
-	if (given_up != 0 && write_down(projection, given_up, NULL))
-	{
+	if (written == WRITTEN)
 		result.outcome = REPLAY_FAILED;
+	else if (any_is_due(projection, caller, result.next_retry))
+	{
+		error = InSavepoint(run_due, &due);
+		if (error != NULL && (tried_id == 0 || ErrorIsOfShutdown(error)))
+			ReThrowError(error);
+		result = error != NULL ? put_off(projection, error) : due.result;
 		result.next_retry = ParkedNextRetry(projection);
-		return result;
 	}
-	error = InSavepoint(run_due, &due);
-	if (error != NULL && (tried_id == 0 || ErrorIsOfShutdown(error)))
-		ReThrowError(error);
-	result = error != NULL ? put_off(projection, error) : due.result;
-	result.next_retry = ParkedNextRetry(projection);
+	result.given_up = written == WRITTEN_LATER ? given_up : 0;
 	return result;
 }
 

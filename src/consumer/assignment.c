@@ -95,6 +95,7 @@ AssignmentShrink(Assignment *assignment)
 static bool
 search_goes_on(SlowSearch *slow, const BatchResult *result)
 {
+	slow->searching = false;
 	if (result->outcome == BATCH_IDLE)
 		slow->singly = 0;
 	else if (slow->singly > 0 && (result->events > 0 || result->gave_up))
@@ -166,13 +167,24 @@ AssignmentTookTooLong(Assignment *assignment, bool replaying)
 	if (replaying)
 	{
 		slow->replay_given_up = ReplayTried();
+		/* to be counted before others try the key, who would only wait */
+		if (slow->replay_given_up != 0)
+			assignment->no_retry_before = 0;
 		return;
 	}
 	if (slow->singly > 0)
 		slow->given_up = BatchAtHand();
 	slow->timeout = BatchTimeout;
 	slow->singly = SINGLY;
+	slow->searching = true;
 	assignment->at_most = 1;
+}
+
+/* Has its last batch taken too long, and will the next ones find the event? */
+bool
+AssignmentSearches(const Assignment *assignment)
+{
+	return assignment->slow.searching && assignment->error != NULL;
 }
 
 /* What a consumer has found out that is no more. */
@@ -191,6 +203,7 @@ AssignmentInherit(Assignment *assignment, const SlowSearch *slow)
 Verdict
 AssignmentJudge(Assignment *assignment, const ErrorData *error, bool timed_out)
 {
+	assignment->slow.searching = false;
 	if (!timed_out && BatchFailedAtLimit(error))
 	{
 		/* it may not be parked, so it is tried again */
@@ -275,12 +288,12 @@ AssignmentRetryFailed(Assignment *assignment)
 }
 
 void
-AssignmentRetryWell(Assignment *assignment, TimestampTz next_retry)
+AssignmentRetryWell(Assignment *assignment, const ReplayResult *result)
 {
 	assignment->retry_failures = 0;
-	assignment->slow.replay_given_up = 0;
+	assignment->slow.replay_given_up = result->given_up;
 	assignment->no_retry_before = 0;
-	assignment->next_retry = next_retry;
+	assignment->next_retry = result->next_retry;
 }
 
 /* A key was parked, to be tried again then; 0: it was not. */

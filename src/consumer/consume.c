@@ -105,7 +105,7 @@ put_off(Consumer *consumer, Assignment *assignment, ErrorData *error)
 	if (consumer->stop_on_failure)
 		ReThrowError(error);
 	/* the call is going to end with it */
-	if (consumer->finish_when_drained)
+	if (consumer->finish_when_drained && !AssignmentSearches(assignment))
 		return;
 	ereport(WARNING,
 			(errcode(error->sqlerrcode),
@@ -220,10 +220,11 @@ retry(Consumer *consumer, Assignment *assignment)
 	commit(consumer);
 	if (replay.replay.outcome == REPLAY_PUT_OFF)
 	{
+		assignment->slow.replay_given_up = replay.replay.given_up;
 		AssignmentRetryFailed(assignment);
 		return;
 	}
-	AssignmentRetryWell(assignment, replay.replay.next_retry);
+	AssignmentRetryWell(assignment, &replay.replay);
 	consumer->applied += replay.replay.events;
 	if (replay.replay.outcome != REPLAY_NOTHING)
 		consumer->worked = true;
@@ -320,6 +321,9 @@ go_round(Consumer *consumer)
 		AssignmentLook(assignment);
 		if (AssignmentRetryIsDue(assignment))
 			retry(consumer, assignment);
+		/* it took too long: the call may end before the next round */
+		if (assignment->slow.replay_given_up != 0)
+			retry(consumer, assignment);
 		if (AssignmentIsDue(assignment) && !is_full(consumer))
 			serve(consumer, assignment);
 	}
@@ -344,7 +348,9 @@ is_finished(Consumer *consumer)
 	{
 		Assignment *assignment = lfirst(cell);
 
-		if (assignment->error != NULL)
+		if (AssignmentSearches(assignment))
+			drained = false;
+		else if (assignment->error != NULL)
 			error = assignment->error;
 		else
 			drained = drained && assignment->drained;

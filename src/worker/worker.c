@@ -607,6 +607,7 @@ run_replay(Assignment *assignment)
 	worker.current = NULL;
 	if (result.outcome == REPLAY_PUT_OFF)
 	{
+		assignment->slow.replay_given_up = result.given_up;
 		retry_failed(assignment, result.sqlerrcode, result.message);
 		return;
 	}
@@ -615,7 +616,7 @@ run_replay(Assignment *assignment)
 		SlotCount(result.events);
 		worker.again = true;
 	}
-	AssignmentRetryWell(assignment, result.next_retry);
+	AssignmentRetryWell(assignment, &result);
 }
 
 /*
