@@ -342,7 +342,7 @@ next_by_number(List *keys, int64 no)
  * a key are tried in order, as they may be of one key.
  */
 static ReplayResult
-replay_any_due(OpenProjection *work, bool own)
+replay_any_due(OpenProjection *work, bool own, int64 but_not)
 {
 	ReplayResult result = {.outcome = REPLAY_NOTHING};
 	List	   *keys = ParkedDue(work->projection, !own, DUE_AT_ONCE);
@@ -360,14 +360,16 @@ replay_any_due(OpenProjection *work, bool own)
 			continue;
 		if (parked->by_number)
 			no = parked->no;
-		result = replay_due(work, parked, own);
+		if (parked->id != but_not)
+			result = replay_due(work, parked, own);
 	}
 	return result;
 }
 
-/* With found NULL: whatever is due. */
+/* With found NULL: whatever is due, but not the parked key with that id. */
 static ReplayResult
-run(const char *projection, const ParkedBrief *found, ReplaySkip skip, bool own)
+run(const char *projection, const ParkedBrief *found, ReplaySkip skip, bool own,
+	int64 but_not)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
 												  "wallet_projection replay",
@@ -383,7 +385,7 @@ run(const char *projection, const ParkedBrief *found, ReplaySkip skip, bool own)
 	PG_TRY();
 	{
 		result = found != NULL ? replay_found(&work, found, skip) :
-			replay_any_due(&work, own);
+			replay_any_due(&work, own, but_not);
 	}
 	PG_FINALLY();
 	{
@@ -411,6 +413,7 @@ typedef struct DueRun
 {
 	const char *projection;
 	bool		own;
+	int64		but_not;		/* the parked key with this id */
 	ReplayResult result;
 } DueRun;
 
@@ -420,7 +423,8 @@ run_due(void *arg)
 {
 	DueRun	   *due = arg;
 
-	due->result = run(due->projection, NULL, REPLAY_SKIPS_NOTHING, due->own);
+	due->result = run(due->projection, NULL, REPLAY_SKIPS_NOTHING, due->own,
+					  due->but_not);
 }
 
 /* The replay of a parked key took too long: that was an attempt. */
@@ -437,8 +441,8 @@ count_slow(const Projection *projection, Parked *parked)
 
 /*
  * Write down what has become of a key that was tried; error: it could not be,
- * and is to be tried later; NULL: it took too long.  If its partition is not
- * free, the next attempt finds the key as it is.
+ * and is to be tried later; NULL: it took too long.  False: its partition is
+ * not free.
  */
 static bool
 write_down(const char *name, int64 id, const ErrorData *error)
@@ -446,20 +450,22 @@ write_down(const char *name, int64 id, const ErrorData *error)
 	Parked	   *parked = ParkedById(id);
 	Projection *projection;
 	Claims		claims;
+	bool		claimed;
 
 	if (parked == NULL)
-		return false;
+		return true;
 	PushActiveSnapshot(GetLatestSnapshot());
 	projection = ProjectionFetch(name);
 	claims = GroupClaim(projection, parked->partition, false);
-	parked = claims.groups != 0 ? ParkedById(id) : NULL;
+	claimed = claims.groups != 0;
+	parked = claimed ? ParkedById(id) : NULL;
 	if (parked != NULL && error != NULL)
 		ParkPostpone(projection, parked, error->sqlerrcode, error->message);
 	else if (parked != NULL)
 		count_slow(projection, parked);
 	ClaimsRelease(&claims);
 	PopActiveSnapshot();
-	return parked != NULL;
+	return claimed;
 }
 
 /* The key that was tried could not be, and is to be tried later. */
@@ -469,6 +475,7 @@ put_off(const char *name, const ErrorData *error)
 	ReplayResult result = {.outcome = REPLAY_PUT_OFF,.sqlerrcode = error->sqlerrcode,
 	.message = error->message};
 
+	/* where others have it now, the next attempt finds it as it is */
 	(void) write_down(name, tried_id, error);
 	return result;
 }
@@ -500,10 +507,12 @@ ReplayDue(const char *projection, const char *command, ReplayCaller caller,
 		return result;
 	if (given_up != 0 && write_down(projection, given_up, NULL))
 	{
+		result.gave_up = true;
 		result.outcome = REPLAY_FAILED;
 		result.next_retry = ParkedNextRetry(projection);
 		return result;
 	}
+	due.but_not = given_up;
 	error = InSavepoint(run_due, &due);
 	if (error != NULL && (tried_id == 0 || ErrorIsOfShutdown(error)))
 		ReThrowError(error);
@@ -532,5 +541,5 @@ ReplayKey(const char *projection, const char *key, bool by_number, int64 id,
 	found.by_number = parked->by_number;
 	found.no = parked->failure.no;
 	found.partition = parked->partition;
-	return run(projection, &found, skip, false);
+	return run(projection, &found, skip, false, 0);
 }

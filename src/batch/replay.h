@@ -38,6 +38,7 @@ typedef enum ReplaySkip
 typedef struct ReplayResult
 {
 	ReplayOutcome outcome;
+	bool		gave_up;		/* the key that took too long is dealt with */
 	int64		events;			/* applied */
 	TimestampTz next_retry;		/* of any parked key; 0: none */
 	int64		id;				/* that the key is parked under now */

@@ -16,7 +16,6 @@
 #include "utils/timestamp.h"
 
 #include "batch/batch.h"
-#include "batch/replay.h"
 #include "consumer/assignment.h"
 #include "definition/projection.h"
 #include "encoding.h"
@@ -223,6 +222,16 @@ AssignmentGivenUp(const Assignment *assignment, BatchLimits *limits)
 	limits->given_up_detail = assignment->error != NULL ? assignment->error->detail : NULL;
 }
 
+/*
+ * Is an event looked for that takes too long?  Two failures in a row belong to
+ * that; after a third one it may not be parked.
+ */
+bool
+AssignmentSearches(const Assignment *assignment)
+{
+	return assignment->slow.singly > 0 && assignment->failures <= 2;
+}
+
 /* Somebody has changed something: it may be well now. */
 void
 AssignmentMayBeWell(Assignment *assignment)
@@ -275,12 +284,13 @@ AssignmentRetryFailed(Assignment *assignment)
 }
 
 void
-AssignmentRetryWell(Assignment *assignment, TimestampTz next_retry)
+AssignmentRetryWell(Assignment *assignment, const ReplayResult *result)
 {
 	assignment->retry_failures = 0;
-	assignment->slow.replay_given_up = 0;
 	assignment->no_retry_before = 0;
-	assignment->next_retry = next_retry;
+	assignment->next_retry = result->next_retry;
+	if (result->gave_up)
+		assignment->slow.replay_given_up = 0;
 }
 
 /* A key was parked, to be tried again then; 0: it was not. */
@@ -306,7 +316,9 @@ AssignmentFailed(Assignment *assignment, ErrorData *error)
 		FreeErrorData(assignment->error);
 	assignment->error = error;
 	assignment->failures++;
-	assignment->delay = draw_delay(assignment->failures);
+	/* once it is known which event takes too long, nothing is waited for */
+	assignment->delay = draw_delay(assignment->slow.given_up.no != 0 ? 1 :
+								   assignment->failures);
 	assignment->next_try = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 													   assignment->delay);
 	return is_new;

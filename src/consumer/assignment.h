@@ -6,6 +6,7 @@
 #define WALLET_PROJECTION_ASSIGNMENT_H
 
 #include "batch/batch.h"
+#include "batch/replay.h"
 
 /* how long a batch should take at most, in ms */
 #define BATCH_TIME	300
@@ -67,6 +68,7 @@ extern Verdict AssignmentJudge(Assignment *assignment, const ErrorData *error,
 							   bool timed_out);
 extern void AssignmentGrow(Assignment *assignment, const BatchResult *result);
 extern void AssignmentGivenUp(const Assignment *assignment, BatchLimits *limits);
+extern bool AssignmentSearches(const Assignment *assignment);
 extern void AssignmentMayBeWell(Assignment *assignment);
 extern bool AssignmentFailed(Assignment *assignment, ErrorData *error);
 extern void AssignmentWell(Assignment *assignment);
@@ -74,7 +76,8 @@ extern void AssignmentLook(Assignment *assignment);
 extern bool AssignmentRetryIsDue(const Assignment *assignment);
 extern TimestampTz AssignmentNextRetry(const Assignment *assignment);
 extern void AssignmentRetryFailed(Assignment *assignment);
-extern void AssignmentRetryWell(Assignment *assignment, TimestampTz next_retry);
+extern void AssignmentRetryWell(Assignment *assignment,
+								const ReplayResult *result);
 extern void AssignmentRetryAt(Assignment *assignment, TimestampTz next_retry);
 extern void AssignmentSaveError(Assignment *assignment);
 extern void AssignmentClearError(const Assignment *assignment);

@@ -223,7 +223,7 @@ retry(Consumer *consumer, Assignment *assignment)
 		AssignmentRetryFailed(assignment);
 		return;
 	}
-	AssignmentRetryWell(assignment, replay.replay.next_retry);
+	AssignmentRetryWell(assignment, &replay.replay);
 	consumer->applied += replay.replay.events;
 	if (replay.replay.outcome != REPLAY_NOTHING)
 		consumer->worked = true;
@@ -344,7 +344,7 @@ is_finished(Consumer *consumer)
 	{
 		Assignment *assignment = lfirst(cell);
 
-		if (assignment->error != NULL)
+		if (assignment->error != NULL && !AssignmentSearches(assignment))
 			error = assignment->error;
 		else
 			drained = drained && assignment->drained;

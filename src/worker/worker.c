@@ -615,7 +615,7 @@ run_replay(Assignment *assignment)
 		SlotCount(result.events);
 		worker.again = true;
 	}
-	AssignmentRetryWell(assignment, result.next_retry);
+	AssignmentRetryWell(assignment, &result);
 }
 
 /*

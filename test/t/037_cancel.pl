@@ -133,7 +133,7 @@ foreach my $loop ($tight, $raising)
 	my ($status, $out, $err) = $node->psql('mine',
 		"SELECT projection_stop('wallet_balance', true); CALL projection_consume('async_projection', finish_when_no_messages => true)",
 		extra_params => [ '-U', 'app' ]);
-	like($err, qr/ERROR:  a batch took longer than wallet_projection.batch_timeout, 700 ms/, "$loop: a session too");
+	like($err, qr/ERROR:  .* Wallet "w1": applying it took longer than wallet_projection.batch_timeout, 700 ms/, "$loop: a session too");
 	$node->append_conf('postgresql.conf', "wallet_projection.batch_timeout = 0");
 	$node->reload;
 	mend("$loop, batch_timeout");
@@ -159,6 +159,18 @@ foreach my $loop ($tight, $raising, $stubborn)
 	is(query("SELECT dead_letter_replay_all('wallet_balance')"), '1', "$loop: mended, it is replayed");
 	consistent($node, "$loop, parked", 'mine');
 }
+
+# without workers, a session does the same
+query("SELECT projection_stop('wallet_balance')");
+query(<<'SQL');
+CREATE OR REPLACE FUNCTION endless() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN LOOP EXIT WHEN NEW.wallet_id <> 'w1'; END LOOP; RETURN NULL; END $$;
+CREATE TRIGGER endless AFTER INSERT OR UPDATE ON wallet_balances FOR EACH ROW EXECUTE FUNCTION endless();
+SELECT count(wallet_credit('w' || i, 1)) FROM generate_series(1, 10) i;
+SQL
+$node->safe_psql('mine', "CALL projection_consume('async_projection', finish_when_no_messages => true)", extra_params => [ '-U', 'app' ]);
+is(query('SELECT partition_key, sqlstate FROM projection_dead_letters'), 'w1|57014', 'a session parks its key, too');
+query("DROP TRIGGER endless ON wallet_balances; SELECT dead_letter_replay_all('wallet_balance'); SELECT projection_start('wallet_balance')");
+consistent($node, 'a session', 'mine');
 
 # an event of several keys; a filter that does not end, of one event
 query(<<'SQL');
