@@ -342,7 +342,7 @@ next_by_number(List *keys, int64 no)
  * a key are tried in order, as they may be of one key.
  */
 static ReplayResult
-replay_any_due(OpenProjection *work, bool own)
+replay_any_due(OpenProjection *work, bool own, int64 but_not)
 {
 	ReplayResult result = {.outcome = REPLAY_NOTHING};
 	List	   *keys = ParkedDue(work->projection, !own, DUE_AT_ONCE);
@@ -360,14 +360,16 @@ replay_any_due(OpenProjection *work, bool own)
 			continue;
 		if (parked->by_number)
 			no = parked->no;
-		result = replay_due(work, parked, own);
+		if (parked->id != but_not)
+			result = replay_due(work, parked, own);
 	}
 	return result;
 }
 
-/* With found NULL: whatever is due. */
+/* With found NULL: whatever is due, but not the parked key with that id. */
 static ReplayResult
-run(const char *projection, const ParkedBrief *found, ReplaySkip skip, bool own)
+run(const char *projection, const ParkedBrief *found, ReplaySkip skip, bool own,
+	int64 but_not)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
 												  "wallet_projection replay",
@@ -383,7 +385,7 @@ run(const char *projection, const ParkedBrief *found, ReplaySkip skip, bool own)
 	PG_TRY();
 	{
 		result = found != NULL ? replay_found(&work, found, skip) :
-			replay_any_due(&work, own);
+			replay_any_due(&work, own, but_not);
 	}
 	PG_FINALLY();
 	{
@@ -411,6 +413,7 @@ typedef struct DueRun
 {
 	const char *projection;
 	bool		own;
+	int64		but_not;		/* the parked key with this id */
 	ReplayResult result;
 } DueRun;
 
@@ -420,70 +423,55 @@ run_due(void *arg)
 {
 	DueRun	   *due = arg;
 
-	due->result = run(due->projection, NULL, REPLAY_SKIPS_NOTHING, due->own);
-}
-
-/* What was to be written down of a parked key that was tried. */
-typedef enum Written
-{
-	WRITTEN,
-	WRITTEN_LATER,				/* somebody works on its partition */
-	WRITTEN_NEVER				/* others have found out what becomes of it */
-} Written;
-
-/* error: the key could not be tried, and is to be tried later. */
-static Written
-put_off_key(const Projection *projection, Parked *parked, const ErrorData *error)
-{
-	ParkPostpone(projection, parked, error->sqlerrcode, error->message);
-	return WRITTEN;
+	due->result = run(due->projection, NULL, REPLAY_SKIPS_NOTHING, due->own,
+					  due->but_not);
 }
 
 /*
- * The replay of a parked key took too long: that was an attempt, unless it was
- * tried by somebody else as well, who has counted it.
+ * The replay of a parked key took too long: that was an attempt, unless others
+ * have found out meanwhile what becomes of the key.
  */
-static Written
+static void
 count_slow(const Projection *projection, Parked *parked)
 {
 	KeyFailure	failure = FailureOfTime(NULL);
 
 	if (parked->next_retry_at == 0 ||
 		!ParkedIsDue(projection, parked->next_retry_at))
-		return WRITTEN_NEVER;
+		return;
 	failure.no = parked->failure.no;
 	failure.version = parked->failure.version;
 	failure.event_name = parked->failure.event_name;
 	(void) ParkAgain(projection, parked, &failure, parked->waiting);
-	return WRITTEN;
 }
 
 /*
- * Write down what has become of a key that was tried; error: it could not be;
- * NULL: it took too long.
+ * Write down what has become of a key that was tried; error: it could not be,
+ * and is to be tried later; NULL: it took too long.  False: its partition is
+ * not free.
  */
-static Written
+static bool
 write_down(const char *name, int64 id, const ErrorData *error)
 {
 	Parked	   *parked = ParkedById(id);
 	Projection *projection;
 	Claims		claims;
-	Written		written = WRITTEN_NEVER;
+	bool		claimed;
 
 	if (parked == NULL)
-		return WRITTEN_NEVER;
+		return true;
 	PushActiveSnapshot(GetLatestSnapshot());
 	projection = ProjectionFetch(name);
 	claims = GroupClaim(projection, parked->partition, false);
-	parked = claims.groups != 0 ? ParkedById(id) : NULL;
-	if (claims.groups == 0)
-		written = WRITTEN_LATER;
+	claimed = claims.groups != 0;
+	parked = claimed ? ParkedById(id) : NULL;
+	if (parked != NULL && error != NULL)
+		ParkPostpone(projection, parked, error->sqlerrcode, error->message);
 	else if (parked != NULL)
-		written = error != NULL ? put_off_key(projection, parked, error) :
-			count_slow(projection, parked);
+		count_slow(projection, parked);
 	ClaimsRelease(&claims);
 	PopActiveSnapshot();
-	return written;
+	return claimed;
 }
 
 /* The key that was tried could not be, and is to be tried later. */
@@ -493,34 +481,23 @@ put_off(const char *name, const ErrorData *error)
 	ReplayResult result = {.outcome = REPLAY_PUT_OFF,.sqlerrcode = error->sqlerrcode,
 	.message = error->message};
 
+	/* where others have it now, the next attempt finds it as it is */
 	(void) write_down(name, tried_id, error);
 	return result;
-}
-
-/* Is there a key that this caller may try now? */
-static bool
-any_is_due(const char *projection, ReplayCaller caller, TimestampTz next_retry)
-{
-	/* a session rather waits for a lock than go without */
-	return next_retry != 0 &&
-		(next_retry <= GetCurrentTimestamp() ||
-		 (caller == REPLAY_BY_SESSION && ParkedLocked(projection)));
 }
 
 /*
  * Try one parked key again that is due, in the current transaction.  An error
  * that is no event's fault is written down, and does not end the transaction.
- * given_up: the parked key with this id took too long when the caller tried it
- * last; that is counted now, or where others work on its partition, once they
- * do not: the result says so; 0: none did.
+ * given_up: the parked key with this id took too long when it was tried last;
+ * that is counted now; 0: none did.
  */
 ReplayResult
 ReplayDue(const char *projection, const char *command, ReplayCaller caller,
 		  int64 given_up)
 {
-	ReplayResult result = {.given_up = given_up};
+	ReplayResult result = {0};
 	DueRun		due = {.projection = projection,.own = caller != REPLAY_BY_SESSION};
-	Written		written = WRITTEN_NEVER;
 	ErrorData  *error;
 
 	tried_id = 0;
@@ -528,20 +505,25 @@ ReplayDue(const char *projection, const char *command, ReplayCaller caller,
 	result.next_retry = ParkedNextRetry(projection);
 	if (ProjectionLockShared(projection, caller == REPLAY_BY_WORKER) != SHARED_LOCKED)
 		return result;
-	if (given_up != 0)
-		written = write_down(projection, given_up, NULL);
 	result.next_retry = ParkedNextRetry(projection);
-	if (written == WRITTEN)
-		result.outcome = REPLAY_FAILED;
-	else if (any_is_due(projection, caller, result.next_retry))
+	/* a session rather waits for a lock than go without */
+	if (result.next_retry == 0 ||
+		(result.next_retry > GetCurrentTimestamp() &&
+		 (caller != REPLAY_BY_SESSION || !ParkedLocked(projection))))
+		return result;
+	if (given_up != 0 && write_down(projection, given_up, NULL))
 	{
-		error = InSavepoint(run_due, &due);
-		if (error != NULL && (tried_id == 0 || ErrorIsOfShutdown(error)))
-			ReThrowError(error);
-		result = error != NULL ? put_off(projection, error) : due.result;
+		result.gave_up = true;
+		result.outcome = REPLAY_FAILED;
 		result.next_retry = ParkedNextRetry(projection);
+		return result;
 	}
-	result.given_up = written == WRITTEN_LATER ? given_up : 0;
+	due.but_not = given_up;
+	error = InSavepoint(run_due, &due);
+	if (error != NULL && (tried_id == 0 || ErrorIsOfShutdown(error)))
+		ReThrowError(error);
+	result = error != NULL ? put_off(projection, error) : due.result;
+	result.next_retry = ParkedNextRetry(projection);
 	return result;
 }
 
@@ -565,5 +547,5 @@ ReplayKey(const char *projection, const char *key, bool by_number, int64 id,
 	found.by_number = parked->by_number;
 	found.no = parked->failure.no;
 	found.partition = parked->partition;
-	return run(projection, &found, skip, false);
+	return run(projection, &found, skip, false, 0);
 }

@@ -38,10 +38,9 @@ typedef enum ReplaySkip
 typedef struct ReplayResult
 {
 	ReplayOutcome outcome;
+	bool		gave_up;		/* the key that took too long is dealt with */
 	int64		events;			/* applied */
 	TimestampTz next_retry;		/* of any parked key; 0: none */
-	int64		given_up;		/* this parked key has taken too long, and it
-								 * is not counted yet; 0: none */
 	int64		id;				/* that the key is parked under now */
 	int64		no;				/* of the event that fails now */
 	int			sqlerrcode;		/* of the error, if it was put off */

@@ -16,7 +16,6 @@
 #include "utils/timestamp.h"
 
 #include "batch/batch.h"
-#include "batch/replay.h"
 #include "consumer/assignment.h"
 #include "definition/projection.h"
 #include "encoding.h"
@@ -95,7 +94,6 @@ AssignmentShrink(Assignment *assignment)
 static bool
 search_goes_on(SlowSearch *slow, const BatchResult *result)
 {
-	slow->searching = false;
 	if (result->outcome == BATCH_IDLE)
 		slow->singly = 0;
 	else if (slow->singly > 0 && (result->events > 0 || result->gave_up))
@@ -167,7 +165,7 @@ AssignmentTookTooLong(Assignment *assignment, bool replaying)
 	if (replaying)
 	{
 		slow->replay_given_up = ReplayTried();
-		/* to be counted before others try the key, who would only wait */
+		/* to be counted before others try the key as well */
 		if (slow->replay_given_up != 0)
 			assignment->no_retry_before = 0;
 		return;
@@ -176,15 +174,7 @@ AssignmentTookTooLong(Assignment *assignment, bool replaying)
 		slow->given_up = BatchAtHand();
 	slow->timeout = BatchTimeout;
 	slow->singly = SINGLY;
-	slow->searching = true;
 	assignment->at_most = 1;
-}
-
-/* Has its last batch taken too long, and will the next ones find the event? */
-bool
-AssignmentSearches(const Assignment *assignment)
-{
-	return assignment->slow.searching && assignment->error != NULL;
 }
 
 /* What a consumer has found out that is no more. */
@@ -203,7 +193,6 @@ AssignmentInherit(Assignment *assignment, const SlowSearch *slow)
 Verdict
 AssignmentJudge(Assignment *assignment, const ErrorData *error, bool timed_out)
 {
-	assignment->slow.searching = false;
 	if (!timed_out && BatchFailedAtLimit(error))
 	{
 		/* it may not be parked, so it is tried again */
@@ -234,6 +223,16 @@ AssignmentGivenUp(const Assignment *assignment, BatchLimits *limits)
 	if (BatchTimeout > 0 && BatchTimeout <= assignment->slow.timeout)
 		limits->given_up = assignment->slow.given_up;
 	limits->given_up_detail = assignment->error != NULL ? assignment->error->detail : NULL;
+}
+
+/*
+ * Is an event looked for that takes too long?  Two failures in a row belong to
+ * that; after a third one it may not be parked.
+ */
+bool
+AssignmentSearches(const Assignment *assignment)
+{
+	return assignment->slow.singly > 0 && assignment->failures <= 2;
 }
 
 /* Somebody has changed something: it may be well now. */
@@ -291,9 +290,10 @@ void
 AssignmentRetryWell(Assignment *assignment, const ReplayResult *result)
 {
 	assignment->retry_failures = 0;
-	assignment->slow.replay_given_up = result->given_up;
 	assignment->no_retry_before = 0;
 	assignment->next_retry = result->next_retry;
+	if (result->gave_up)
+		assignment->slow.replay_given_up = 0;
 }
 
 /* A key was parked, to be tried again then; 0: it was not. */
@@ -319,7 +319,9 @@ AssignmentFailed(Assignment *assignment, ErrorData *error)
 		FreeErrorData(assignment->error);
 	assignment->error = error;
 	assignment->failures++;
-	assignment->delay = draw_delay(assignment->failures);
+	/* once it is known which event takes too long, nothing is waited for */
+	assignment->delay = draw_delay(assignment->slow.given_up.no != 0 ? 1 :
+								   assignment->failures);
 	assignment->next_try = TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
 													   assignment->delay);
 	return is_new;

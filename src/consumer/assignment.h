@@ -15,7 +15,6 @@
 typedef struct SlowSearch
 {
 	int			singly;			/* so many batches have one event each */
-	bool		searching;		/* the last batch has taken too long */
 	BatchEvent	given_up;		/* alone in its batch, it has taken too long */
 	int			timeout;		/* longer than this, in ms */
 	int64		replay_given_up;	/* this parked key's replay has; 0: none */
@@ -64,12 +63,12 @@ extern bool AssignmentIsDue(const Assignment *assignment);
 extern int64 AssignmentBatchSize(const Assignment *assignment);
 extern void AssignmentTook(Assignment *assignment, int64 events, long milliseconds);
 extern void AssignmentTookTooLong(Assignment *assignment, bool replaying);
-extern bool AssignmentSearches(const Assignment *assignment);
 extern void AssignmentInherit(Assignment *assignment, const SlowSearch *slow);
 extern Verdict AssignmentJudge(Assignment *assignment, const ErrorData *error,
 							   bool timed_out);
 extern void AssignmentGrow(Assignment *assignment, const BatchResult *result);
 extern void AssignmentGivenUp(const Assignment *assignment, BatchLimits *limits);
+extern bool AssignmentSearches(const Assignment *assignment);
 extern void AssignmentMayBeWell(Assignment *assignment);
 extern bool AssignmentFailed(Assignment *assignment, ErrorData *error);
 extern void AssignmentWell(Assignment *assignment);
@@ -77,7 +76,8 @@ extern void AssignmentLook(Assignment *assignment);
 extern bool AssignmentRetryIsDue(const Assignment *assignment);
 extern TimestampTz AssignmentNextRetry(const Assignment *assignment);
 extern void AssignmentRetryFailed(Assignment *assignment);
-extern void AssignmentRetryWell(Assignment *assignment, const ReplayResult *result);
+extern void AssignmentRetryWell(Assignment *assignment,
+								const ReplayResult *result);
 extern void AssignmentRetryAt(Assignment *assignment, TimestampTz next_retry);
 extern void AssignmentSaveError(Assignment *assignment);
 extern void AssignmentClearError(const Assignment *assignment);

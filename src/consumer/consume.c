@@ -220,7 +220,6 @@ retry(Consumer *consumer, Assignment *assignment)
 	commit(consumer);
 	if (replay.replay.outcome == REPLAY_PUT_OFF)
 	{
-		assignment->slow.replay_given_up = replay.replay.given_up;
 		AssignmentRetryFailed(assignment);
 		return;
 	}
@@ -348,9 +347,7 @@ is_finished(Consumer *consumer)
 	{
 		Assignment *assignment = lfirst(cell);
 
-		if (AssignmentSearches(assignment))
-			drained = false;
-		else if (assignment->error != NULL)
+		if (assignment->error != NULL && !AssignmentSearches(assignment))
 			error = assignment->error;
 		else
 			drained = drained && assignment->drained;

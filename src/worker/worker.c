@@ -607,7 +607,6 @@ run_replay(Assignment *assignment)
 	worker.current = NULL;
 	if (result.outcome == REPLAY_PUT_OFF)
 	{
-		assignment->slow.replay_given_up = result.given_up;
 		retry_failed(assignment, result.sqlerrcode, result.message);
 		return;
 	}

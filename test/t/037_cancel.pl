@@ -134,7 +134,7 @@ foreach my $loop ($tight, $raising)
 	my ($status, $out, $err) = $node->psql('mine',
 		"SELECT projection_stop('wallet_balance', true); CALL projection_consume('async_projection', finish_when_no_messages => true)",
 		extra_params => [ '-U', 'app' ]);
-	like($err, qr/WARNING:  a batch took longer than wallet_projection.batch_timeout, 700 ms.*ERROR:  .*applying it took longer than/s, "$loop: a session too");
+	like($err, qr/ERROR:  .* Wallet "w1": applying it took longer than wallet_projection.batch_timeout, 700 ms/, "$loop: a session too");
 	$node->append_conf('postgresql.conf', "wallet_projection.batch_timeout = 0");
 	$node->reload;
 	mend("$loop, batch_timeout");
