@@ -1761,8 +1761,10 @@ SELECT 'critical'::pg_catalog.text AS severity, s.projection, 'failed'::pg_catal
        CASE WHEN pg_catalog.strpos(s.last_error, ' HINT: ') OPERATOR(pg_catalog.>) 0 THEN pg_catalog.split_part(s.last_error, ' HINT: ', 2)
             ELSE 'Mend the cause. The projection is tried again by itself; the statement tries it at once.' END AS what_to_do,
        coalesce(CASE WHEN pg_catalog.strpos(f.problem, 'projection_drop') OPERATOR(pg_catalog.>) 0
-                     THEN pg_catalog.format('SELECT definition FROM wallet_projection.definition WHERE projection = %L', s.projection) END,
+                     THEN pg_catalog.format('SELECT projection_definition(%L)', s.projection) END,
                 CASE WHEN pg_catalog.strpos(f.problem, ' Or ') OPERATOR(pg_catalog.=) 0 THEN pg_catalog.substring(f.problem, ' HINT: .*?((?:SELECT (?:projection_(?:init|reset)|stream_create|(?:pg_catalog[.])?setval)[(][^;()]*[)]|ALTER (?:TABLE|SEQUENCE) [^;()]*));') END,
+                CASE WHEN pg_catalog.starts_with(s.last_error, '57014: ')
+                     THEN pg_catalog.format('SELECT tgname, tgfoid::regprocedure FROM pg_trigger WHERE tgrelid = %L::regclass AND NOT tgisinternal', s.read_model) END,
                 pg_catalog.format('SELECT projection_run(%L)', s.projection)) AS statement,
        NULL::interval AS lasted
   FROM status s
@@ -1809,9 +1811,12 @@ SELECT 'warning', s.projection, 'dead letters', p.since,
  WHERE p.keys OPERATOR(pg_catalog.>) '0'::bigint
 UNION ALL
 SELECT 'info', s.projection, 'keys are tried again', p.since,
-       pg_catalog.format('keys whose event has failed, and is tried again by itself: %s; the next at %s', p.keys, p.next),
-       'Mend the cause, and they heal by themselves.',
-       pg_catalog.format('SELECT partition_key, no, message, next_retry_at FROM projection_dead_letters WHERE projection = %L', s.projection), NULL
+       pg_catalog.format(CASE WHEN s.activity OPERATOR(pg_catalog.=) 'stopped' AND NOT s.not_preloaded THEN 'keys whose event has failed, and is tried again once the projection is started, or by a session: %s'
+                   ELSE 'keys whose event has failed, and is tried again by itself: %s; the next at %s' END, p.keys, p.next),
+       CASE WHEN s.activity OPERATOR(pg_catalog.=) 'stopped' AND NOT s.not_preloaded THEN 'Mend the cause, and start the projection, unless it is stopped on purpose.'
+            ELSE 'Mend the cause, and they heal by themselves.' END,
+       pg_catalog.format(CASE WHEN s.activity OPERATOR(pg_catalog.=) 'stopped' AND NOT s.not_preloaded THEN 'SELECT projection_start(%L)'
+                   ELSE 'SELECT partition_key, no, message, next_retry_at FROM projection_dead_letters WHERE projection = %L' END, s.projection), NULL
   FROM status s
  CROSS JOIN LATERAL (SELECT pg_catalog.count(*) AS keys, pg_catalog.min(p.first_failed_at) AS since, pg_catalog.min(p.next_retry_at) AS next
                        FROM wallet_projection.parked p

@@ -427,12 +427,18 @@ run_due(void *arg)
 					  due->but_not);
 }
 
-/* The replay of a parked key took too long: that was an attempt. */
+/*
+ * The replay of a parked key took too long: that was an attempt, unless others
+ * have found out meanwhile what becomes of the key.
+ */
 static void
 count_slow(const Projection *projection, Parked *parked)
 {
 	KeyFailure	failure = FailureOfTime(NULL);
 
+	if (parked->next_retry_at == 0 ||
+		!ParkedIsDue(projection, parked->next_retry_at))
+		return;
 	failure.no = parked->failure.no;
 	failure.version = parked->failure.version;
 	failure.event_name = parked->failure.event_name;

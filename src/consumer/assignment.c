@@ -165,6 +165,9 @@ AssignmentTookTooLong(Assignment *assignment, bool replaying)
 	if (replaying)
 	{
 		slow->replay_given_up = ReplayTried();
+		/* to be counted before others try the key as well */
+		if (slow->replay_given_up != 0)
+			assignment->no_retry_before = 0;
 		return;
 	}
 	if (slow->singly > 0)

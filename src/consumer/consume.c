@@ -105,7 +105,7 @@ put_off(Consumer *consumer, Assignment *assignment, ErrorData *error)
 	if (consumer->stop_on_failure)
 		ReThrowError(error);
 	/* the call is going to end with it */
-	if (consumer->finish_when_drained)
+	if (consumer->finish_when_drained && !AssignmentSearches(assignment))
 		return;
 	ereport(WARNING,
 			(errcode(error->sqlerrcode),
@@ -319,6 +319,9 @@ go_round(Consumer *consumer)
 		assignment->drained = false;
 		AssignmentLook(assignment);
 		if (AssignmentRetryIsDue(assignment))
+			retry(consumer, assignment);
+		/* it took too long: the call may end before the next round */
+		if (assignment->slow.replay_given_up != 0)
 			retry(consumer, assignment);
 		if (AssignmentIsDue(assignment) && !is_full(consumer))
 			serve(consumer, assignment);

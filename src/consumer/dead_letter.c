@@ -51,7 +51,7 @@ tell_events(const ReplayResult *result, int64 no, ReplaySkip skip)
 		return psprintf("Event %lld is skipped. Event %lld fails now; %lld events between them were applied.%s%s",
 						(long long) no, (long long) result->no,
 						(long long) result->events, space, more);
-	return psprintf("%lld events before it were applied.%s%s",
+	return psprintf("Events before it that were applied: %lld.%s%s",
 					(long long) result->events, space, more);
 }
 

@@ -126,6 +126,7 @@ foreach my $loop ($tight, $raising)
 		qr/^failed\|57014: a batch took longer than wallet_projection.batch_timeout, 700 ms.*endless\(\)/s,
 		"$loop: the status says so");
 	cmp_ok(logged(qr/took longer than/, $from), '>', 0, "$loop: the log too");
+	is(query(query("SELECT statement FROM projection_health() WHERE what = 'failed'")), 'endless|endless()', "$loop: a finding shows the trigger");
 	wait_until("SELECT last_error LIKE '57014: projection \"wallet_balance\" cannot apply event % to Wallet \"w1\": applying it took longer than %' FROM projection_status");
 	pass("$loop: and in the end which event it is");
 
@@ -160,17 +161,31 @@ foreach my $loop ($tight, $raising, $stubborn)
 	consistent($node, "$loop, parked", 'mine');
 }
 
-# without workers, a session does the same
-query("SELECT projection_stop('wallet_balance')");
-query(<<'SQL');
-CREATE OR REPLACE FUNCTION endless() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN LOOP EXIT WHEN NEW.wallet_id <> 'w1'; END LOOP; RETURN NULL; END $$;
-CREATE TRIGGER endless AFTER INSERT OR UPDATE ON wallet_balances FOR EACH ROW EXECUTE FUNCTION endless();
-SELECT count(wallet_credit('w' || i, 1)) FROM generate_series(1, 10) i;
-SQL
-$node->safe_psql('mine', "CALL projection_consume('async_projection', finish_when_no_messages => true)", extra_params => [ '-U', 'app' ]);
-is(query('SELECT partition_key, sqlstate FROM projection_dead_letters'), 'w1|57014', 'a session parks its key, too');
-query("DROP TRIGGER endless ON wallet_balances; SELECT dead_letter_replay_all('wallet_balance'); SELECT projection_start('wallet_balance')");
-consistent($node, 'a session', 'mine');
+# two workers that look for retries, each of which takes longer than a failed one waits: no attempt is forgotten
+$node->append_conf('postgresql.conf', "wallet_projection.batch_timeout = '1500ms'");
+$node->reload;
+query("SELECT projection_set('wallet_balance', 'max_attempts', '4')");
+endless($tight);
+wait_until("SELECT count(*) = 1 FROM projection_dead_letters WHERE state = 'dead'");
+is(query('SELECT partition_key, attempts FROM projection_dead_letters'), 'w1|4', 'each retry has counted, whoever has made it');
+
+# sessions that end when nothing is left, one after the other, as cron calls them
+query("DROP TRIGGER endless ON wallet_balances; SELECT dead_letter_replay_all('wallet_balance'), projection_stop('wallet_balance'), projection_set('wallet_balance', 'max_attempts', '2')");
+$node->append_conf('postgresql.conf', "wallet_projection.batch_timeout = '500ms'");
+$node->reload;
+query('CREATE TRIGGER endless AFTER INSERT OR UPDATE ON wallet_balances FOR EACH ROW EXECUTE FUNCTION endless()');
+query("SELECT count(wallet_credit('w' || i, 1)) FROM generate_series(1, 10) i");
+my $consume = "CALL projection_consume('async_projection', finish_when_no_messages => true)";
+query($consume);
+is(query('SELECT partition_key, attempts, sqlstate FROM projection_dead_letters'), 'w1|1|57014', 'a session parks the key of such an event');
+is(query('SELECT count(*) FROM oracle()'), 1, 'and applies all others');
+query('SELECT pg_sleep(0.2)');
+query($consume);
+is(query('SELECT state, attempts FROM projection_dead_letters'), 'dead|2', 'the next session counts the retry that it has made');
+query('DROP TRIGGER endless ON wallet_balances');
+is(query("SELECT dead_letter_replay_all('wallet_balance')"), '1', 'mended, it is replayed');
+query("SELECT projection_start('wallet_balance')");
+consistent($node, 'sessions', 'mine');
 
 # an event of several keys; a filter that does not end, of one event
 query(<<'SQL');

@@ -160,6 +160,8 @@ query("SELECT projection_set('wallet_balance', 'max_parked', '1')");
 query("SELECT projection_run('wallet_balance')");
 goes('failed');
 appears('keys are tried again', 'info', qr/tried again by itself: 1; the next at /);
+query("SELECT projection_stop('wallet_balance')");
+run_advice(appears('keys are tried again', 'info', qr/tried again once the projection is started, or by a session: 1$/));
 run_advice(appears('many parked keys', 'warning', qr/1 of at most 1 keys/, since => ''));
 goes('many parked keys');
 query("SELECT projection_set('wallet_balance', 'max_attempts', '1')");
@@ -172,6 +174,18 @@ goes('keys are tried again');
 query("SELECT projection_set('wallet_balance', '$_->[0]', '$_->[1]')")
   for [ 'max_attempts', 5 ], [ 'retry_delay', '1 s' ], [ 'max_parked', 100000 ];
 healthy('mended');
+
+# The read model of a projection of somebody's own is gone
+query(<<'SQL');
+CREATE TABLE tally_events (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, k int NOT NULL);
+CREATE TABLE tally (k int PRIMARY KEY, n int NOT NULL);
+SELECT projection_create('tally', 'MERGE INTO tally t USING tally_events e ON t.k = e.k WHEN NOT MATCHED THEN INSERT VALUES (e.k, 1)');
+DROP TABLE tally;
+SQL
+wait_until("SELECT count(*) = 1 FROM projection_health() WHERE what = 'failed'");
+like(query(finding('failed', 'statement')), qr/^MERGE INTO tally t/, 'the definition is shown, to create the projection again');
+query("SELECT projection_drop('tally'); DROP TABLE tally_events");
+healthy('dropped');
 
 # A locked row, a locked table
 my $session = $node->background_psql('postgres');
