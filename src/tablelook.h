@@ -16,5 +16,6 @@ typedef struct TableLook
 
 extern TableLook *TableLookBegin(Oid relid);
 extern void TableLookEnd(TableLook *look);
+extern bool TableIsEmpty(Relation table);
 
 #endif							/* WALLET_PROJECTION_TABLELOOK_H */

@@ -44,6 +44,7 @@
 #include "position/gapwatch.h"
 #include "position/members.h"
 #include "position/oldgaps.h"
+#include "position/trouble.h"
 
 /* how long a batch waits for a lock that is not the tables', in milliseconds */
 #define KEY_LOCK_WAIT 500
@@ -88,6 +89,24 @@ batch_tell(const Batch *batch, BatchStep step)
 		batch->limits->step(step, &batch->reach.claims);
 }
 
+/*
+ * An error if rows are there before the first event is applied.  The read model
+ * was empty when the projection was created; but a definition that inserts none
+ * needs somebody else's rows.
+ */
+static void
+check_first(const Batch *batch)
+{
+	const Declared *declared = batch->projection->declared;
+
+	if (PositionsHighest(&batch->reach.claims.all) > 0 ||
+		(declared != NULL && declared->start.head > 0) ||
+		(batch->work.sink.handler == NULL &&
+		 !MergeInserts(batch->work.sink.merge)))
+		return;
+	TroubleRaise(TroubleOfForeignRows(batch->projection, batch->work.read_model));
+}
+
 /* apply: what was folded, a row per key */
 static void
 batch_apply(Batch *batch)
@@ -105,6 +124,7 @@ batch_apply(Batch *batch)
 	if (batch->events == 0)
 		return;
 	batch_tell(batch, BATCH_APPLIES);
+	check_first(batch);
 	keys = FoldKeys(batch->reading.fold, &count);
 	note_written(batch->events, keys);
 	if (at_hand.no != 0 && at_hand.no == batch->limits->given_up.no &&

@@ -17,6 +17,7 @@
 #include "consumer/create_check.h"
 #include "definition/projection.h"
 #include "merge/statement.h"
+#include "tablelook.h"
 
 /* The projection that writes to a table; or NULL. */
 static const char *
@@ -58,21 +59,6 @@ check_no_read_model(Oid stream)
 			 errdetail("Its rows change, and are deleted when it is reset; events do not."),
 			 errhint("Declare both projections over the stream of projection \"%s\".",
 					 other)));
-}
-
-/* Does the table have no row that is committed, or ours? */
-bool
-TableIsEmpty(Relation relation)
-{
-	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
-	TableScanDesc scan = compat_table_beginscan(relation, snapshot, 0, NULL);
-	TupleTableSlot *slot = table_slot_create(relation, NULL);
-	bool		found = table_scan_getnextslot(scan, ForwardScanDirection, slot);
-
-	ExecDropSingleTupleTableSlot(slot);
-	table_endscan(scan);
-	UnregisterSnapshot(snapshot);
-	return !found;
 }
 
 /* An error if rows of the table would count a second time. */

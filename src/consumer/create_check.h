@@ -10,7 +10,6 @@
 #include "merge/merge.h"
 
 extern void CreateCheckTables(const Merge *merge, const char *projection);
-extern bool TableIsEmpty(Relation table);
 extern void CreateCheckEmpty(const Merge *merge, Relation read_model);
 
 #endif							/* WALLET_PROJECTION_CREATE_CHECK_H */

@@ -29,6 +29,7 @@
 #include "position/trouble.h"
 #include "rebuild/beginning.h"
 #include "rebuild/rebuild.h"
+#include "tablelook.h"
 
 SQL_FUNCTION(projection_reset);
 

@@ -117,6 +117,7 @@ typedef struct Merge
 								 * a mistake */
 } Merge;
 
+extern bool MergeInserts(const Merge *merge);
 extern Merge *MergeParse(const char *definition);
 extern void MergeCheckRights(const Merge *merge, Oid role);
 extern char *MergeShow(const Merge *merge, const void *expression);

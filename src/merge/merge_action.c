@@ -286,3 +286,17 @@ MergeBuildClauses(MergeBuild *build)
 		i++;
 	}
 }
+
+/* Does the definition make rows, or does it only change those that are there? */
+bool
+MergeInserts(const Merge *merge)
+{
+	ListCell   *cell;
+
+	foreach(cell, merge->clauses)
+	{
+		if (((MergeClause *) lfirst(cell))->action == MERGE_DO_INSERT)
+			return true;
+	}
+	return false;
+}

@@ -23,6 +23,7 @@
 
 #include "catalog.h"
 #include "position/trouble.h"
+#include "tablelook.h"
 #include "tablesize.h"
 
 static Trouble *
@@ -243,6 +244,30 @@ TroubleOfPositions(const Projection *projection, const Positions *positions,
 								 RelationGetRelationName(read_model),
 								 projection->name),
 						"It was truncated, was restored without its rows, or lost them in a crash while it was unlogged.",
+						reset_hint(projection));
+}
+
+/*
+ * The first events are going to be applied, as all positions are at the
+ * beginning; so there can be no rows: are there any?  They may hold the events
+ * already, where they were copied without their positions.  Another batch may
+ * have written them just now.
+ */
+Trouble *
+TroubleOfForeignRows(const Projection *projection, Relation read_model)
+{
+	Positions	now;
+
+	if (TableIsEmpty(read_model))
+		return NULL;
+	now = PositionsRead(projection);
+	if (PositionsHighest(&now) > 0)
+		return NULL;
+	return make_trouble(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+						psprintf("read model \"%s\" has rows, although projection \"%s\" has applied no event yet",
+								 RelationGetRelationName(read_model),
+								 projection->name),
+						"They may hold the events of the stream already, as rows do that were restored without the projection's positions: these would count twice.",
 						reset_hint(projection));
 }
 

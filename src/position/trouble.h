@@ -24,6 +24,8 @@ extern Trouble *TroubleOfTable(const Projection *projection,
 extern Trouble *TroubleOfPositions(const Projection *projection,
 								   const Positions *positions,
 								   Relation read_model);
+extern Trouble *TroubleOfForeignRows(const Projection *projection,
+									 Relation read_model);
 extern Trouble *TroubleOfStream(const char *name, Oid relid);
 extern Trouble *TroubleOfNumber(const char *stream, Oid sequence,
 								int64 number);
