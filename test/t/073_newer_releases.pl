@@ -106,7 +106,7 @@ foreach my $statement (@maintenance)
 	wait_until("SELECT count(*) > $started + 100 FROM measured");
 	$started = query('SELECT count(*) FROM measured');
 }
-stop_writers($node, $_) foreach $load, $wallets;
+stop_writers($node, $load, $wallets);
 
 is(query("SELECT projection_wait('sensors', '60 s')"), 't', 'all is applied');
 is(query('SELECT differences()'), '0', 'each row is what SQL makes of the events, to the last digit');

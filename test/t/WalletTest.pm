@@ -272,12 +272,13 @@ sub start_writers
 		  "$any BEGIN;\n$credit SAVEPOINT s;\n$debit ROLLBACK TO s;\n$debit END;\n");
 }
 
-# Stop them, and wait until the server has done what they had begun.
+# Stop them, all that there are, and wait until the server has done what they
+# had begun.
 sub stop_writers
 {
-	my ($node, $writers) = @_;
+	my ($node, @writers) = @_;
 
-	stop_client($writers);
+	stop_client($_) foreach @writers;
 	$node->poll_query_until('postgres',
 		"SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pgbench'",
 		'0')
