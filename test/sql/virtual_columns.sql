@@ -63,7 +63,8 @@ SELECT projection_create('orders_new', replace(:'orders', 'orders o', 'orders_ne
 SELECT projection_run('orders_new');
 SELECT * FROM projection_compare('orders', 'orders_new');
 SELECT projection_promote('orders_new', 'orders');
-ALTER TABLE orders_new ALTER half SET EXPRESSION AS (total / 3);
+ALTER TABLE orders_new DROP half;
+ALTER TABLE orders_new ADD half numeric GENERATED ALWAYS AS (total / 3) VIRTUAL;
 SELECT projection_promote('orders', 'orders_new');
 \x on
 SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef WHERE adrelid = 'orders'::regclass;
