@@ -110,7 +110,7 @@ foreach my $i (1 .. @targets)
 }
 
 # The primary is killed; the standby has not got the last of what it has written.
-$primary->wait_for_catchup($standby);
+$primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert'));
 $standby->append_conf('postgresql.conf', "primary_conninfo = ''");
 $standby->reload;
 $standby->poll_query_until('postgres', 'SELECT count(*) = 0 FROM pg_stat_wal_receiver') or die 'the standby still listens';
