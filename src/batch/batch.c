@@ -102,7 +102,7 @@ check_first(const Batch *batch)
 	if (PositionsHighest(&batch->reach.claims.all) > 0 ||
 		(declared != NULL && declared->start.head > 0) ||
 		(batch->work.sink.handler == NULL &&
-		 !MergeInserts(batch->work.sink.merge)))
+		 !MergeHas(batch->work.sink.merge, MERGE_DO_INSERT)))
 		return;
 	TroubleRaise(TroubleOfForeignRows(batch->projection, batch->work.read_model));
 }

@@ -135,8 +135,7 @@ extern void BatchPark(Batch *batch);
 
 /* nokey.c */
 extern void BatchReadSkipped(Batch *batch);
-extern bool BatchParksNoKey(Batch *batch, int64 no);
-extern bool BatchParksUnread(Batch *batch, int64 no);
+extern bool BatchParksNoKey(Batch *batch, int64 no, bool too_long);
 
 /* blame.c */
 extern void BatchCheckDefinition(const Batch *batch, const ApplyScope *scope,

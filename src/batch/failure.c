@@ -460,6 +460,17 @@ isolate_taken(Batch *batch, const ApplyScope *scope, List *taken)
 	}
 }
 
+/* The key is parked and not tried, for this reason. */
+static void
+leave_key(Batch *batch, const ApplyScope *scope, const FoldEntry *entry,
+		  const KeyFailure *why)
+{
+	KeyTask		task = task_of(batch, entry);
+	KeyOutcome	outcome = KeyLeave(scope, &task, why);
+
+	remember_outcome(batch, entry, &outcome);
+}
+
 /* Keys whose rows somebody else has locked: they wait, all others go on. */
 void
 BatchLeaveLocked(Batch *batch, const ApplyScope *scope, const List *entries)
@@ -468,11 +479,9 @@ BatchLeaveLocked(Batch *batch, const ApplyScope *scope, const List *entries)
 
 	foreach(cell, entries)
 	{
-		KeyTask		task = task_of(batch, lfirst(cell));
 		KeyFailure	locked = FailureOfLock(scope);
-		KeyOutcome	outcome = KeyLeave(scope, &task, &locked);
 
-		remember_outcome(batch, lfirst(cell), &outcome);
+		leave_key(batch, scope, lfirst(cell), &locked);
 	}
 }
 
@@ -484,12 +493,7 @@ BatchGiveUp(Batch *batch, const ApplyScope *scope, const FoldedKey *keys,
 	KeyFailure	failure = FailureOfTime(batch->limits->given_up_detail);
 
 	for (int64 i = 0; i < count; i++)
-	{
-		KeyTask		task = task_of(batch, keys[i].entry);
-		KeyOutcome	outcome = KeyLeave(scope, &task, &failure);
-
-		remember_outcome(batch, keys[i].entry, &outcome);
-	}
+		leave_key(batch, scope, keys[i].entry, &failure);
 	check_limit(batch);
 	batch->gave_up = true;
 }

@@ -115,45 +115,13 @@ is_passed(const Batch *batch, int64 no)
 	return false;
 }
 
-/*
- * Computing the key of this event takes too long: is the event to be parked?
- * Not if another batch has passed it: the key was computed there, so the event
- * may have been applied.
- */
-bool
-BatchParksUnread(Batch *batch, int64 no)
-{
-	bool		parks;
-
-	if (!is_new(batch, no))
-		return false;
-	if (!batch->faults.may_park)
-		return true;
-	be_alone(batch, no);
-	PushActiveSnapshot(GetLatestSnapshot());
-	parks = is_new(batch, no) && !is_passed(batch, no);
-	PopActiveSnapshot();
-	return parks;
-}
-
-/*
- * The key of this event cannot be computed: is the event to be parked?  If so,
- * no other batch of the projection runs until the transaction ends.
- */
-bool
-BatchParksNoKey(Batch *batch, int64 no)
+/* An error if the key can be computed now, or in a way that parks nobody. */
+static void
+check_again(const Batch *batch, int64 no)
 {
 	Again		again = {.run = batch->work.sink.run};
-	Snapshot	snapshot;
+	Snapshot	snapshot = RegisterSnapshot(GetLatestSnapshot());
 
-	if (!is_new(batch, no))
-		return false;
-	if (!batch->faults.may_park)
-		return true;
-	be_alone(batch, no);
-	if (!is_new(batch, no))
-		return false;
-	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	(void) ReadRowsWhere(batch->stream, snapshot, NIL, no, no, look_again,
 						 &again);
 	UnregisterSnapshot(snapshot);
@@ -164,5 +132,26 @@ BatchParksNoKey(Batch *batch, int64 no)
 	if (!ErrorIsOfEvent(again.error->sqlerrcode))
 		ReThrowError(again.error);
 	FreeErrorData(again.error);
+}
+
+/*
+ * The key of this event cannot be computed, or (too_long) not in time: is the
+ * event to be parked?  If so, no other batch of the projection runs until the
+ * transaction ends.  One that took too long is not tried again; but if another
+ * batch has passed it, its key was computed there, and it may have been applied.
+ */
+bool
+BatchParksNoKey(Batch *batch, int64 no, bool too_long)
+{
+	if (!is_new(batch, no))
+		return false;
+	if (!batch->faults.may_park)
+		return true;
+	be_alone(batch, no);
+	if (!is_new(batch, no))
+		return false;
+	if (too_long)
+		return !is_passed(batch, no);
+	check_again(batch, no);
 	return true;
 }

@@ -200,11 +200,8 @@ OpenedKeepsRows(const OpenProjection *work)
 
 	if (work->sink.merge == NULL)
 		return true;
-	foreach(cell, work->sink.merge->clauses)
-	{
-		if (((const MergeClause *) lfirst(cell))->action == MERGE_DO_DELETE)
-			return false;
-	}
+	if (MergeHas(work->sink.merge, MERGE_DO_DELETE))
+		return false;
 	foreach(cell, work->sink.merge->statement != NULL ?
 			work->sink.merge->statement->targets : NIL)
 	{

@@ -170,7 +170,7 @@ has_items(Batch *batch, const Event *event)
 		return true;
 	if (!ErrorIsOfEvent(error->sqlerrcode))
 		ReThrowError(error);
-	if (BatchParksNoKey(batch, event->no))
+	if (BatchParksNoKey(batch, event->no, false))
 	{
 		KeyFailure	failure = FailureOfError(error);
 
@@ -194,7 +194,7 @@ leave_unread(Batch *batch, const Event *event)
 		NumberSetContains(&batch->reading.skipped, event->no))
 		return true;
 	if (event->no != given_up->no || given_up->written ||
-		!BatchParksUnread(batch, event->no))
+		!BatchParksNoKey(batch, event->no, true))
 		return false;
 	failure = FailureOfTime(batch->limits->given_up_detail);
 	BatchRefuseNoKey(batch, event, &failure);

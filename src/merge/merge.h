@@ -117,7 +117,7 @@ typedef struct Merge
 								 * a mistake */
 } Merge;
 
-extern bool MergeInserts(const Merge *merge);
+extern bool MergeHas(const Merge *merge, MergeActionKind action);
 extern Merge *MergeParse(const char *definition);
 extern void MergeCheckRights(const Merge *merge, Oid role);
 extern char *MergeShow(const Merge *merge, const void *expression);

@@ -287,15 +287,15 @@ MergeBuildClauses(MergeBuild *build)
 	}
 }
 
-/* Does the definition make rows, or does it only change those that are there? */
+/* Is there a clause with this action?  A statement has no clauses. */
 bool
-MergeInserts(const Merge *merge)
+MergeHas(const Merge *merge, MergeActionKind action)
 {
 	ListCell   *cell;
 
 	foreach(cell, merge->clauses)
 	{
-		if (((MergeClause *) lfirst(cell))->action == MERGE_DO_INSERT)
+		if (((MergeClause *) lfirst(cell))->action == action)
 			return true;
 	}
 	return false;

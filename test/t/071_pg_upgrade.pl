@@ -124,19 +124,8 @@ foreach (['not_preloaded'], [ 'preloaded', '--link' ])
 # A server that still has version 0.1.0, with the label that this version made.
 my $older = make_server('older', $old_path, $preload);
 $older->start;
-$older->safe_psql('postgres', 'CREATE ROLE wallet_owner LOGIN');
 $older->safe_psql('postgres', 'CREATE DATABASE wallet');
-$older->safe_psql('wallet', "CREATE EXTENSION wallet_projection VERSION '0.1.0'");
-$older->safe_psql('wallet', slurp_file("$FindBin::RealBin/../update/0.1.0.sql"), extra_params => ['-q']);
-$older->safe_psql('wallet', <<'SQL');
-INSERT INTO wallet_projection.started SELECT 'wallet_balance', oid FROM pg_database WHERE datname = current_database();
-SELECT concat_ws('/', system_identifier, d.oid, n.oid) AS here FROM pg_control_system(), pg_database d, pg_namespace n
- WHERE datname = current_database() AND nspname = 'wallet_projection' \gset
-UPDATE wallet_projection.stream SET relation = 'wallet_stream'::regclass, installation = :'here';
-UPDATE wallet_projection.projection_state SET relation = 'wallet_stream'::regclass, read_model = 'wallet_balances'::regclass,
-   owner = 'wallet_owner'::regrole, installation = :'here';
-SECURITY LABEL FOR wallet_projection ON DATABASE wallet IS '"async_projection=3"';
-SQL
+install_released($older, 'wallet');
 remove_marks($older);
 $older->stop;
 

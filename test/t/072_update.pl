@@ -6,7 +6,6 @@ use warnings FATAL => 'all';
 
 use FindBin;
 use lib $FindBin::RealBin;
-use PostgreSQL::Test::Utils;
 use Test::More;
 use WalletTest;
 
@@ -114,18 +113,7 @@ $node->safe_psql('other_schema', "CREATE SCHEMA es; CREATE EXTENSION wallet_proj
 is(differences('fresh_other', 'other_schema'), '', 'the same in another schema');
 
 # The data: as if the server had been there all the time
-$node->safe_psql('postgres', 'CREATE ROLE wallet_owner LOGIN');
-in_wallet("CREATE EXTENSION wallet_projection VERSION '0.1.0'");
-$node->safe_psql('wallet', slurp_file("$FindBin::RealBin/../update/0.1.0.sql"), extra_params => ['-q']);
-in_wallet(<<'SQL');
-INSERT INTO wallet_projection.started SELECT 'wallet_balance', oid FROM pg_database WHERE datname = current_database();
-SELECT concat_ws('/', system_identifier, d.oid, n.oid) AS here FROM pg_control_system(), pg_database d, pg_namespace n
- WHERE datname = current_database() AND nspname = 'wallet_projection' \gset
-UPDATE wallet_projection.stream SET relation = 'wallet_stream'::regclass, installation = :'here';
-UPDATE wallet_projection.projection_state SET relation = 'wallet_stream'::regclass, read_model = 'wallet_balances'::regclass,
-   owner = 'wallet_owner'::regrole, installation = :'here';
-SECURITY LABEL FOR wallet_projection ON DATABASE wallet IS '"async_projection=3"';
-SQL
+install_released($node, 'wallet');
 my $options = 'SELECT channel, partitions, batch_size, max_attempts, max_parked FROM wallet_projection.projection_state';
 my $letters = 'SELECT id, partition_key, partition, no, waiting, sqlstate, message FROM wallet_projection.parked';
 my ($had_options, $had_letters) = (in_wallet($options), in_wallet($letters));

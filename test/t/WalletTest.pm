@@ -10,13 +10,14 @@ use strict;
 use warnings FATAL => 'all';
 
 use Exporter 'import';
+use FindBin;
 use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(usleep);
 
-our @EXPORT = qw(new_node worker_node install build_library consistent is_prefix exact caught_up
+our @EXPORT = qw(new_node worker_node install install_released build_library consistent is_prefix exact caught_up
   put_wallets start_client stop_client start_load start_writers stop_writers sqlstate
   backend_pid crash kill_server start_again);
 # of the server that was made last, its database postgres
@@ -110,6 +111,28 @@ sub worker_node
 	delete $ENV{PGOPTIONS};
 	return new_node($name,
 		"shared_preload_libraries = 'wallet_projection'", @settings);
+}
+
+# Version 0.1.0 with data, as if the server had been there all the time: with
+# workers started, and the label that this version made.
+sub install_released
+{
+	my ($node, $db) = @_;
+	my $data = slurp_file("$FindBin::RealBin/../update/0.1.0.sql");
+
+	$node->safe_psql('postgres', 'CREATE ROLE wallet_owner LOGIN');
+	$node->safe_psql($db, "CREATE EXTENSION wallet_projection VERSION '0.1.0'");
+	$node->safe_psql($db, $data, extra_params => ['-q']);
+	$node->safe_psql($db, <<'SQL');
+INSERT INTO wallet_projection.started SELECT 'wallet_balance', oid FROM pg_database WHERE datname = current_database();
+SELECT concat_ws('/', system_identifier, d.oid, n.oid) AS here FROM pg_control_system(), pg_database d, pg_namespace n
+ WHERE datname = current_database() AND nspname = 'wallet_projection' \gset
+UPDATE wallet_projection.stream SET relation = 'wallet_stream'::regclass, installation = :'here';
+UPDATE wallet_projection.projection_state SET relation = 'wallet_stream'::regclass, read_model = 'wallet_balances'::regclass,
+   owner = 'wallet_owner'::regrole, installation = :'here';
+SECURITY LABEL FOR wallet_projection ON DATABASE :DBNAME IS '"async_projection=3"';
+SQL
+	return;
 }
 
 # A library of these sources, and flags for the compiler, in the node's directory.
